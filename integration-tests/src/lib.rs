@@ -1,0 +1,1 @@
+//! Dialogs against the real binary, real peers, the cluster under failure, benchmarks.

@@ -1,0 +1,1 @@
+//! The suite of `Directory`: what every implementation must do.

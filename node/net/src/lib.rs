@@ -1,0 +1,1 @@
+//! Listeners, TLS, limits, drain, and the one loop that drives a protocol machine.

@@ -1,0 +1,1 @@
+//! Storage engines: SQL pools with group commit, the blob store, the spool.

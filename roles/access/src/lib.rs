@@ -1,0 +1,1 @@
+//! Cluster A: what the user touches, IMAP and POP3.

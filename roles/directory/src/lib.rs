@@ -1,0 +1,1 @@
+//! Cluster C: accounts, aliases, domains, over LDAP.

@@ -1,0 +1,1 @@
+//! The authoritative name server whose answers follow the cluster.

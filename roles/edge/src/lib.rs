@@ -1,0 +1,1 @@
+//! Cluster E: SMTP in and out.

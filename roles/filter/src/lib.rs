@@ -1,0 +1,1 @@
+//! Cluster B: a verdict on every message.

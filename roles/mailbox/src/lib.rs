@@ -1,0 +1,1 @@
+//! Cluster D: the store, and the engines that read it.
