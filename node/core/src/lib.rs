@@ -10,6 +10,7 @@
 
 pub mod address;
 pub mod administration;
+pub mod certificate;
 pub mod contracts;
 pub mod delivery;
 pub mod directory;

@@ -42,6 +42,8 @@ pub struct Member {
     pub roles: BTreeMap<RoleName, Readiness>,
     /// Its endpoints.
     pub endpoints: Vec<Endpoint>,
+    /// Where its administration API answers other nodes.
+    pub administration: Option<SocketAddr>,
     /// The store group whose mailboxes it serves, when it has the role `mailbox`.
     pub store_group: Option<StoreGroup>,
     /// Whether it drains: it finishes what it has and must not be chosen.
@@ -145,6 +147,7 @@ mod tests {
                 service: ServiceName::fixed("smtp"),
                 address: "127.0.0.1:25".parse().unwrap(),
             }],
+            administration: None,
             store_group: None,
             draining,
         }

@@ -161,6 +161,7 @@ mod tests {
                 service: SERVICE,
                 address: SocketAddr::from(([127, 0, 0, 1], port)),
             }],
+            administration: None,
             store_group: Some(group.parse().unwrap()),
             draining: false,
         }

@@ -3,8 +3,6 @@
 //!
 //! Every node keeps the last version it saw in a file of mode 0600 and starts from it when the directory is away.
 
-mod router;
-
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -13,8 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::Domain;
 use crate::failure::Failure;
-
-pub use router::SettingsRouter;
 
 /// One version of the settings: a value, never changed in place.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

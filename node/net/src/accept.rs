@@ -1,0 +1,186 @@
+//! The one accept loop: bounded in connections, in all and an address; each conversation a task of its own, whose
+//! panic ends it alone.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use estafeta_core::{RoleName, ServiceName};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::connection::Connection;
+use crate::drain::Drain;
+use crate::tls::Tls;
+
+/// What protects a service's connections from their first byte.
+#[derive(Clone)]
+pub enum Security {
+    /// Nothing; the protocol may start TLS later.
+    Clear,
+    /// TLS, with the certificate that clients see: the newest one at each connection.
+    Tls(Arc<Tls>),
+    /// Mutual TLS inside the cluster; the peer's certificate must grant one of the roles. No roles: any node.
+    Cluster(Arc<Tls>, &'static [RoleName]),
+}
+
+/// How many connections a service takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// In all. Past it nobody is accepted until one ends: they wait in the kernel's queue.
+    pub connections: usize,
+    /// From one address. Past it a connection is closed at once.
+    pub connections_per_address: usize,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self { connections: 10_000, connections_per_address: 1_000 }
+    }
+}
+
+/// Accepts connections on `listener` until the drain begins, and hands each to `talk` in a task of its own.
+pub async fn serve<F, T>(
+    listener: TcpListener,
+    service: ServiceName,
+    security: Security,
+    limits: ConnectionLimits,
+    drain: Drain,
+    talk: F,
+) where
+    F: Fn(Connection) -> T + Clone + Send + Sync + 'static,
+    T: Future<Output = ()> + Send + 'static,
+{
+    let room = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+    let crowd = Arc::new(Crowd::default());
+    loop {
+        let accepted = async {
+            let permit = room.clone().acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let (permit, accepted) = tokio::select! {
+            accepted = accepted => accepted,
+            () = drain.begun() => return,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, or the peer was gone already: neither is mended by trying at full speed.
+                tracing::warn!(%service, %error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(connection) = Connection::clear(stream) else { continue };
+        let Some(place) = crowd.enter(connection.peer.ip(), limits.connections_per_address) else {
+            metrics::counter!("estafeta_connections_refused_total", "service" => service.to_string(), "why" => "per-address limit")
+                .increment(1);
+            tracing::info!(%service, client = %connection.peer, limit = limits.connections_per_address, "too many connections from this address: closed");
+            continue;
+        };
+        let (service, security, talk) = (service.clone(), security.clone(), talk.clone());
+        drain.spawn("conversation", async move {
+            let _held = (permit, place);
+            let peer = connection.peer;
+            metrics::counter!("estafeta_connections_total", "service" => service.to_string()).increment(1);
+            let open = metrics::gauge!("estafeta_connections_open", "service" => service.to_string());
+            open.increment(1.0);
+            let _closed = OnDrop(|| open.decrement(1.0));
+            match secure(connection, &security).await {
+                Ok(connection) => talk(connection).await,
+                Err(error) => tracing::info!(%service, client = %peer, %error, "connection refused"),
+            }
+        });
+    }
+}
+
+async fn secure(connection: Connection, security: &Security) -> io::Result<Connection> {
+    let denied = |why: String| io::Error::new(io::ErrorKind::PermissionDenied, why);
+    match security {
+        Security::Clear => Ok(connection),
+        Security::Tls(tls) => {
+            let acceptor = tls.service().ok_or_else(|| denied("no service certificate is configured: see [tls]".into()))?;
+            connection.accept_tls(&acceptor).await
+        }
+        Security::Cluster(tls, roles) => {
+            let acceptor = tls.cluster().ok_or_else(|| denied("this node is in no cluster: see [cluster]".into()))?;
+            let connection = connection.accept_tls(&acceptor).await?;
+            match &connection.identity {
+                None => Err(denied("the certificate names no node".into())),
+                Some(peer) if !roles.is_empty() && !peer.holds_any(roles) => {
+                    Err(denied(format!("node {} holds none of the roles that may ask this service", peer.node)))
+                }
+                Some(_) => Ok(connection),
+            }
+        }
+    }
+}
+
+/// How many connections each address holds.
+#[derive(Default)]
+struct Crowd(Mutex<HashMap<IpAddr, usize>>);
+
+impl Crowd {
+    fn enter(self: &Arc<Self>, address: IpAddr, limit: usize) -> Option<impl Drop + Send + use<>> {
+        let mut crowd = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = crowd.entry(address).or_default();
+        if *count >= limit {
+            return None;
+        }
+        *count += 1;
+        let crowd = self.clone();
+        Some(OnDrop(move || {
+            let mut crowd = crowd.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(count) = crowd.get_mut(&address) {
+                *count -= 1;
+                if *count == 0 {
+                    crowd.remove(&address);
+                }
+            }
+        }))
+    }
+}
+
+/// Does something when it goes out of scope, also by a panic or when its task is cut off.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// A future whose panic is a log line and a count, not the end of the process.
+pub(crate) struct CatchPanic<T> {
+    what: &'static str,
+    task: Pin<Box<T>>,
+}
+
+impl<T: Future<Output = ()>> CatchPanic<T> {
+    pub(crate) fn new(what: &'static str, task: T) -> Self {
+        Self { what, task: Box::pin(task) }
+    }
+}
+
+impl<T: Future<Output = ()>> Future for CatchPanic<T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let task = &mut self.task;
+        match std::panic::catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(context))) {
+            Ok(poll) => poll,
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
+                metrics::counter!("estafeta_panics_total").increment(1);
+                tracing::error!(what = self.what, panic = text, "a bug: this conversation ends, the others go on; please report it");
+                Poll::Ready(())
+            }
+        }
+    }
+}
