@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use estafeta_core::certificate::{NODE_URI, ROLE_URI, dns_name};
 use estafeta_core::{NodeName, RoleName};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
-    SerialNumber,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType, SerialNumber,
 };
 
 /// How long a node's certificate lasts, in days.
@@ -45,7 +45,8 @@ impl Authority {
         let key = KeyPair::generate()?;
         let mut params = params("Estafeta cluster authority", now, AUTHORITY_DAYS);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+        params.key_usages =
+            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
         let certificate = params.self_signed(&key)?;
         Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
     }
@@ -137,7 +138,8 @@ mod tests {
             names,
             ["edge1.node.estafeta.invalid", "estafeta:node:edge1", "estafeta:role:edge", "estafeta:role:dns"]
         );
-        let days = (certificate.validity().not_after.timestamp() - certificate.validity().not_before.timestamp()) / 86_400;
+        let days =
+            (certificate.validity().not_after.timestamp() - certificate.validity().not_before.timestamp()) / 86_400;
         assert_eq!(days, NODE_DAYS as i64);
         let (_, root) = parse_x509_pem(pair.certificate.as_bytes()).unwrap();
         assert_eq!(certificate.issuer(), root.parse_x509().unwrap().subject());

@@ -29,7 +29,8 @@ impl FromStr for Domain {
             return Err(bad("it takes 1 to 253 octets"));
         }
         for label in name.split('.') {
-            let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || (!c.is_ascii() && !c.is_control());
+            let legal =
+                |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || (!c.is_ascii() && !c.is_control());
             if label.is_empty() || label.len() > 63 || label.starts_with('-') || label.ends_with('-') {
                 return Err(bad("each label takes 1 to 63 octets and no hyphen at either end"));
             }
@@ -169,7 +170,22 @@ mod tests {
         for good in ["ana@example.edu", "a.b+c@example.edu", "\"a b\"@example.edu", "josé@correo.es", "o'hara@x.y"] {
             assert_eq!(good.parse::<Address>().unwrap().to_string(), good);
         }
-        for bad in ["", "@", "a@", "@b", "a", "a b@c", ".a@b", "a.@b", "a..b@c", "\"a\"b\"@c", "a@-b", "a\n@b", "a@b..c", "a@[1.2.3.4]"] {
+        for bad in [
+            "",
+            "@",
+            "a@",
+            "@b",
+            "a",
+            "a b@c",
+            ".a@b",
+            "a.@b",
+            "a..b@c",
+            "\"a\"b\"@c",
+            "a@-b",
+            "a\n@b",
+            "a@b..c",
+            "a@[1.2.3.4]",
+        ] {
             assert!(bad.parse::<Address>().is_err(), "{bad:?}");
         }
         assert_eq!("Ana@Example.EDU.".parse::<Address>().unwrap().key(), "ana@example.edu");

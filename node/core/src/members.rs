@@ -95,7 +95,9 @@ impl Members {
                 .iter()
                 .filter(|member| group.is_none() || member.store_group.as_ref() == group)
                 .flat_map(|member| member.endpoints.iter().map(move |endpoint| (member, endpoint)))
-                .filter(|(member, endpoint)| &endpoint.service == service && (!only_ready || member.is_ready(&endpoint.role)))
+                .filter(|(member, endpoint)| {
+                    &endpoint.service == service && (!only_ready || member.is_ready(&endpoint.role))
+                })
                 .map(|(member, endpoint)| Candidate { node: member.name.clone(), endpoint: endpoint.clone() })
                 .collect()
         };
@@ -127,9 +129,13 @@ impl MembersView {
         self.0.load_full()
     }
 
-    /// Replaces them, for everyone who holds a clone of this view.
-    pub fn publish(&self, members: Members) {
-        self.0.store(Arc::new(members));
+    /// Changes what is known of one member, for everyone who holds a clone of this view.
+    pub fn change(&self, name: &NodeName, change: impl Fn(&mut Member)) {
+        self.0.rcu(|members| {
+            let mut members = Members::clone(members);
+            members.0.iter_mut().filter(|member| &member.name == name).for_each(&change);
+            members
+        });
     }
 }
 

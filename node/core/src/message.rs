@@ -84,6 +84,10 @@ impl Message {
 
     /// The message in one piece: copied when there is a prefix, so ask for it only where a parser needs it.
     pub fn contiguous(&self) -> Bytes {
-        if self.prefix.is_empty() { self.body.clone() } else { [self.prefix.as_ref(), self.body.as_ref()].concat().into() }
+        if self.prefix.is_empty() {
+            self.body.clone()
+        } else {
+            [self.prefix.as_ref(), self.body.as_ref()].concat().into()
+        }
     }
 }

@@ -72,7 +72,13 @@ pub struct Route<C: ?Sized> {
 impl<C: ?Sized> Routes<C> {
     /// Routes for the contract that is served remotely as `service`; `node` is this node's own name, which is never
     /// reached through the network.
-    pub fn new(service: ServiceName, node: NodeName, local: Local<C>, members: MembersView, connect: Connect<C>) -> Self {
+    pub fn new(
+        service: ServiceName,
+        node: NodeName,
+        local: Local<C>,
+        members: MembersView,
+        connect: Connect<C>,
+    ) -> Self {
         Self {
             service,
             node,
@@ -91,8 +97,11 @@ impl<C: ?Sized> Routes<C> {
         let members = self.members.current();
         let mine = members.get(&self.node).and_then(|member| member.store_group.clone());
         let local = self.local.get().filter(|_| group.is_none() || mine.as_ref() == group);
-        let mut remote: Vec<Candidate> =
-            members.candidates(&self.service, group).into_iter().filter(|candidate| candidate.node != self.node).collect();
+        let mut remote: Vec<Candidate> = members
+            .candidates(&self.service, group)
+            .into_iter()
+            .filter(|candidate| candidate.node != self.node)
+            .collect();
         if !remote.is_empty() {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed) % remote.len();
             remote.rotate_left(turn);
@@ -125,7 +134,10 @@ impl<C: ?Sized> Routes<C> {
         }
         Err(last.unwrap_or_else(|| {
             let group = group.map(|group| format!(" for store group {group}")).unwrap_or_default();
-            Failure::unavailable(format!("no node serves {}{group}: add one to the cluster or see why it is down", self.service))
+            Failure::unavailable(format!(
+                "no node serves {}{group}: add one to the cluster or see why it is down",
+                self.service
+            ))
         }))
     }
 

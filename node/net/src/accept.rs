@@ -104,7 +104,8 @@ async fn secure(connection: Connection, security: &Security) -> io::Result<Conne
     match security {
         Security::Clear => Ok(connection),
         Security::Tls(tls) => {
-            let acceptor = tls.service().ok_or_else(|| denied("no service certificate is configured: see [tls]".into()))?;
+            let acceptor =
+                tls.service().ok_or_else(|| denied("no service certificate is configured: see [tls]".into()))?;
             connection.accept_tls(&acceptor).await
         }
         Security::Cluster(tls, roles) => {
@@ -178,7 +179,11 @@ impl<T: Future<Output = ()>> Future for CatchPanic<T> {
                 let text = panic.downcast_ref::<String>().map(String::as_str);
                 let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
                 metrics::counter!("estafeta_panics_total").increment(1);
-                tracing::error!(what = self.what, panic = text, "a bug: this conversation ends, the others go on; please report it");
+                tracing::error!(
+                    what = self.what,
+                    panic = text,
+                    "a bug: this conversation ends, the others go on; please report it"
+                );
                 Poll::Ready(())
             }
         }

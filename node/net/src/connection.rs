@@ -62,10 +62,7 @@ async fn in_time<T>(handshake: impl Future<Output = io::Result<T>>) -> io::Resul
         .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long")))
 }
 
-fn facts(
-    version: Option<rustls::ProtocolVersion>,
-    cipher: Option<rustls::SupportedCipherSuite>,
-) -> Option<TlsFacts> {
+fn facts(version: Option<rustls::ProtocolVersion>, cipher: Option<rustls::SupportedCipherSuite>) -> Option<TlsFacts> {
     let version = version?.as_str()?.to_owned();
     let cipher = cipher?.suite().as_str()?.to_owned();
     Some(TlsFacts { version, cipher })

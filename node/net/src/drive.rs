@@ -325,13 +325,21 @@ mod tests {
         }
     }
 
-    async fn talk(input: &[u8], drain: Drain, news: Arc<tokio::sync::Notify>, read: Duration) -> (Vec<u8>, Option<Bytes>) {
+    async fn talk(
+        input: &[u8],
+        drain: Drain,
+        news: Arc<tokio::sync::Notify>,
+        read: Duration,
+    ) -> (Vec<u8>, Option<Bytes>) {
         let (near, mut far) = duplex(1 << 20);
         let address = "127.0.0.1:1".parse().unwrap();
-        let connection = Connection { stream: Box::new(near), peer: address, local: address, tls: None, identity: None };
+        let connection =
+            Connection { stream: Box::new(near), peer: address, local: address, tls: None, identity: None };
         far.write_all(input).await.unwrap();
         let timeouts = Timeouts { read, write: Duration::from_secs(5) };
-        let ended = drive(connection, &mut Lines::default(), &mut Capitals(news), Upgrade::Never, timeouts, &drain).await.unwrap();
+        let ended = drive(connection, &mut Lines::default(), &mut Capitals(news), Upgrade::Never, timeouts, &drain)
+            .await
+            .unwrap();
         let unread = match ended {
             Ended::Closed => None,
             Ended::HandedOver(connection, unread) => {

@@ -33,7 +33,8 @@ pub async fn serve(connection: Connection, router: Router, drain: Drain) {
 pub async fn serve_stream(stream: BoxStream, router: Router, drain: Drain) {
     let mut server = hyper::server::conn::http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(64 * 1024);
-    let mut conversation = std::pin::pin!(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    let mut conversation =
+        std::pin::pin!(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
     let result = tokio::select! {
         result = conversation.as_mut() => result,
         () = drain.begun() => {
@@ -47,7 +48,11 @@ pub async fn serve_stream(stream: BoxStream, router: Router, drain: Drain) {
 }
 
 /// Sends one request on `stream` and reads the whole answer, of at most `limit_bytes`.
-pub async fn ask(stream: BoxStream, request: Request<Full<Bytes>>, limit_bytes: usize) -> Result<Response<Bytes>, Failure> {
+pub async fn ask(
+    stream: BoxStream,
+    request: Request<Full<Bytes>>,
+    limit_bytes: usize,
+) -> Result<Response<Bytes>, Failure> {
     let broken = |error: &dyn std::fmt::Display| Failure::unavailable(format!("the HTTP conversation broke: {error}"));
     let (mut sender, conversation) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;

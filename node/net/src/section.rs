@@ -110,7 +110,10 @@ mod tests {
     fn an_unknown_key_names_the_nearest_and_its_place() {
         let text = "host = 'a'\nsize_byte = 3\n";
         let error = Section::parse(text).unwrap().read::<Config>().unwrap_err();
-        assert_eq!(error.message, "unknown key \"size_byte\": did you mean \"size_bytes\"? the keys here are size_bytes, host");
+        assert_eq!(
+            error.message,
+            "unknown key \"size_byte\": did you mean \"size_bytes\"? the keys here are size_bytes, host"
+        );
         assert_eq!(&text[error.place.unwrap()], "size_byte");
     }
 

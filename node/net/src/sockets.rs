@@ -37,13 +37,19 @@ impl Sockets {
     /// The listeners of a service, ready for tokio. They stay bound here too, so that a role that failed can start anew.
     pub fn tcp(&self, service: &ServiceName) -> io::Result<Vec<tokio::net::TcpListener>> {
         let bound = self.0.get(service).into_iter().flatten();
-        bound.filter_map(|bound| bound.tcp.as_ref()).map(|tcp| tokio::net::TcpListener::from_std(tcp.try_clone()?)).collect()
+        bound
+            .filter_map(|bound| bound.tcp.as_ref())
+            .map(|tcp| tokio::net::TcpListener::from_std(tcp.try_clone()?))
+            .collect()
     }
 
     /// The UDP sockets of a service, ready for tokio.
     pub fn udp(&self, service: &ServiceName) -> io::Result<Vec<tokio::net::UdpSocket>> {
         let bound = self.0.get(service).into_iter().flatten();
-        bound.filter_map(|bound| bound.udp.as_ref()).map(|udp| tokio::net::UdpSocket::from_std(udp.try_clone()?)).collect()
+        bound
+            .filter_map(|bound| bound.udp.as_ref())
+            .map(|udp| tokio::net::UdpSocket::from_std(udp.try_clone()?))
+            .collect()
     }
 }
 

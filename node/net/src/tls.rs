@@ -181,7 +181,11 @@ fn cluster_configs(own: &KeyFiles, authority: &Path) -> Result<(Arc<ServerConfig
 }
 
 fn mismatch(files: &KeyFiles, error: &rustls::Error) -> TlsError {
-    TlsError(format!("{} and {}: {error}: give a certificate and the key that it was made for", files.certificate.display(), files.key.display()))
+    TlsError(format!(
+        "{} and {}: {error}: give a certificate and the key that it was made for",
+        files.certificate.display(),
+        files.key.display()
+    ))
 }
 
 fn read_pair(files: &KeyFiles) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
@@ -192,7 +196,9 @@ fn read_pair(files: &KeyFiles) -> Result<(Vec<CertificateDer<'static>>, PrivateK
 }
 
 fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let unreadable = |error: &dyn std::fmt::Display| TlsError(format!("{}: no certificate in PEM can be read: {error}", path.display()));
+    let unreadable = |error: &dyn std::fmt::Display| {
+        TlsError(format!("{}: no certificate in PEM can be read: {error}", path.display()))
+    };
     let certificates = CertificateDer::pem_file_iter(path)
         .map_err(|error| unreadable(&error))?
         .collect::<Result<Vec<_>, _>>()

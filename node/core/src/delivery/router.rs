@@ -22,7 +22,10 @@ impl Delivery for DeliveryRouter {
         }
         let mut outcomes = vec![None; parcel.recipients.len()];
         for (group, indices) in groups {
-            let part = Parcel { recipients: indices.iter().map(|&i| parcel.recipients[i].clone()).collect(), ..parcel.clone() };
+            let part = Parcel {
+                recipients: indices.iter().map(|&i| parcel.recipients[i].clone()).collect(),
+                ..parcel.clone()
+            };
             for (index, outcome) in indices.into_iter().zip(self.deliver_to(group, &part).await) {
                 outcomes[index] = Some(outcome);
             }
@@ -34,13 +37,18 @@ impl Delivery for DeliveryRouter {
 impl DeliveryRouter {
     /// Tries the group's nodes in order until one takes the parcel; whoever is left `Later` by one is asked of the next.
     async fn deliver_to(&self, group: &StoreGroup, parcel: &Parcel) -> Vec<Outcome> {
-        let mut outcomes = vec![later(format_args!("no mailbox node of store group {group} can be reached")); parcel.recipients.len()];
+        let mut outcomes =
+            vec![later(format_args!("no mailbox node of store group {group} can be reached")); parcel.recipients.len()];
         for route in self.0.choose(Some(group), Instant::now()) {
-            let waiting: Vec<usize> = (0..outcomes.len()).filter(|&i| matches!(outcomes[i], Outcome::Later(_))).collect();
+            let waiting: Vec<usize> =
+                (0..outcomes.len()).filter(|&i| matches!(outcomes[i], Outcome::Later(_))).collect();
             if waiting.is_empty() {
                 break;
             }
-            let part = Parcel { recipients: waiting.iter().map(|&i| parcel.recipients[i].clone()).collect(), ..parcel.clone() };
+            let part = Parcel {
+                recipients: waiting.iter().map(|&i| parcel.recipients[i].clone()).collect(),
+                ..parcel.clone()
+            };
             let answers = route.to.deliver(&part).await;
             if answers.iter().all(|outcome| matches!(outcome, Outcome::Later(_))) {
                 self.0.rest(&route, Instant::now());

@@ -30,7 +30,11 @@ pub struct CacheAges {
 
 impl Default for CacheAges {
     fn default() -> Self {
-        Self { positive: Duration::from_secs(60), negative: Duration::from_secs(10), stale: Duration::from_secs(24 * 3600) }
+        Self {
+            positive: Duration::from_secs(60),
+            negative: Duration::from_secs(10),
+            stale: Duration::from_secs(24 * 3600),
+        }
     }
 }
 
@@ -108,7 +112,9 @@ impl DirectoryCache {
                 table.insert(key, Kept { age: age(&answer), answer: answer.clone(), since: Instant::now() });
                 Ok(answer)
             }
-            (Err(failure), Some(kept)) if failure.reason == Reason::Unavailable && kept.since.elapsed() < self.ages.stale => {
+            (Err(failure), Some(kept))
+                if failure.reason == Reason::Unavailable && kept.since.elapsed() < self.ages.stale =>
+            {
                 metrics::counter!("estafeta_directory_cache_total", "answer" => "stale").increment(1);
                 tracing::debug!(%failure, "no directory answers: a kept answer serves");
                 Ok(kept.answer)
@@ -185,5 +191,201 @@ impl Directory for DirectoryCache {
         let answer = self.inner.remove_alias(address).await;
         self.forget();
         answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::AccountId;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    /// Knows one account, ana, and can be unreachable; counts what it is asked.
+    struct One {
+        account: Mutex<Option<Account>>,
+        password: Mutex<String>,
+        down: Mutex<bool>,
+        asked: AtomicUsize,
+    }
+
+    impl One {
+        fn ask(&self) -> Result<Option<Account>, Failure> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            if *self.down.lock().unwrap() {
+                Err(Failure::unavailable("down"))
+            } else {
+                Ok(self.account.lock().unwrap().clone())
+            }
+        }
+
+        fn asked(&self) -> usize {
+            self.asked.swap(0, Ordering::Relaxed)
+        }
+    }
+
+    fn not_found() -> Failure {
+        Failure::new(Reason::NotFound, "nobody")
+    }
+
+    #[async_trait]
+    impl Directory for One {
+        async fn resolve(&self, address: &Address) -> Result<Resolution, Failure> {
+            let found = self.ask()?.filter(|account| account.address.key() == address.key());
+            Ok(found.map_or(Resolution::Unknown, |account| {
+                Resolution::Recipients(vec![super::super::Target::Account(account)])
+            }))
+        }
+        async fn authenticate(&self, _: &str, password: &Secret, _: IpAddr) -> Result<Account, Failure> {
+            let right = *self.password.lock().unwrap() == password.expose();
+            self.ask()?.filter(|_| right).ok_or_else(|| Failure::new(Reason::Credentials, "wrong"))
+        }
+        async fn account(&self, _: &Address) -> Result<Account, Failure> {
+            self.ask()?.ok_or_else(not_found)
+        }
+        async fn accounts(&self, _: Option<&Domain>) -> Result<Vec<Account>, Failure> {
+            Ok(self.ask()?.into_iter().collect())
+        }
+        async fn add_account(&self, _: &NewAccount) -> Result<Account, Failure> {
+            self.ask()?.ok_or_else(not_found)
+        }
+        async fn change_account(&self, _: &Address, _: &AccountChange) -> Result<Account, Failure> {
+            self.ask()?.ok_or_else(not_found)
+        }
+        async fn set_password(&self, _: &Address, password: &Secret) -> Result<(), Failure> {
+            self.ask()?;
+            *self.password.lock().unwrap() = password.expose().to_owned();
+            Ok(())
+        }
+        async fn remove_account(&self, _: &Address) -> Result<(), Failure> {
+            self.ask()?;
+            *self.account.lock().unwrap() = None;
+            Ok(())
+        }
+        async fn aliases(&self, _: Option<&Domain>) -> Result<Vec<Alias>, Failure> {
+            self.ask().map(|_| Vec::new())
+        }
+        async fn add_alias(&self, _: &Alias) -> Result<(), Failure> {
+            self.ask().map(|_| ())
+        }
+        async fn remove_alias(&self, _: &Address) -> Result<(), Failure> {
+            self.ask().map(|_| ())
+        }
+    }
+
+    fn ana() -> Address {
+        "ana@example.edu".parse().unwrap()
+    }
+
+    fn cache(positive: Duration, negative: Duration, stale: Duration) -> (Arc<One>, DirectoryCache) {
+        let account = Account {
+            id: AccountId::random(),
+            address: ana(),
+            name: String::new(),
+            store_group: "g".parse().unwrap(),
+            quota_bytes: None,
+            enabled: true,
+            created: 0,
+        };
+        let one = Arc::new(One {
+            account: Mutex::new(Some(account)),
+            password: Mutex::new("correct horse".into()),
+            down: Mutex::new(false),
+            asked: AtomicUsize::new(0),
+        });
+        let cache = DirectoryCache::new(one.clone(), CacheAges { positive, negative, stale });
+        (one, cache)
+    }
+
+    fn password(text: &str) -> Secret {
+        Secret::new(text.into())
+    }
+
+    #[tokio::test]
+    async fn a_fresh_answer_is_not_asked_for_again() {
+        let (one, cache) = cache(HOUR, HOUR, HOUR);
+        let first = cache.resolve(&ana()).await.unwrap();
+        assert_eq!(cache.resolve(&"ANA@example.edu".parse().unwrap()).await.unwrap(), first);
+        cache.account(&ana()).await.unwrap();
+        cache.account(&ana()).await.unwrap();
+        cache.authenticate("ana@example.edu", &password("correct horse"), CLIENT).await.unwrap();
+        cache.authenticate("Ana@example.edu", &password("correct horse"), CLIENT).await.unwrap();
+        assert_eq!(one.asked(), 3);
+    }
+
+    #[tokio::test]
+    async fn nobody_has_an_age_of_its_own() {
+        let nobody = "bea@example.edu".parse().unwrap();
+        let (one, long) = cache(Duration::ZERO, HOUR, HOUR);
+        assert_eq!(long.resolve(&nobody).await.unwrap(), Resolution::Unknown);
+        assert_eq!(long.resolve(&nobody).await.unwrap(), Resolution::Unknown);
+        assert_eq!(one.asked(), 1);
+        let (one, short) = cache(HOUR, Duration::ZERO, HOUR);
+        short.resolve(&nobody).await.unwrap();
+        short.resolve(&nobody).await.unwrap();
+        assert_eq!(one.asked(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_stale_answer_serves_only_while_nobody_answers() {
+        let (one, aged) = cache(Duration::ZERO, Duration::ZERO, HOUR);
+        let known = aged.resolve(&ana()).await.unwrap();
+        aged.authenticate("ana@example.edu", &password("correct horse"), CLIENT).await.unwrap();
+        *one.down.lock().unwrap() = true;
+        assert_eq!(aged.resolve(&ana()).await.unwrap(), known);
+        aged.authenticate("ana@example.edu", &password("correct horse"), CLIENT).await.unwrap();
+        let wrong = aged.authenticate("ana@example.edu", &password("wrong horse"), CLIENT).await.unwrap_err();
+        assert_eq!(wrong.reason, Reason::Unavailable);
+        assert_eq!(aged.resolve(&"bea@example.edu".parse().unwrap()).await.unwrap_err().reason, Reason::Unavailable);
+        // It is back, and ana is gone: the old answer is too.
+        *one.down.lock().unwrap() = false;
+        *one.account.lock().unwrap() = None;
+        assert_eq!(aged.resolve(&ana()).await.unwrap(), Resolution::Unknown);
+
+        let (one, too_old) = cache(Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        too_old.resolve(&ana()).await.unwrap();
+        *one.down.lock().unwrap() = true;
+        assert_eq!(too_old.resolve(&ana()).await.unwrap_err().reason, Reason::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn a_denial_ends_an_old_grant() {
+        let (one, cache) = cache(Duration::ZERO, Duration::ZERO, HOUR);
+        let right = password("correct horse");
+        cache.authenticate("ana@example.edu", &right, CLIENT).await.unwrap();
+        *one.password.lock().unwrap() = "battery staple".into();
+        assert_eq!(
+            cache.authenticate("ana@example.edu", &right, CLIENT).await.unwrap_err().reason,
+            Reason::Credentials
+        );
+        *one.down.lock().unwrap() = true;
+        assert_eq!(
+            cache.authenticate("ana@example.edu", &right, CLIENT).await.unwrap_err().reason,
+            Reason::Unavailable
+        );
+    }
+
+    #[tokio::test]
+    async fn a_change_here_is_seen_here_at_once() {
+        let (one, cache) = cache(HOUR, HOUR, HOUR);
+        cache.authenticate("ana@example.edu", &password("correct horse"), CLIENT).await.unwrap();
+        cache.resolve(&ana()).await.unwrap();
+        cache.set_password(&ana(), &password("battery staple")).await.unwrap();
+        let old = cache.authenticate("ana@example.edu", &password("correct horse"), CLIENT).await.unwrap_err();
+        assert_eq!(old.reason, Reason::Credentials);
+        cache.authenticate("ana@example.edu", &password("battery staple"), CLIENT).await.unwrap();
+        cache.remove_account(&ana()).await.unwrap();
+        assert_eq!(cache.resolve(&ana()).await.unwrap(), Resolution::Unknown);
+        assert_eq!(cache.account(&ana()).await.unwrap_err().reason, Reason::NotFound);
+        assert!(cache.authenticate("ana@example.edu", &password("battery staple"), CLIENT).await.is_err());
+        // A change that may or may not have been made empties the cache too.
+        assert!(one.asked() > 0);
+        cache.resolve(&ana()).await.unwrap();
+        *one.down.lock().unwrap() = true;
+        assert!(cache.set_password(&ana(), &password("one more word")).await.is_err());
+        assert_eq!(cache.resolve(&ana()).await.unwrap_err().reason, Reason::Unavailable);
     }
 }

@@ -1,6 +1,8 @@
 //! The contract `Judge`: a verdict on a message. Asked by edge; remote, rspamd's HTTP protocol.
 
 mod router;
+#[cfg(feature = "suite")]
+pub mod suite;
 
 use std::net::IpAddr;
 

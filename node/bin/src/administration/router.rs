@@ -1,0 +1,101 @@
+//! Who carries an operation out: this node, or one with the role that it needs.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use estafeta_core::administration::{Administration, OperationContext, Perform};
+use estafeta_core::members::MembersView;
+use estafeta_core::route::Local;
+use estafeta_core::{Failure, Reason, RoleName};
+use estafeta_net::role::Remote;
+use serde_json::Value;
+
+use super::{Table, client};
+
+/// The router of `Administration`.
+pub struct AdministrationRouter {
+    table: Table,
+    by_role: BTreeMap<RoleName, Local<dyn Administration>>,
+    remote: Remote,
+    members: MembersView,
+    /// The contracts ask this router for the settings, and it asks the contracts: filled in once both exist.
+    context: OnceLock<OperationContext>,
+}
+
+impl AdministrationRouter {
+    /// A router for these operations. It performs nothing before [`AdministrationRouter::complete`].
+    pub fn new(
+        table: Table,
+        by_role: BTreeMap<RoleName, Local<dyn Administration>>,
+        remote: Remote,
+        members: MembersView,
+    ) -> Self {
+        Self { table, by_role, remote, members, context: OnceLock::new() }
+    }
+
+    /// Gives it the contracts.
+    pub fn complete(&self, context: OperationContext) {
+        // A second time would change nothing: the contracts of a node are made once.
+        let _ = self.context.set(context);
+    }
+
+    /// The operations.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Carries an operation out here, or says that it cannot be.
+    pub async fn perform_here(&self, operation: &str, input: Value) -> Result<Value, Failure> {
+        let row = self.row(operation)?;
+        match &row.perform {
+            Perform::Anywhere(perform) => {
+                let context = self.context.get().ok_or_else(|| Failure::unavailable("the node is still starting"))?;
+                perform(context.clone(), input).await
+            }
+            Perform::ByRole(role) => match self.local(role) {
+                Some(local) => local.perform(operation, input).await,
+                None => Err(Failure::unavailable(format!("the role {role} does not run on node {}", self.remote.node))),
+            },
+        }
+    }
+
+    fn row(&self, operation: &str) -> Result<&estafeta_core::administration::Operation, Failure> {
+        self.table
+            .get(operation)
+            .ok_or_else(|| Failure::new(Reason::NotFound, format!("there is no operation {operation:?}")))
+    }
+
+    fn local(&self, role: &RoleName) -> Option<Arc<dyn Administration>> {
+        self.by_role.get(role)?.get()
+    }
+
+    /// Asks the nodes with the role, the ready ones first, until one answers.
+    async fn pass_on(&self, role: &RoleName, operation: &str, input: Value) -> Result<Value, Failure> {
+        let members = self.members.current();
+        let mut nodes: Vec<_> = members
+            .iter()
+            .filter(|member| member.roles.contains_key(role) && member.name != self.remote.node)
+            .collect();
+        nodes.sort_by_key(|member| !member.is_ready(role));
+        let mut last = None;
+        for member in nodes {
+            let Some(address) = member.administration else { continue };
+            match client::ask_node(&self.remote.tls, &member.name, address, operation, &input).await {
+                Err(failure) if failure.reason == Reason::Unavailable => last = Some(failure),
+                answer => return answer,
+            }
+        }
+        Err(last.unwrap_or_else(|| Failure::unavailable(format!("no node with the role {role} is known here"))))
+    }
+}
+
+#[async_trait]
+impl Administration for AdministrationRouter {
+    async fn perform(&self, operation: &str, input: Value) -> Result<Value, Failure> {
+        match &self.row(operation)?.perform {
+            Perform::ByRole(role) if self.local(role).is_none() => self.pass_on(role, operation, input).await,
+            _ => self.perform_here(operation, input).await,
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The API's listeners and its one handler: a path names an operation, the body is its input, the answer is JSON.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path as UrlPath, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use estafeta_cluster::enrolment::ADMINISTRATION;
+use estafeta_core::administration::Administration;
+use estafeta_core::{Failure, Reason};
+use estafeta_net::accept::{ConnectionLimits, Security, serve};
+use estafeta_net::drain::Drain;
+use estafeta_net::http;
+use estafeta_net::sockets::Sockets;
+use estafeta_net::tls::Tls;
+use serde_json::Value;
+
+use super::{AdministrationRouter, FORWARDED, openapi};
+
+/// The largest input, in bytes.
+const INPUT_BYTES: usize = 1 << 20;
+
+/// How many conversations at once, by socket or by TLS.
+const CONVERSATIONS: usize = 256;
+
+/// Serves the API on the Unix socket and, in a cluster, to the other nodes.
+pub fn listen(
+    router: &Arc<AdministrationRouter>,
+    socket: &Path,
+    sockets: &Sockets,
+    tls: Arc<Tls>,
+) -> io::Result<Drain> {
+    let drain = Drain::new();
+    let api = Router::new()
+        .route("/v1/openapi.json", get(describe))
+        .route("/v1/{*operation}", post(perform))
+        .layer(DefaultBodyLimit::max(INPUT_BYTES))
+        .with_state(router.clone());
+    let unix = http::bind_unix(socket)?;
+    drain.spawn("administration", serve_unix(unix, api.clone(), drain.clone()));
+    for listener in sockets.tcp(&ADMINISTRATION.0)? {
+        let (api, talking) = (api.clone(), drain.clone());
+        let talk = move |connection| http::serve(connection, api.clone(), talking.clone());
+        let limits = ConnectionLimits { connections: CONVERSATIONS, connections_per_address: CONVERSATIONS };
+        let security = Security::Cluster(tls.clone(), &[]);
+        drain.spawn("administration", serve(listener, ADMINISTRATION.0, security, limits, drain.clone(), talk));
+    }
+    Ok(drain)
+}
+
+async fn serve_unix(listener: tokio::net::UnixListener, api: Router, drain: Drain) {
+    let room = Arc::new(tokio::sync::Semaphore::new(CONVERSATIONS));
+    loop {
+        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = drain.begun() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (api, talking) = (api.clone(), drain.clone());
+                drain.spawn("administration", async move {
+                    http::serve_stream(Box::new(stream), api, talking).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the administration socket accepts nothing now");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn describe(State(router): State<Arc<AdministrationRouter>>) -> Json<Value> {
+    Json(openapi::description(router.table()))
+}
+
+async fn perform(
+    State(router): State<Arc<AdministrationRouter>>,
+    UrlPath(words): UrlPath<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let operation = words.replace('/', " ");
+    let input = if body.is_empty() { Ok(Value::Object(Default::default())) } else { serde_json::from_slice(&body) };
+    let answer = match input {
+        Err(error) => Err(Failure::new(Reason::Invalid, format!("the input is not JSON: {error}"))),
+        Ok(input) if headers.contains_key(FORWARDED) => router.perform_here(&operation, input).await,
+        Ok(input) => router.perform(&operation, input).await,
+    };
+    let changes = router.table().get(&operation).is_some_and(|row| row.changes);
+    match answer {
+        Ok(answer) => {
+            if changes {
+                tracing::info!(operation, "administration");
+            }
+            Json(answer).into_response()
+        }
+        Err(failure) => {
+            tracing::info!(operation, %failure, "administration: refused");
+            (status(failure.reason), Json(failure)).into_response()
+        }
+    }
+}
+
+fn status(reason: Reason) -> StatusCode {
+    match reason {
+        Reason::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Reason::Busy => StatusCode::TOO_MANY_REQUESTS,
+        Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Reason::Credentials => StatusCode::UNAUTHORIZED,
+        Reason::Denied => StatusCode::FORBIDDEN,
+        Reason::NotFound => StatusCode::NOT_FOUND,
+        Reason::Exists => StatusCode::CONFLICT,
+        Reason::Invalid => StatusCode::BAD_REQUEST,
+        Reason::OverQuota => StatusCode::INSUFFICIENT_STORAGE,
+        Reason::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+    }
+}

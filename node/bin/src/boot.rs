@@ -1,0 +1,228 @@
+//! A node's life: check → bind every endpoint → drop privileges → open the roles → serve under supervision → drain.
+//!
+//! Until every role has opened what it keeps, nothing is served and the first failure ends the program with its line.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, chown};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use estafeta_cluster::enrolment::{self, ADMINISTRATION};
+use estafeta_core::ServiceName;
+use estafeta_core::members::MembersView;
+use estafeta_net::role::{Context, Role, Transport};
+use estafeta_net::sockets::Sockets;
+use estafeta_net::tls::Tls;
+use nix::unistd::{Uid, User, initgroups, setgid, setuid};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::administration::Table;
+use crate::config::{self, NodeConfig};
+use crate::exit::{Code, Exit};
+use crate::settings::SettingsWatch;
+use crate::supervise::Supervisor;
+use crate::wiring::Wiring;
+use crate::{administration, logging, status};
+
+/// Runs a node until it is told to stop.
+pub fn serve(file: &Path, table: Vec<Role>, until_stdin_closes: bool) -> anyhow::Result<()> {
+    let config = NodeConfig::load(file, &table)?;
+    config::check(&config)?;
+    logging::start(&config.log_filter, config.log_format)?;
+    let metrics = status::install_metrics()?;
+    raise_file_limit();
+    let sockets = bind(&config, &table)?;
+    prepare_data(&config)?;
+    drop_privileges(&config)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")?;
+    runtime.block_on(run(config, table, sockets, metrics, until_stdin_closes))?;
+    // Whoever blocks on standard input would hold the runtime for ever.
+    runtime.shutdown_background();
+    Ok(())
+}
+
+/// Every socket of the node.
+struct Bound {
+    /// The roles' own, each role's apart.
+    roles: Vec<Arc<Sockets>>,
+    /// The administration API for other nodes, and the status page.
+    node: Sockets,
+}
+
+const STATUS: ServiceName = ServiceName::fixed("status");
+
+fn bind(config: &NodeConfig, table: &[Role]) -> anyhow::Result<Bound> {
+    let bind = |sockets: &mut Sockets, service: &ServiceName, address, transport| {
+        sockets.bind(service, address, transport).map_err(|error| {
+            let mend = match error.kind() {
+                io::ErrorKind::AddrInUse => {
+                    format!("something listens there already: stop it, or give [listen] {service} another address")
+                }
+                io::ErrorKind::PermissionDenied => {
+                    "this port is for root: start the node as root with user = \"…\", or choose a port above 1023"
+                        .into()
+                }
+                io::ErrorKind::AddrNotAvailable => {
+                    "this machine does not have this address: give it to an interface, or mend address or [listen]"
+                        .into()
+                }
+                _ => error.to_string(),
+            };
+            Exit::new(
+                Code::OsError,
+                format_args!("{}: cannot bind {service} at {address}: {mend}", config.file.display()),
+            )
+        })
+    };
+    let mut roles = Vec::new();
+    for (name, _) in &config.plans {
+        let mut sockets = Sockets::default();
+        for service in table.iter().filter(|role| &role.name == name).flat_map(|role| &role.services) {
+            if let Some(address) = config.address_of(&service.name, service.port, service.between_nodes) {
+                bind(&mut sockets, &service.name, address, service.transport)?;
+            }
+        }
+        roles.push(Arc::new(sockets));
+    }
+    let mut node = Sockets::default();
+    if let Some(address) = config.address_of(&ADMINISTRATION.0, ADMINISTRATION.1, true) {
+        bind(&mut node, &ADMINISTRATION.0, address, Transport::Tcp)?;
+    }
+    if let Some(address) = config.status {
+        bind(&mut node, &STATUS, address, Transport::Tcp)?;
+    }
+    Ok(Bound { roles, node })
+}
+
+/// The data directory and each role's own below it, with mode 0700, for whom the node runs as.
+fn prepare_data(config: &NodeConfig) -> anyhow::Result<()> {
+    let user = config::run_as(config)?;
+    let directories = std::iter::once(config.data.clone())
+        .chain(config.plans.iter().map(|(role, _)| config.data.join(role.as_str())));
+    for directory in directories {
+        let made = || -> io::Result<()> {
+            if !directory.exists() {
+                fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+                chown(&directory, Some(user.as_raw()), None)?;
+            }
+            Ok(())
+        };
+        made().map_err(|error| {
+            Exit::new(
+                Code::CannotCreate,
+                format_args!("{}: cannot make the data directory: {error}", directory.display()),
+            )
+        })?;
+    }
+    Ok(())
+}
+
+fn drop_privileges(config: &NodeConfig) -> anyhow::Result<()> {
+    let Some(name) = config.user.as_ref().filter(|_| Uid::effective().is_root()) else { return Ok(()) };
+    let user = User::from_name(name)?.with_context(|| format!("the user {name} is gone"))?;
+    let name = std::ffi::CString::new(name.as_str())?;
+    initgroups(&name, user.gid).context("the groups cannot be taken on")?;
+    setgid(user.gid).context("the group cannot be taken on")?;
+    setuid(user.uid).context("the user cannot be taken on")?;
+    Ok(())
+}
+
+/// Each connection is a file descriptor: take as many as the machine gives.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
+}
+
+async fn run(
+    config: NodeConfig,
+    table: Vec<Role>,
+    bound: Bound,
+    metrics: status::Metrics,
+    until_stdin_closes: bool,
+) -> anyhow::Result<()> {
+    let tls = Arc::new(Tls::load(config.tls.clone()).map_err(|error| Exit::new(Code::Config, error))?);
+    let members = MembersView::new(enrolment::members(&config.nodes, &config::usual_ports(&table)));
+    let wiring = Wiring::new(&config, &table, tls.clone(), members.clone())?;
+    let settings = SettingsWatch::open(&config.data)?;
+    let template = Context {
+        node: config.name.clone(),
+        hostname: config.hostname.clone(),
+        data: config.data.clone(),
+        sockets: Arc::default(),
+        tls: tls.clone(),
+        contracts: wiring.contracts.clone(),
+        members: members.clone(),
+        settings: settings.view(),
+        drain: Default::default(),
+    };
+    let mut supervisors = Vec::new();
+    for ((role, plan), sockets) in config.plans.into_iter().zip(bound.roles) {
+        let context = Context { sockets, data: config.data.join(role.as_str()), ..template.clone() };
+        let locals = wiring.locals_of(&role);
+        let supervisor = Supervisor::open(role.clone(), plan.into(), context, locals)
+            .await
+            .map_err(|failure| Exit::new(Code::Unavailable, format_args!("the role {role} cannot start: {failure}")))?;
+        supervisors.push(supervisor);
+    }
+    let administration = administration::listen(&wiring.administration, &config.socket, &bound.node, tls.clone())
+        .map_err(|error| {
+            Exit::new(
+                Code::CannotCreate,
+                format_args!("{}: the administration socket cannot be made: {error}", config.socket.display()),
+            )
+        })?;
+    let status = status::listen(&bound.node, &STATUS, members.clone(), config.name.clone(), metrics)?;
+    let watch = settings.start(wiring.contracts.settings.clone());
+    let running: Vec<_> = supervisors.into_iter().map(Supervisor::run).collect();
+    tracing::info!(node = %config.name, roles = ?running.iter().map(|role| role.name.as_str()).collect::<Vec<_>>(), version = env!("CARGO_PKG_VERSION"), "serving");
+
+    wait_for_the_end(&tls, until_stdin_closes).await?;
+    tracing::info!(seconds = config.drain.as_secs(), "draining: nothing new is taken, what runs is finished");
+    members.change(&config.name, |member| member.draining = true);
+    for role in running {
+        role.stop(config.drain).await;
+    }
+    watch.abort();
+    administration.finish(config.drain).await;
+    status.finish(config.drain).await;
+    let _ = fs::remove_file(&config.socket);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Reloads on SIGHUP; completes on SIGTERM or SIGINT, or when standard input closes and that was asked for.
+async fn wait_for_the_end(tls: &Tls, until_stdin_closes: bool) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let closed = async {
+        let mut nowhere = tokio::io::sink();
+        if !until_stdin_closes || tokio::io::copy(&mut tokio::io::stdin(), &mut nowhere).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let mut closed = std::pin::pin!(closed);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            () = &mut closed => return Ok(()),
+            _ = hangup.recv() => match tls.reload() {
+                Ok(()) => tracing::info!("reloaded: new connections see the certificates as they are on disk now"),
+                Err(error) => tracing::error!(%error, "not reloaded: what was loaded before stays in use"),
+            },
+        }
+    }
+}
+
+/// The operations of all roles.
+pub fn operations(table: &[Role]) -> Table {
+    Table::new(table.iter().flat_map(|role| role.operations.clone()).collect())
+}

@@ -1,0 +1,199 @@
+//! The commands that are operations of the role table: made from its rows, asked of a node through its Unix socket.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use estafeta_core::administration::{Administration, Field, Kind, Operation, Placing};
+use estafeta_net::role::Role;
+use serde_json::{Map, Value};
+
+use super::table;
+use crate::administration::{SocketClient, Table};
+use crate::boot::operations;
+use crate::config::NodeConfig;
+use crate::exit::{Code, Exit};
+
+/// Adds a command for each operation: `account add` becomes `estafeta account add`.
+pub fn add_commands(mut command: Command, operations: &Table) -> Command {
+    let mut groups: Vec<&str> =
+        operations.iter().filter_map(|row| row.name.split_once(' ')).map(|(group, _)| group).collect();
+    groups.dedup();
+    for group in groups {
+        let rows =
+            operations.iter().filter_map(|row| row.name.strip_prefix(group)?.strip_prefix(' ').map(|verb| (verb, row)));
+        let about = format!("Operations on {group}s, asked of a running node");
+        let about =
+            if group.ends_with('s') { format!("Operations on {group}, asked of a running node") } else { about };
+        command = command.subcommand(
+            Command::new(group)
+                .about(about)
+                .subcommand_required(true)
+                .arg_required_else_help(true)
+                .subcommands(rows.map(|(verb, row)| subcommand(verb, row))),
+        );
+    }
+    command
+}
+
+fn subcommand(verb: &'static str, row: &Operation) -> Command {
+    let socket = Arg::new("socket")
+        .long("socket")
+        .value_name("PATH")
+        .env("ESTAFETA_SOCKET")
+        .value_parser(value_parser!(PathBuf))
+        .help("The node's administration socket [default: as its configuration has it]");
+    let json = Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON, for scripts");
+    let yes = Arg::new("yes").long("yes").short('y').action(ArgAction::SetTrue).help("Do not ask first");
+    let fields = row
+        .fields
+        .iter()
+        .filter(|field| !(field.kind == Kind::Secret && field.placing == Placing::Required))
+        .map(argument);
+    Command::new(verb).about(row.about).args(fields).args(row.confirm.map(|_| yes)).args([json, socket])
+}
+
+fn argument(field: &Field) -> Arg {
+    let argument = Arg::new(field.name).help(field.about).required(field.placing != Placing::Option);
+    let argument = match field.kind {
+        Kind::Texts => argument.action(ArgAction::Append).num_args(1..),
+        Kind::Flag | Kind::Secret => argument.action(ArgAction::SetTrue).required(false),
+        Kind::Integer => argument.value_parser(value_parser!(i64)),
+        Kind::Size => argument.value_parser(size),
+        Kind::Text => argument,
+    };
+    match field.placing {
+        Placing::Positional => argument.value_name(field.name.to_uppercase()),
+        _ => argument.long(field.name.replace('_', "-")).value_name(field.name.to_uppercase()),
+    }
+}
+
+/// `500M`, `2G`, `none` into bytes; none for no limit.
+fn size(text: &str) -> Result<Option<u64>, String> {
+    let wrong = || format!("{text:?} is not a size: write it like 500M, 2G or none");
+    if text.eq_ignore_ascii_case("none") {
+        return Ok(None);
+    }
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor: u64 = match text[digits.len()..].to_ascii_uppercase().trim_end_matches('B').trim_end_matches('I') {
+        "" => 1,
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        "T" => 1 << 40,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    number.checked_mul(factor).map(Some).ok_or_else(wrong)
+}
+
+/// Carries the operation of the command line out.
+pub fn run(roles: &[Role], arguments: &ArgMatches, file: &Path) -> anyhow::Result<()> {
+    let usage = || Exit::new(Code::Usage, "no such command: see estafeta --help");
+    let (group, arguments) = arguments.subcommand().ok_or_else(usage)?;
+    let (verb, arguments) = arguments.subcommand().ok_or_else(usage)?;
+    let operations = operations(roles);
+    let row = operations.get(&format!("{group} {verb}")).ok_or_else(usage)?;
+    let socket = match arguments.get_one::<PathBuf>("socket") {
+        Some(socket) => socket.clone(),
+        None => NodeConfig::load(file, roles)?.socket,
+    };
+    if let Some(question) = row.confirm
+        && !arguments.get_flag("yes")
+    {
+        confirm(question, row, arguments)?;
+    }
+    let input = input(row, arguments)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let answer = runtime.block_on(SocketClient(socket).perform(row.name, input))?;
+    if arguments.get_flag("json") {
+        table::print_json(&answer)
+    } else {
+        table::print(&answer, row.columns)
+    }
+    Ok(())
+}
+
+fn confirm(question: &str, row: &Operation, arguments: &ArgMatches) -> anyhow::Result<()> {
+    let mut question = question.to_owned();
+    for field in row.fields.iter().filter(|field| field.kind == Kind::Text) {
+        if let Some(value) = arguments.get_one::<String>(field.name) {
+            question = question.replace(&format!("{{{}}}", field.name), value);
+        }
+    }
+    if !io::stdin().is_terminal() {
+        return Err(Exit::new(Code::Usage, format_args!("{question} Nobody is there to answer: say --yes")));
+    }
+    let mut terminal = io::stderr();
+    write!(terminal, "{question} [y/N] ")?;
+    terminal.flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") {
+        return Ok(());
+    }
+    Err(Exit::new(Code::Usage, "nothing was done"))
+}
+
+fn input(row: &Operation, arguments: &ArgMatches) -> anyhow::Result<Value> {
+    let mut input = Map::new();
+    for field in row.fields {
+        let value = match field.kind {
+            Kind::Text => arguments.get_one::<String>(field.name).map(|text| text.as_str().into()),
+            Kind::Texts => {
+                arguments.get_many::<String>(field.name).map(|texts| texts.cloned().collect::<Vec<_>>().into())
+            }
+            Kind::Integer => arguments.get_one::<i64>(field.name).map(|number| (*number).into()),
+            Kind::Size => arguments.get_one::<Option<u64>>(field.name).map(|bytes| (*bytes).into()),
+            Kind::Flag => arguments.get_flag(field.name).then_some(true.into()),
+            Kind::Secret if field.placing == Placing::Required || arguments.get_flag(field.name) => {
+                Some(secret(field)?.into())
+            }
+            Kind::Secret => None,
+        };
+        if let Some(value) = value {
+            input.insert(field.name.to_owned(), value);
+        }
+    }
+    Ok(Value::Object(input))
+}
+
+/// A secret from the terminal, twice because it is not seen; or the first line of standard input.
+fn secret(field: &Field) -> anyhow::Result<String> {
+    let name = field.name.replace('_', " ");
+    if io::stdin().is_terminal() {
+        let first = rpassword::prompt_password(format!("{name}: "))?;
+        let second = rpassword::prompt_password(format!("{name} again: "))?;
+        return if first == second {
+            Ok(first)
+        } else {
+            Err(Exit::new(Code::DataError, "the two are not the same: nothing was done"))
+        };
+    }
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    let line = line.trim_end_matches(['\r', '\n']);
+    if line.is_empty() {
+        return Err(Exit::new(
+            Code::NoInput,
+            format_args!("the {name} is expected as the first line of standard input"),
+        ));
+    }
+    Ok(line.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("12"), Ok(Some(12)));
+        assert_eq!(size("500M"), Ok(Some(500 << 20)));
+        assert_eq!(size("2GiB"), Ok(Some(2 << 30)));
+        assert_eq!(size("none"), Ok(None));
+        for wrong in ["", "M", "-1", "1X", "99999999999999T"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+}

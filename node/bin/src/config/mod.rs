@@ -1,0 +1,247 @@
+//! A node's configuration: one short TOML file.
+//!
+//! Loading touches nothing but the file. What is wrong is one line that names the file, the line and the mend.
+
+mod basics;
+mod check;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use estafeta_cluster::enrolment::{ADMINISTRATION, Enrolled, UsualPort};
+use estafeta_core::{NodeName, RoleName, ServiceName};
+use estafeta_net::role::{Plan, Role};
+use estafeta_net::section::{ConfigError, Section, nearest};
+use estafeta_net::tls::{KeyFiles, TlsFiles};
+use toml::de::DeTable;
+
+use crate::exit::{Code, Exit};
+pub use basics::LogFormat;
+use basics::{Basics, ListenAddress};
+pub use check::{check, run_as};
+
+/// Where the configuration is looked for when the command line names none.
+pub const DEFAULT_FILE: &str = "/etc/estafeta/estafeta.toml";
+
+/// A node, as configured.
+pub struct NodeConfig {
+    /// The file it came from.
+    pub file: PathBuf,
+    /// The node's name.
+    pub name: NodeName,
+    /// What it calls itself in SMTP.
+    pub hostname: String,
+    /// Where its services listen, unless `listen` says otherwise.
+    pub address: IpAddr,
+    /// Its data directory.
+    pub data: PathBuf,
+    /// Whom to become once every socket is bound, when started as root.
+    pub user: Option<String>,
+    /// Its roles, each with its plan, in the order of the role table.
+    pub plans: Vec<(RoleName, Box<dyn Plan>)>,
+    /// Services that are elsewhere than on their usual port; none for one that is off.
+    pub listen: BTreeMap<ServiceName, Option<SocketAddr>>,
+    /// Its certificates.
+    pub tls: TlsFiles,
+    /// Every enrolled node, this one included.
+    pub nodes: Vec<Enrolled>,
+    /// Where `/health` and `/metrics` answer; none for nowhere.
+    pub status: Option<SocketAddr>,
+    /// The Unix socket of the administration API.
+    pub socket: PathBuf,
+    /// What is logged: a filter as tracing has it.
+    pub log_filter: String,
+    /// How it is logged.
+    pub log_format: LogFormat,
+    /// How long a drain waits for what is running.
+    pub drain: Duration,
+}
+
+impl NodeConfig {
+    /// Loads and understands the file.
+    pub fn load(file: &Path, table: &[Role]) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(file).map_err(|error| {
+            let mend = match error.kind() {
+                io::ErrorKind::NotFound => "no such file: name the configuration with --config FILE".into(),
+                _ => error.to_string(),
+            };
+            Exit::new(Code::NoInput, format_args!("{}: {mend}", file.display()))
+        })?;
+        Self::parse(file, &text, table).map_err(|error| {
+            let line = error.place.map(|place| {
+                let before = text.get(..place.start).unwrap_or(&text);
+                format!(" line {}:", before.matches('\n').count() + 1)
+            });
+            Exit::new(Code::Config, format_args!("{}:{} {}", file.display(), line.unwrap_or_default(), error.message))
+        })
+    }
+
+    fn parse(file: &Path, text: &str, table: &[Role]) -> Result<Self, ConfigError> {
+        let document = DeTable::parse(text).map_err(|error| ConfigError::from_toml(&error))?;
+        let span = document.span();
+        let mut sections = BTreeMap::new();
+        let mut rest = DeTable::new();
+        for (key, value) in document.into_inner() {
+            let name = key.get_ref().to_string();
+            if let Some(role) = table.iter().find(|role| role.name.as_str() == name) {
+                sections.insert(role.name.clone(), (key.span(), Section::new(value)));
+            } else if Basics::KEYS.contains(&name.as_str()) {
+                rest.insert(key, value);
+            } else {
+                let known = Basics::KEYS.iter().copied().chain(table.iter().map(|role| role.name.as_str()));
+                let hint = nearest(&name, known).map(|known| format!("did you mean {known:?}? ")).unwrap_or_default();
+                let message = format!("unknown key {name:?}: {hint}see deploy/estafeta.toml for all of them");
+                return Err(ConfigError { message, place: Some(key.span()) });
+            }
+        }
+        let basics: Basics = Section::new(toml::Spanned::new(span, toml::de::DeValue::Table(rest))).read()?;
+        let mut plans = Vec::new();
+        for role in table.iter().filter(|role| basics.roles.iter().any(|wanted| wanted.get_ref() == role.name.as_str()))
+        {
+            let section = sections.remove(&role.name);
+            let place = section.as_ref().map(|(place, _)| place.clone());
+            let section = section.map_or_else(Section::absent, |(_, section)| section);
+            let plan = (role.plan)(section).map_err(|mut error| {
+                error.message = format!("[{}] {}", role.name, error.message);
+                error.place = error.place.or(place);
+                error
+            })?;
+            plans.push((role.name.clone(), plan));
+        }
+        if let Some((role, (place, _))) = sections.into_iter().next() {
+            let message = format!(
+                "the section [{role}] is for a role that this node does not have: add {role:?} to roles, or remove the section"
+            );
+            return Err(ConfigError { message, place: Some(place) });
+        }
+        basics.into_config(file, table, plans)
+    }
+
+    /// Where a service of this node listens; none when it is off, or is for nodes and this node is in no cluster.
+    pub fn address_of(&self, service: &ServiceName, port: u16, between_nodes: bool) -> Option<SocketAddr> {
+        if between_nodes && self.tls.cluster.is_none() {
+            return None;
+        }
+        match self.listen.get(service) {
+            Some(elsewhere) => *elsewhere,
+            None => Some(SocketAddr::new(self.address, port)),
+        }
+    }
+}
+
+/// The usual ports of the role table.
+pub fn usual_ports(table: &[Role]) -> Vec<UsualPort> {
+    let services = table.iter().flat_map(|role| role.services.iter().map(move |service| (role, service)));
+    services
+        .map(|(role, service)| UsualPort { role: role.name.clone(), service: service.name.clone(), port: service.port })
+        .collect()
+}
+
+/// Whether there is a service of this name.
+fn is_service(table: &[Role], name: &ServiceName) -> bool {
+    *name == ADMINISTRATION.0 || table.iter().any(|role| role.services.iter().any(|service| &service.name == name))
+}
+
+impl Basics {
+    fn into_config(
+        self,
+        file: &Path,
+        table: &[Role],
+        plans: Vec<(RoleName, Box<dyn Plan>)>,
+    ) -> Result<NodeConfig, ConfigError> {
+        let directory = file.parent().unwrap_or(Path::new("."));
+        let beside = |path: &PathBuf| directory.join(path);
+        for role in &self.roles {
+            known_role(table, role)?;
+        }
+        if self.roles.is_empty() {
+            return Err(ConfigError::new("roles is empty: give this node at least one role"));
+        }
+        let mut nodes = Vec::new();
+        for node in &self.nodes {
+            for role in &node.roles {
+                known_role(table, role)?;
+            }
+            nodes.push(Enrolled {
+                name: node.name.clone(),
+                address: node.address,
+                roles: node.roles.iter().filter_map(|role| role.get_ref().parse().ok()).collect(),
+                store_group: node.store_group.clone(),
+                listen: listen(&node.listen, table)?,
+            });
+        }
+        let own = Enrolled {
+            name: self.name.clone(),
+            address: self.address,
+            roles: plans.iter().map(|(role, _)| role.clone()).collect(),
+            store_group: plans.iter().find_map(|(_, plan)| plan.store_group()),
+            listen: listen(&self.listen, table)?,
+        };
+        // What this node says of itself is truer than what the list says of it.
+        nodes.retain(|node| node.name != own.name);
+        let own_listen = own.listen.clone();
+        nodes.push(own);
+        let cluster = self.cluster.as_ref().map(|cluster| {
+            let own = KeyFiles { certificate: beside(&cluster.certificate), key: beside(&cluster.key) };
+            (own, beside(&cluster.authority))
+        });
+        let service =
+            self.tls.as_ref().map(|tls| KeyFiles { certificate: beside(&tls.certificate), key: beside(&tls.key) });
+        let data = beside(&self.data);
+        Ok(NodeConfig {
+            file: file.to_owned(),
+            hostname: self.hostname.unwrap_or_else(|| self.name.to_string()),
+            name: self.name,
+            address: self.address,
+            user: self.user,
+            plans,
+            listen: own_listen,
+            tls: TlsFiles { service, cluster },
+            nodes,
+            status: self.status.0,
+            socket: self.socket.map_or_else(|| data.join("estafeta.sock"), |socket| beside(&socket)),
+            data,
+            log_filter: self.log.filter,
+            log_format: self.log.format,
+            drain: Duration::from_secs(self.drain_seconds),
+        })
+    }
+}
+
+fn known_role(table: &[Role], role: &toml::Spanned<String>) -> Result<(), ConfigError> {
+    let known = || table.iter().map(|row| row.name.as_str());
+    if known().any(|known| known == role.get_ref()) {
+        return Ok(());
+    }
+    let hint = nearest(role.get_ref(), known()).map(|role| format!("did you mean {role:?}? ")).unwrap_or_default();
+    let message =
+        format!("unknown role {:?}: {hint}the roles are {}", role.get_ref(), known().collect::<Vec<_>>().join(", "));
+    Err(ConfigError { message, place: Some(role.span()) })
+}
+
+fn listen(
+    listen: &BTreeMap<toml::Spanned<String>, ListenAddress>,
+    table: &[Role],
+) -> Result<BTreeMap<ServiceName, Option<SocketAddr>>, ConfigError> {
+    let mut known = BTreeMap::new();
+    for (key, address) in listen {
+        let name =
+            key.get_ref().parse::<ServiceName>().ok().filter(|name| is_service(table, name)).ok_or_else(|| {
+                let services: Vec<&str> =
+                    table.iter().flat_map(|role| role.services.iter().map(|service| service.name.as_str())).collect();
+                let message = format!(
+                    "unknown service {:?}: the services are {}, {}",
+                    key.get_ref(),
+                    services.join(", "),
+                    ADMINISTRATION.0
+                );
+                ConfigError { message, place: Some(key.span()) }
+            })?;
+        known.insert(name, address.0);
+    }
+    Ok(known)
+}

@@ -1,0 +1,88 @@
+//! The settings of the cluster as this node knows them: asked anew every second, kept in `settings.json` (mode 0600), so
+//! that the node starts with them while the directory is away.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use estafeta_core::settings::{Settings, SettingsStore, SettingsView};
+use tokio::task::JoinHandle;
+
+use crate::exit::{Code, Exit};
+
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// The watch over the settings.
+pub struct SettingsWatch {
+    file: PathBuf,
+    view: SettingsView,
+}
+
+impl SettingsWatch {
+    /// Starts from what the data directory keeps.
+    pub fn open(data: &Path) -> anyhow::Result<Self> {
+        let file = data.join("settings.json");
+        let settings = match fs::read(&file) {
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+                // A snapshot is a convenience: without it the node waits for the directory.
+                tracing::warn!(file = %file.display(), %error, "the kept settings cannot be read and are asked anew");
+                Settings::default()
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Settings::default(),
+            Err(error) => return Err(Exit::new(Code::NoPermission, format_args!("{}: {error}", file.display()))),
+        };
+        Ok(Self { file, view: SettingsView::new(settings) })
+    }
+
+    /// The view that roles are handed.
+    pub fn view(&self) -> SettingsView {
+        self.view.clone()
+    }
+
+    /// Keeps asking.
+    pub fn start(self, store: Arc<dyn SettingsStore>) -> JoinHandle<()> {
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(PERIOD);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            let mut away = false;
+            loop {
+                ticks.tick().await;
+                match store.read().await {
+                    Ok(settings) => {
+                        if away {
+                            tracing::info!("the directory answers again");
+                        }
+                        away = false;
+                        let version = settings.version;
+                        if self.view.advance(settings) {
+                            tracing::info!(version, "new settings");
+                            self.keep();
+                        }
+                    }
+                    Err(failure) => {
+                        if !away {
+                            tracing::warn!(%failure, version = self.view.current().version, "no directory answers: the settings stay as they were");
+                        }
+                        away = true;
+                    }
+                }
+            }
+        })
+    }
+
+    fn keep(&self) {
+        let kept = || -> io::Result<()> {
+            let new = self.file.with_extension("new");
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            file.write_all(&serde_json::to_vec_pretty(self.view.current().as_ref())?)?;
+            file.sync_all()?;
+            fs::rename(&new, &self.file)
+        };
+        if let Err(error) = kept() {
+            tracing::error!(file = %self.file.display(), %error, "the settings cannot be kept: a restart without the directory would know older ones");
+        }
+    }
+}
