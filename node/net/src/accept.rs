@@ -189,3 +189,101 @@ impl<T: Future<Output = ()>> Future for CatchPanic<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::SocketAddr;
+    use std::time::SystemTime;
+
+    use estafeta_cluster::files::AuthorityFiles;
+    use estafeta_core::members::{Candidate, Endpoint};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use crate::tls::{KeyFiles, TlsFiles};
+
+    const SERVICE: ServiceName = ServiceName::fixed("test");
+
+    /// A service that answers with one letter, panics at `p`, and says nothing at `s`.
+    async fn service(security: Security, limits: ConnectionLimits) -> (SocketAddr, Drain) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let drain = Drain::new();
+        let talk = |mut connection: Connection| async move {
+            match connection.stream.read_u8().await {
+                Ok(b'p') => panic!("as the test wants"),
+                Ok(b's') => std::future::pending().await,
+                Ok(letter) => connection.stream.write_all(&[letter.to_ascii_uppercase()]).await.unwrap(),
+                Err(_) => {}
+            }
+        };
+        drain.spawn("test", serve(listener, SERVICE, security, limits, drain.clone(), talk));
+        (address, drain)
+    }
+
+    async fn ask(address: SocketAddr, letter: u8) -> io::Result<u8> {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(&[letter]).await?;
+        stream.read_u8().await
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_its_own_conversation_alone() {
+        let (address, drain) = service(Security::Clear, ConnectionLimits::default()).await;
+        assert!(ask(address, b'p').await.is_err());
+        assert_eq!(ask(address, b'a').await.unwrap(), b'A');
+        assert_eq!(drain.finish(Duration::from_secs(5)).await, 0);
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn limits_hold_an_address_back_and_a_drain_cuts_off_what_never_ends() {
+        let limits = ConnectionLimits { connections: 10, connections_per_address: 1 };
+        let (address, drain) = service(Security::Clear, limits).await;
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        silent.write_all(b"s").await.unwrap();
+        assert!(ask(address, b'a').await.is_err());
+        assert_eq!(drain.finish(Duration::from_millis(100)).await, 1);
+        assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    fn tls(authority: &AuthorityFiles, node: &str, role: RoleName) -> Arc<Tls> {
+        let files = authority.issue_node(&node.parse().unwrap(), &[role], SystemTime::now()).unwrap();
+        let own = KeyFiles { certificate: files.certificate, key: files.key };
+        Arc::new(Tls::load(TlsFiles { service: None, cluster: Some((own, authority.certificate())) }).unwrap())
+    }
+
+    #[tokio::test]
+    async fn inside_the_cluster_node_and_role_are_proved_both_ways() {
+        let directory = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let authority = AuthorityFiles::init(directory.path(), SystemTime::now()).unwrap();
+        let server = tls(&authority, "mailbox1", RoleName::MAILBOX);
+        static ASKED_BY: [RoleName; 1] = [RoleName::EDGE];
+        let (address, _drain) = service(Security::Cluster(server, &ASKED_BY), ConnectionLimits::default()).await;
+        let candidate = |node: &str, role| Candidate {
+            node: node.parse().unwrap(),
+            endpoint: Endpoint { role, service: SERVICE, address },
+        };
+        let meant = candidate("mailbox1", RoleName::MAILBOX);
+
+        let edge = tls(&authority, "edge1", RoleName::EDGE);
+        let mut connection = edge.connect(&meant).await.unwrap();
+        connection.stream.write_all(b"a").await.unwrap();
+        assert_eq!(connection.stream.read_u8().await.unwrap(), b'A');
+
+        // The server is another node than was meant, or may not do what is asked.
+        assert!(edge.connect(&candidate("mailbox2", RoleName::MAILBOX)).await.is_err());
+        assert!(edge.connect(&candidate("mailbox1", RoleName::DIRECTORY)).await.is_err());
+
+        // The client holds another role, or the certificate of another authority. With TLS 1.3 it learns that at the
+        // first answer.
+        let dns = tls(&authority, "dns1", RoleName::DNS);
+        let mut connection = dns.connect(&meant).await.unwrap();
+        let _ = connection.stream.write_all(b"a").await;
+        assert!(connection.stream.read_u8().await.is_err());
+        let stranger = AuthorityFiles::init(other.path(), SystemTime::now()).unwrap();
+        assert!(tls(&stranger, "edge1", RoleName::EDGE).connect(&meant).await.is_err());
+    }
+}

@@ -45,8 +45,9 @@ pub trait Machine: Send {
     /// The next thing to do.
     fn next(&mut self) -> Step<Self::Event>;
 
-    /// Says goodbye in the protocol's own words and closes, when the driver ends the conversation: the node drains,
-    /// or the peer was silent too long. Never in the middle of a command that is being carried out.
+    /// The driver wants to end the conversation. For [`Farewell::Draining`] the machine finishes what is running (a
+    /// command, a message being received, a literal) and then says goodbye in the protocol's own words and closes; for
+    /// the others it does so at once.
     fn farewell(&mut self, why: Farewell);
 
     /// Gives back the bytes that were received and not consumed, when the stream is handed over to another machine.

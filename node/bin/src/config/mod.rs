@@ -245,3 +245,85 @@ fn listen(
     }
     Ok(known)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+    use crate::roles;
+
+    const BASE: &str = "name = 'a'\nroles = ['filter']\naddress = '127.0.0.1'\n";
+
+    fn load(text: &str) -> Result<NodeConfig, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("node.toml");
+        fs::write(&file, text).unwrap();
+        let loaded = NodeConfig::load(&file, &roles::table()).and_then(|config| check(&config).map(|()| config));
+        loaded.map_err(|error| {
+            let exit = error.downcast_ref::<Exit>().unwrap();
+            assert_eq!(exit.code, Code::Config);
+            exit.message.replace(&format!("{}: ", file.display()), "").replace(&format!("{}:", file.display()), "")
+        })
+    }
+
+    fn wrong(more: &str) -> String {
+        load(&format!("{BASE}{more}")).err().expect("this configuration is wrong")
+    }
+
+    #[test]
+    fn a_short_file_is_enough() {
+        let config = load(BASE).unwrap();
+        assert_eq!(config.hostname, "a");
+        assert_eq!(config.plans.len(), 1);
+        assert!(config.socket.ends_with("/var/lib/estafeta/estafeta.sock") || config.socket.ends_with("estafeta.sock"));
+    }
+
+    #[test]
+    fn what_is_mistyped_names_its_line_and_the_nearest_word() {
+        assert_eq!(
+            wrong("hostnam = 'x'\n"),
+            "line 4: unknown key \"hostnam\": did you mean \"hostname\"? see deploy/estafeta.toml for all of them"
+        );
+        assert!(wrong("[flter]\n").starts_with("line 4: unknown key \"flter\": did you mean \"filter\"?"));
+        assert!(wrong("[log]\nfilterr = 'info'\n").contains("did you mean \"filter\"?"));
+        assert!(wrong("[edge]\n").contains("add \"edge\" to roles, or remove the section"));
+        assert!(wrong("[listen]\nsmpt = '127.0.0.1:25'\n").starts_with("line 5: unknown service \"smpt\""));
+        assert!(wrong("[listen]\nsmtp = '127.0.0.1'\n").contains("neither an address with a port"));
+        assert!(wrong("[filter]\nnonsense = 1\n").starts_with("line 5: [filter] unknown key \"nonsense\""));
+        let roles = load("name = 'a'\nroles = ['egde']\naddress = '127.0.0.1'\n").err().unwrap();
+        assert!(roles.starts_with("line 2: unknown role \"egde\": did you mean \"edge\"?"), "{roles}");
+        let name = load("name = 'A b'\nroles = ['edge']\naddress = '127.0.0.1'\n").err().unwrap();
+        assert!(name.starts_with("line 1: \"A b\" is not a node name"), "{name}");
+        let missing = load("name = 'a'\nroles = ['edge']\n").err().unwrap();
+        assert!(missing.contains("missing field `address`"), "{missing}");
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_before_anything_is_bound() {
+        let group = "name = 'a'\nroles = ['mailbox']\naddress = '127.0.0.1'\n[mailbox]\nstore_group = 'g'\n";
+        let twice = "[[nodes]]\nname = 'b'\naddress = '127.0.0.2'\nroles = ['mailbox']\nstore_group = 'g'\n";
+        assert!(load(group).is_ok());
+        let error = load(&format!("{group}{twice}")).err().unwrap();
+        assert!(error.contains("the store group g is on the nodes b and a: a store group on SQLite has exactly one node"), "{error}");
+        let access = load("name = 'a'\nroles = ['access']\naddress = '127.0.0.1'\n").err().unwrap();
+        assert!(access.contains("the role access shows clients a certificate"), "{access}");
+        assert!(wrong("[[nodes]]\nname = 'b'\naddress = '127.0.0.2'\nroles = ['edge']\n").contains("there is no section [cluster]"));
+        assert!(wrong("[tls]\ncertificate = 'none.pem'\nkey = 'none.key'\n").contains("none.pem"));
+    }
+
+    #[test]
+    fn the_example_shows_every_key_and_is_right() {
+        let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/estafeta.toml");
+        let text = fs::read_to_string(example).unwrap();
+        let uncommented: String = text
+            .lines()
+            .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line).to_owned() + "\n")
+            .collect();
+        let config = NodeConfig::parse(Path::new(example), &uncommented, &roles::table()).map_err(|error| error.message);
+        assert_eq!(config.map(|config| config.plans.len()), Ok(6));
+        for key in Basics::KEYS {
+            let shown = uncommented.lines().any(|line| line.starts_with(&format!("{key} =")) || line.trim_matches(['[', ']']) == *key);
+            assert!(shown, "deploy/estafeta.toml does not show {key}");
+        }
+    }
+}
