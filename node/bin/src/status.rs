@@ -37,6 +37,7 @@ pub fn install_metrics() -> anyhow::Result<Metrics> {
         "estafeta_connections_refused_total",
         "Connections closed at once, by service and cause."
     );
+    metrics::describe_counter!("estafeta_logins_total", "Logins, by whether they were right, wrong, refused unasked or unanswered.");
     metrics::describe_counter!("estafeta_panics_total", "Conversations that a bug has ended.");
     metrics::describe_counter!(
         "estafeta_role_failures_total",

@@ -7,6 +7,7 @@ pub mod drain;
 pub mod drive;
 pub mod http;
 pub mod identity;
+pub mod login;
 pub mod role;
 pub mod section;
 pub mod sockets;

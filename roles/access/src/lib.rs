@@ -1,1 +1,92 @@
 //! Cluster A: what the user touches, IMAP and POP3.
+//!
+//! A conversation here lasts until the client has said who it is: the directory is asked, the account's mail is opened by
+//! the contract `Sessions` (on this node, or on a mailbox node of the account's store group), and the stream is handed
+//! over. Nothing of the mail passes through code of this role.
+//!
+//! [`front`] decides; [`imap`] and [`pop3`] speak.
+#![forbid(unsafe_code)]
+
+mod config;
+mod front;
+mod imap;
+mod pop3;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use estafeta_core::{Failure, RoleName, ServiceName};
+use estafeta_net::accept::{ConnectionLimits, Security, serve};
+use estafeta_net::role::{Clients, Context, Plan, Provides, Role, Running, Service, Transport};
+use estafeta_net::section::{ConfigError, Section};
+
+use config::Config;
+use front::Front;
+
+const IMAP: ServiceName = ServiceName::fixed("imap");
+const IMAPS: ServiceName = ServiceName::fixed("imaps");
+const POP3: ServiceName = ServiceName::fixed("pop3");
+const POP3S: ServiceName = ServiceName::fixed("pop3s");
+
+/// The role's row.
+pub fn role() -> Role {
+    let service =
+        |name, port, about| Service { name, port, transport: Transport::Tcp, between_nodes: false, about };
+    Role {
+        name: RoleName::ACCESS,
+        cluster: Some('A'),
+        purpose: "what the user touches: IMAP and POP3",
+        services: vec![
+            service(IMAP, 143, "IMAP with STARTTLS"),
+            service(IMAPS, 993, "IMAP over TLS"),
+            service(POP3, 110, "POP3 with STLS"),
+            service(POP3S, 995, "POP3 over TLS"),
+        ],
+        operations: vec![],
+        plan,
+        clients: Clients::default(),
+    }
+}
+
+fn plan(section: Section<'_>) -> Result<Box<dyn Plan>, ConfigError> {
+    Ok(Box::new(section.read::<Config>()?.check()?))
+}
+
+#[async_trait]
+impl Plan for Config {
+    fn needs_service_certificate(&self) -> bool {
+        true
+    }
+
+    async fn start(&self, context: Context) -> Result<Running, Failure> {
+        let front = Arc::new(Front::new(self, &context));
+        let limits = ConnectionLimits {
+            connections: self.connections_limit,
+            connections_per_address: self.connections_per_address_limit,
+        };
+        for (service, speaks_imap, secure) in
+            [(IMAP, true, false), (IMAPS, true, true), (POP3, false, false), (POP3S, false, true)]
+        {
+            let security = if secure { Security::Tls(context.tls.clone()) } else { Security::Clear };
+            for listener in context.sockets.tcp(&service).map_err(Failure::internal)? {
+                let front = front.clone();
+                let talk = move |connection| {
+                    let front = front.clone();
+                    async move {
+                        if speaks_imap { imap::talk(&front, connection).await } else { pop3::talk(&front, connection).await }
+                    }
+                };
+                let (drain, security) = (context.drain.clone(), security.clone());
+                context.drain.spawn("listener", serve(listener, service.clone(), security, limits, drain, talk));
+            }
+        }
+        let drain = context.drain;
+        let run = Box::pin(async move {
+            drain.begun().await;
+            Ok(())
+        });
+        Ok(Running { provides: Provides::default(), run })
+    }
+}

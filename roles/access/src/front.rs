@@ -1,0 +1,127 @@
+//! What happens between a client's password and its mail, whatever language it speaks.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use estafeta_core::contracts::Contracts;
+use estafeta_core::sessions::{Protocol, Session, SessionRequest, Sessions, TlsFacts};
+use estafeta_core::{Failure, Reason, Secret};
+use estafeta_net::connection::Connection;
+use estafeta_net::drain::Drain;
+use estafeta_net::drive::{Timeouts, Upgrade};
+use estafeta_net::login::Gate;
+use estafeta_net::role::Context;
+use estafeta_net::tls::Tls;
+use estafeta_protocols::sasl::{Credentials, Mechanism};
+
+use crate::config::Config;
+
+/// How long a client may take what is sent to it before it has logged in: little is.
+const WRITE: Duration = Duration::from_secs(30);
+
+/// How a client may say who it is.
+pub const MECHANISMS: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
+
+/// What all conversations share.
+pub struct Front {
+    gate: Gate,
+    sessions: Arc<dyn Sessions>,
+    tls: Arc<Tls>,
+    /// When to stop.
+    pub drain: Drain,
+    /// How long a client may be silent and slow.
+    pub timeouts: Timeouts,
+    tries_limit: u32,
+}
+
+/// A client that has not yet said who it is.
+pub struct Visitor {
+    protocol: Protocol,
+    client: SocketAddr,
+    tls: Option<TlsFacts>,
+    wrong: u32,
+    opened: Option<Box<dyn Session>>,
+}
+
+impl Front {
+    /// For a role that starts.
+    pub fn new(config: &Config, context: &Context) -> Self {
+        let Contracts { directory, sessions, .. } = context.contracts.clone();
+        Self {
+            gate: Gate::new(directory),
+            sessions,
+            tls: context.tls.clone(),
+            drain: context.drain.clone(),
+            timeouts: Timeouts { read: Duration::from_secs(config.login_timeout_seconds), write: WRITE },
+            tries_limit: config.tries_limit,
+        }
+    }
+
+    /// How TLS is started inside a conversation, where a certificate is at hand.
+    pub fn upgrade(&self) -> Upgrade {
+        self.tls.service().map_or(Upgrade::Never, Upgrade::Accept)
+    }
+
+    /// Asks the directory who it is, and opens the mail. The visitor keeps it for the hand-over.
+    pub async fn open<'v>(&self, visitor: &'v mut Visitor, credentials: Credentials) -> Result<&'v dyn Session, Failure> {
+        let began = Instant::now();
+        let Credentials::Password { on_behalf_of, name, password } = credentials else {
+            return Err(Failure::new(Reason::Invalid, "this mechanism is not offered here"));
+        };
+        let password = Secret::new(password.into_exposed());
+        let client = visitor.client;
+        let account = self.gate.authenticate(&name, &password, on_behalf_of.as_deref(), client.ip()).await;
+        let account = account.inspect_err(|failure| {
+            visitor.wrong += 1;
+            tracing::info!(%client, login = name, protocol = ?visitor.protocol, %failure, "login refused");
+        })?;
+        let (address, group) = (account.address.clone(), account.store_group.clone());
+        let request = SessionRequest { protocol: visitor.protocol, account, client, tls: visitor.tls.clone() };
+        let opened = self.sessions.open(&request).await.inspect_err(|failure| {
+            tracing::warn!(%client, login = %address, protocol = ?visitor.protocol, store_group = %group, %failure, "the mail cannot be opened");
+        })?;
+        let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(%client, login = %address, protocol = ?visitor.protocol, store_group = %group, tls = visitor.tls.is_some(), elapsed_ms, "login");
+        Ok(visitor.opened.insert(opened).as_ref())
+    }
+
+    /// Whether this visitor has guessed enough.
+    pub fn has_enough_of(&self, visitor: &Visitor) -> bool {
+        visitor.wrong >= self.tries_limit
+    }
+}
+
+impl Visitor {
+    /// Whoever is at the other end.
+    pub fn new(protocol: Protocol, connection: &Connection) -> Self {
+        Self { protocol, client: connection.peer, tls: connection.tls.clone(), wrong: 0, opened: None }
+    }
+
+    /// TLS was started.
+    pub fn secured(&mut self, tls: Option<&TlsFacts>) {
+        self.tls = tls.cloned();
+    }
+
+    /// The mail that was opened for it.
+    pub fn into_session(self) -> Option<Box<dyn Session>> {
+        self.opened
+    }
+
+    /// Whom to name in the log.
+    pub fn client(&self) -> SocketAddr {
+        self.client
+    }
+}
+
+/// Gives the stream to whoever reads the mail. Until it ends, nothing of this role's is held but the stream itself.
+pub async fn hand_over(session: Box<dyn Session>, connection: Connection, unread: bytes::Bytes) {
+    let client = connection.peer;
+    let began = Instant::now();
+    let ended = session.serve(connection.stream, unread).await;
+    let seconds = began.elapsed().as_secs();
+    match ended {
+        Ok(()) => tracing::debug!(%client, seconds, "session ended"),
+        Err(error) => tracing::debug!(%client, seconds, %error, "session broken off"),
+    }
+}
