@@ -203,7 +203,9 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(order(&routes, None, now), ["local", "b", "a"]);
         }
-        assert_eq!(order(&routes, None, now + REST), ["local", "a", "b"]);
+        // Rested: it takes its turn again.
+        let firsts = [(); 2].map(|()| order(&routes, None, now + REST)[1].clone());
+        assert!(firsts.contains(&"a".to_owned()) && firsts.contains(&"b".to_owned()), "{firsts:?}");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The contract `Directory`: people. Asked by edge, access, mailbox and administration; remote, LDAP.
 
 mod cache;
+#[cfg(feature = "suite")]
+pub mod memory;
 mod router;
 #[cfg(feature = "suite")]
 pub mod suite;
