@@ -138,6 +138,7 @@ async fn in_time<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) 
 }
 
 /// How a conversation ended, when no error ended it.
+#[allow(clippy::large_enum_variant, reason = "one a conversation, and taken apart at once")]
 pub enum Ended {
     /// It is closed.
     Closed,

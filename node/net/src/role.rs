@@ -143,6 +143,9 @@ pub struct Remote {
 /// Makes a client of one contract at one member's endpoint.
 pub type Client<C> = fn(&Remote, &Candidate) -> Arc<C>;
 
+/// Makes a client of the settings out of one of administration.
+pub type SettingsClient = fn(Arc<dyn Administration>) -> Arc<dyn SettingsStore>;
+
 /// The remote clients that a role's crate offers, one for each contract that the role serves.
 #[derive(Clone, Copy, Default)]
 pub struct Clients {
@@ -157,5 +160,5 @@ pub struct Clients {
     /// For the service `mailbox-pop3`.
     pub pop3: Option<Client<dyn Sessions>>,
     /// Settings are asked through administration, so this client wraps that.
-    pub settings: Option<fn(Arc<dyn Administration>) -> Arc<dyn SettingsStore>>,
+    pub settings: Option<SettingsClient>,
 }

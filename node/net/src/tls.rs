@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::connection::Connection;
+use crate::drive::Upgrade;
 
 mod opportunistic;
 
@@ -94,6 +95,14 @@ impl Tls {
     /// TLS to foreign mail servers: encrypts, authenticates nobody (RFC 7435).
     pub fn opportunistic(&self) -> &TlsConnector {
         &self.opportunistic
+    }
+
+    /// How a conversation with the foreign mail server `host` starts TLS; not at all when that is no name or address.
+    pub fn upgrade_to(&self, host: &str) -> Upgrade {
+        match ServerName::try_from(host.to_owned()) {
+            Ok(name) => Upgrade::Connect(self.opportunistic.clone(), name),
+            Err(_) => Upgrade::Never,
+        }
     }
 
     /// Connects to an endpoint of another node: mutual TLS, and the node is the one that was meant and holds the

@@ -63,8 +63,9 @@ impl Front {
         self.tls.service().map_or(Upgrade::Never, Upgrade::Accept)
     }
 
-    /// Asks the directory who it is, and opens the mail. The visitor keeps it for the hand-over.
-    pub async fn open<'v>(&self, visitor: &'v mut Visitor, credentials: Credentials) -> Result<&'v dyn Session, Failure> {
+    /// Asks the directory who it is, and opens the mail. The visitor keeps it for the hand-over; what is given is what the
+    /// mail says that it can do.
+    pub async fn open(&self, visitor: &mut Visitor, credentials: Credentials) -> Result<String, Failure> {
         let began = Instant::now();
         let Credentials::Password { on_behalf_of, name, password } = credentials else {
             return Err(Failure::new(Reason::Invalid, "this mechanism is not offered here"));
@@ -83,7 +84,9 @@ impl Front {
         })?;
         let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(%client, login = %address, protocol = ?visitor.protocol, store_group = %group, tls = visitor.tls.is_some(), elapsed_ms, "login");
-        Ok(visitor.opened.insert(opened).as_ref())
+        let capabilities = opened.capabilities().to_owned();
+        visitor.opened = Some(opened);
+        Ok(capabilities)
     }
 
     /// Whether this visitor has guessed enough.
@@ -106,11 +109,6 @@ impl Visitor {
     /// The mail that was opened for it.
     pub fn into_session(self) -> Option<Box<dyn Session>> {
         self.opened
-    }
-
-    /// Whom to name in the log.
-    pub fn client(&self) -> SocketAddr {
-        self.client
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +14,9 @@ use crate::front::protocol_label;
 
 /// How long a session may be silent, once the node drains, before it is ended.
 const QUIET: Duration = Duration::from_secs(1);
+
+/// RFC 3501 §7.1.5, RFC 5530 §3.
+const IMAP_FAREWELL: &[u8] = b"* BYE [UNAVAILABLE] Restarting, please connect again\r\n";
 
 /// Mail that is open and the client that waits for it.
 pub struct HandOver {
@@ -38,7 +41,12 @@ impl HandOver {
             drain.begun().await;
             tokio::time::sleep(QUIET).await;
         });
-        let stream = UntilDrained { stream: self.stream, over: Some(over) };
+        let farewell = match self.protocol {
+            Protocol::Imap => IMAP_FAREWELL,
+            // POP3 has no word for it (RFC 1939 §3: a server speaks when it is spoken to).
+            Protocol::Pop3 => b"",
+        };
+        let stream = UntilDrained { stream: self.stream, over: Some(over), at_line_start: true, farewell, owed: b"" };
         self.session.serve(Box::new(stream), self.unread).await
     }
 }
@@ -53,11 +61,16 @@ impl Drop for Closed {
 }
 
 /// A client's stream that seems to end when the node drains and the client is silent. The session then finishes what
-/// runs and closes, as if the client had gone, and the client connects again, to another node.
+/// runs and closes, as if the client had gone; the client reads a goodbye and connects again, to another node.
 struct UntilDrained {
     stream: BoxStream,
     /// None when it has come.
     over: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Whether all that was written ends a line: only there may a goodbye stand.
+    at_line_start: bool,
+    farewell: &'static [u8],
+    /// What is left to say before the stream closes.
+    owed: &'static [u8],
 }
 
 impl AsyncRead for UntilDrained {
@@ -70,6 +83,7 @@ impl AsyncRead for UntilDrained {
                 return Poll::Pending;
             }
             self.over = None;
+            self.owed = self.farewell;
         }
         // Nothing read: the end.
         Poll::Ready(Ok(()))
@@ -78,7 +92,11 @@ impl AsyncRead for UntilDrained {
 
 impl AsyncWrite for UntilDrained {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if let Poll::Ready(Ok(count @ 1..)) = written {
+            self.at_line_start = bytes[count - 1] == b'\n';
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -86,14 +104,76 @@ impl AsyncWrite for UntilDrained {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.at_line_start && !self.owed.is_empty() {
+            let owed = self.owed;
+            match ready!(Pin::new(&mut self.stream).poll_write(context, owed))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => self.owed = &owed[count..],
+            }
+        }
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
+}
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, parts: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_trait::async_trait;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    /// Echoes what it reads, and closes properly at its end.
+    struct Echo;
+
+    #[async_trait]
+    impl Session for Echo {
+        fn capabilities(&self) -> &str {
+            ""
+        }
+
+        async fn serve(self: Box<Self>, mut stream: BoxStream, unread: Bytes) -> io::Result<()> {
+            stream.write_all(&unread).await?;
+            let mut buffer = [0; 64];
+            loop {
+                match stream.read(&mut buffer).await? {
+                    0 => return stream.shutdown().await,
+                    count => stream.write_all(&buffer[..count]).await?,
+                }
+            }
+        }
     }
 
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+    async fn said(protocol: Protocol, unread: &'static str) -> String {
+        let (near, mut far) = duplex(1024);
+        let drain = Drain::new();
+        let hand_over = HandOver { session: Box::new(Echo), stream: Box::new(near), unread: unread.into(), protocol };
+        let client = async {
+            far.write_all(b" more\r\n").await.unwrap();
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            drain.begin();
+            let mut said = String::new();
+            far.read_to_string(&mut said).await.unwrap();
+            said
+        };
+        let (served, said) = tokio::join!(hand_over.serve(&drain), client);
+        served.unwrap();
+        said
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_session_ends_with_a_goodbye_when_the_node_drains() {
+        assert_eq!(said(Protocol::Imap, "unread").await, "unread more\r\n* BYE [UNAVAILABLE] Restarting, please connect again\r\n");
+        assert_eq!(said(Protocol::Pop3, "unread").await, "unread more\r\n");
+    }
+
+    #[tokio::test]
+    async fn no_goodbye_stands_within_a_line() {
+        let (near, mut far) = duplex(1024);
+        let mut stream =
+            UntilDrained { stream: Box::new(near), over: None, at_line_start: true, farewell: b"", owed: IMAP_FAREWELL };
+        stream.write_all(b"half").await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut said = String::new();
+        far.read_to_string(&mut said).await.unwrap();
+        assert_eq!(said, "half");
     }
 }

@@ -21,12 +21,14 @@ pub async fn talk(front: &Front, connection: Connection) {
     let secure = connection.tls.is_some();
     let visitor = Visitor::new(Protocol::Imap, &connection);
     let upgrade = if secure { Upgrade::Never } else { front.upgrade() };
-    let offer = Offer { start_tls: matches!(upgrade, Upgrade::Accept(_)), login: true, mechanisms: MECHANISMS.to_vec() };
+    let offer =
+        Offer { start_tls: matches!(upgrade, Upgrade::Accept(_)), login: true, mechanisms: MECHANISMS.to_vec() };
     let limits = Limits { command_bytes: COMMAND_BYTES, ..Limits::default() };
     // Boxed, so that a session of hours does not carry them along.
     let mut server = Box::new(Server::greet(offer, secure, limits));
     let mut greeter = Box::new(Greeter { front, visitor });
-    let ended = Box::pin(drive(connection, server.as_mut(), greeter.as_mut(), upgrade, front.timeouts, &front.drain)).await;
+    let ended =
+        Box::pin(drive(connection, server.as_mut(), greeter.as_mut(), upgrade, front.timeouts, &front.drain)).await;
     drop(server);
     match (ended, greeter.visitor.into_session()) {
         (Ok(Ended::HandedOver(connection, unread)), Some(session)) => hand_over(session, connection, unread).await,
@@ -47,9 +49,9 @@ impl Handler<Server> for Greeter<'_> {
                 // What was said before must not wait for the directory.
                 output.flush().await?;
                 match self.front.open(&mut self.visitor, credentials).await {
-                    Ok(session) => {
-                        let capabilities = Code::Capability(Capabilities::Listed(session.capabilities()));
-                        server.hand_over(Completion::ok("Logged in").with(capabilities));
+                    Ok(capabilities) => {
+                        let code = Code::Capability(Capabilities::Listed(&capabilities));
+                        server.hand_over(Completion::ok("Logged in").with(code));
                     }
                     Err(failure) => {
                         server.complete(Completion::no(failure.client.as_str()).with(code(&failure)));
@@ -64,9 +66,11 @@ impl Handler<Server> for Greeter<'_> {
                 server.output().id(&[("name", "Estafeta")]);
                 server.complete(Completion::ok("ID completed"));
             }
-            Event::Command(_) | Event::Resume => server.complete(Completion::bad("Not authenticated")),
+            Event::Command(_) => server.complete(Completion::bad("Not authenticated")),
             Event::IdleEnd => server.complete(Completion::ok("IDLE completed")),
-            Event::AppendBegin(_) | Event::AppendData(_) | Event::AppendEnd => server.complete(Completion::bad("Not authenticated")),
+            Event::AppendBegin(_) | Event::AppendData(_) | Event::AppendEnd => {
+                server.complete(Completion::bad("Not authenticated"))
+            }
             Event::AppendAbort | Event::IdleBegin => {}
         }
         Ok(Flow::Continue)

@@ -32,8 +32,7 @@ const POP3S: ServiceName = ServiceName::fixed("pop3s");
 
 /// The role's row.
 pub fn role() -> Role {
-    let service =
-        |name, port, about| Service { name, port, transport: Transport::Tcp, between_nodes: false, about };
+    let service = |name, port, about| Service { name, port, transport: Transport::Tcp, between_nodes: false, about };
     Role {
         name: RoleName::ACCESS,
         cluster: Some('A'),
@@ -75,7 +74,11 @@ impl Plan for Config {
                 let talk = move |connection| {
                     let front = front.clone();
                     async move {
-                        if speaks_imap { imap::talk(&front, connection).await } else { pop3::talk(&front, connection).await }
+                        if speaks_imap {
+                            imap::talk(&front, connection).await
+                        } else {
+                            pop3::talk(&front, connection).await
+                        }
                     }
                 };
                 let (drain, security) = (context.drain.clone(), security.clone());

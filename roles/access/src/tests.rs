@@ -1,0 +1,227 @@
+//! Dialogs before login, against a directory in memory and mail that only echoes.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use estafeta_core::contracts::Contracts;
+use estafeta_core::delivery::{Delivery, Outcome, Parcel};
+use estafeta_core::directory::memory::MemoryDirectory;
+use estafeta_core::directory::{Directory, NewAccount};
+use estafeta_core::judge::{Envelope, Judge, Verdict};
+use estafeta_core::sessions::{BoxStream, Session, SessionRequest, Sessions, TlsFacts};
+use estafeta_core::settings::SettingsStore;
+use estafeta_core::{Failure, Message, Secret};
+use estafeta_net::connection::Connection;
+use estafeta_net::drain::Drain;
+use estafeta_net::role::Context;
+use estafeta_net::tls::{Tls, TlsFiles};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+use crate::config::Config;
+use crate::front::Front;
+
+/// Mail that says whose it is, then says back what was unread and what comes.
+#[derive(Default)]
+struct Echo {
+    away: AtomicBool,
+}
+
+struct EchoSession(String);
+
+#[async_trait]
+impl Sessions for Echo {
+    async fn open(&self, request: &SessionRequest) -> Result<Box<dyn Session>, Failure> {
+        if self.away.load(Ordering::Relaxed) {
+            return Err(Failure::unavailable("the test wants it so"));
+        }
+        Ok(Box::new(EchoSession(request.account.address.to_string())))
+    }
+}
+
+#[async_trait]
+impl Session for EchoSession {
+    fn capabilities(&self) -> &str {
+        "IMAP4rev1 ECHO"
+    }
+
+    async fn serve(self: Box<Self>, mut stream: BoxStream, unread: Bytes) -> io::Result<()> {
+        stream.write_all(format!("mail of {}: ", self.0).as_bytes()).await?;
+        stream.write_all(&unread).await?;
+        let (mut from, mut to) = tokio::io::split(stream);
+        tokio::io::copy(&mut from, &mut to).await.map(drop)
+    }
+}
+
+/// What access never asks.
+struct Nobody;
+
+#[async_trait]
+impl Judge for Nobody {
+    async fn judge(&self, _: &Envelope, _: &Message) -> Result<Verdict, Failure> {
+        Err(Failure::unavailable("not in this test"))
+    }
+}
+
+#[async_trait]
+impl Delivery for Nobody {
+    async fn deliver(&self, parcel: &Parcel) -> Vec<Outcome> {
+        parcel.recipients.iter().map(|_| estafeta_core::delivery::later("not in this test")).collect()
+    }
+}
+
+struct House {
+    front: Front,
+    echo: Arc<Echo>,
+    drain: Drain,
+}
+
+async fn house() -> House {
+    let directory = Arc::new(MemoryDirectory::default());
+    directory.add_domain(&"example.edu".parse().unwrap()).await.unwrap();
+    let ana = NewAccount {
+        address: "ana@example.edu".parse().unwrap(),
+        name: String::new(),
+        store_group: "main".parse().unwrap(),
+        quota_bytes: None,
+        password: Some(Secret::new("correct horse".into())),
+    };
+    directory.add_account(&ana).await.unwrap();
+    let echo = Arc::new(Echo::default());
+    let contracts = Contracts {
+        directory: directory.clone(),
+        directory_uncached: directory.clone(),
+        judge: Arc::new(Nobody),
+        delivery: Arc::new(Nobody),
+        sessions: echo.clone(),
+        settings: directory,
+    };
+    let drain = Drain::new();
+    let context = Context {
+        node: "access1".parse().unwrap(),
+        hostname: "access1.example.edu".into(),
+        data: "/nonexistent".into(),
+        sockets: Arc::default(),
+        tls: Arc::new(Tls::load(TlsFiles::default()).unwrap()),
+        contracts,
+        members: Default::default(),
+        settings: Default::default(),
+        drain: drain.clone(),
+    };
+    House { front: Front::new(&Config::default(), &context), echo, drain }
+}
+
+/// A connection as TLS leaves it, or in clear text.
+fn connection(secure: bool) -> (Connection, DuplexStream) {
+    let (near, far) = duplex(64 * 1024);
+    let address = "192.0.2.1:40000".parse().unwrap();
+    let tls = secure.then(|| TlsFacts { version: "TLSv1_3".into(), cipher: "TLS13_AES_256_GCM_SHA384".into() });
+    (Connection { stream: Box::new(near), peer: address, local: address, tls, identity: None }, far)
+}
+
+async fn dialog(house: &House, imap: bool, secure: bool, input: &[u8]) -> String {
+    let (connection, mut far) = connection(secure);
+    let client = async {
+        far.write_all(input).await.unwrap();
+        far.shutdown().await.unwrap();
+        let mut output = Vec::new();
+        far.read_to_end(&mut output).await.unwrap();
+        String::from_utf8(output).unwrap()
+    };
+    let server = async {
+        if imap {
+            crate::imap::talk(&house.front, connection).await
+        } else {
+            crate::pop3::talk(&house.front, connection).await
+        }
+    };
+    let ((), output) = tokio::join!(server, client);
+    output
+}
+
+#[tokio::test]
+async fn imap_hands_over_with_what_came_behind_the_login() {
+    let house = house().await;
+    let output = dialog(&house, true, true, b"a LOGIN ana@example.edu \"correct horse\"\r\nb SELECT INBOX\r\n").await;
+    assert!(
+        output.contains("a OK [CAPABILITY IMAP4rev1 ECHO] Logged in\r\nmail of ana@example.edu: b SELECT INBOX\r\n"),
+        "{output}"
+    );
+    // AUTHENTICATE PLAIN with its initial response.
+    let output =
+        dialog(&house, true, true, b"a AUTHENTICATE PLAIN AGFuYUBleGFtcGxlLmVkdQBjb3JyZWN0IGhvcnNl\r\nrest").await;
+    assert!(output.ends_with("mail of ana@example.edu: rest"), "{output}");
+}
+
+#[tokio::test]
+async fn pop3_hands_over_with_what_came_behind_the_login() {
+    let house = house().await;
+    let output = dialog(&house, false, true, b"USER ana@example.edu\r\nPASS correct horse\r\nSTAT\r\n").await;
+    assert!(output.ends_with("mail of ana@example.edu: STAT\r\n"), "{output}");
+}
+
+#[tokio::test]
+async fn nothing_is_looked_at_before_tls() {
+    let house = house().await;
+    let output = dialog(&house, true, false, b"a LOGIN ana@example.edu \"correct horse\"\r\n").await;
+    assert!(output.contains("LOGINDISABLED") && output.contains("a NO [PRIVACYREQUIRED]"), "{output}");
+    let output = dialog(&house, false, false, b"USER ana@example.edu\r\nPASS correct horse\r\n").await;
+    assert!(output.contains("-ERR") && !output.contains("mail of"), "{output}");
+}
+
+#[tokio::test]
+async fn nobody_acts_for_another() {
+    let house = house().await;
+    // bob NUL ana@example.edu NUL correct horse
+    let output =
+        dialog(&house, true, true, b"a AUTHENTICATE PLAIN Ym9iAGFuYUBleGFtcGxlLmVkdQBjb3JyZWN0IGhvcnNl\r\n").await;
+    assert!(output.contains("a NO [AUTHORIZATIONFAILED]"), "{output}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_wrong_passwords_end_a_connection_and_more_slow_the_network_down() {
+    let house = house().await;
+    let wrong = b"a LOGIN ana@example.edu wrong\r\nb LOGIN ana@example.edu wrong\r\nc LOGIN ana@example.edu wrong\r\nd LOGIN ana@example.edu \"correct horse\"\r\n";
+    let output = dialog(&house, true, true, wrong).await;
+    assert_eq!(output.matches("NO [AUTHENTICATIONFAILED]").count(), 3, "{output}");
+    assert!(output.contains("* BYE") && !output.contains("mail of"), "{output}");
+    let began = tokio::time::Instant::now();
+    dialog(&house, true, true, wrong).await;
+    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn mail_that_is_away_is_said_in_the_clients_language() {
+    let house = house().await;
+    house.echo.away.store(true, Ordering::Relaxed);
+    let output = dialog(&house, true, true, b"a LOGIN ana@example.edu \"correct horse\"\r\nb LOGOUT\r\n").await;
+    assert!(output.contains("a NO [UNAVAILABLE]") && output.contains("b OK"), "{output}");
+    let output = dialog(&house, false, true, b"USER ana@example.edu\r\nPASS correct horse\r\nQUIT\r\n").await;
+    assert!(output.contains("-ERR [SYS/TEMP]") && !output.contains("horse"), "{output}");
+}
+
+#[tokio::test]
+async fn a_drain_says_goodbye() {
+    let house = house().await;
+    house.drain.begin();
+    let (connection, mut far) = connection(true);
+    crate::imap::talk(&house.front, connection).await;
+    let mut output = String::new();
+    far.read_to_string(&mut output).await.unwrap();
+    assert!(output.contains("* BYE [UNAVAILABLE]"), "{output}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_not_waited_for() {
+    let house = house().await;
+    let began = tokio::time::Instant::now();
+    let (connection, mut far) = connection(true);
+    crate::pop3::talk(&house.front, connection).await;
+    assert_eq!(began.elapsed().as_secs(), 60);
+    let mut output = String::new();
+    far.read_to_string(&mut output).await.unwrap();
+    assert!(output.starts_with("+OK"), "{output}");
+}
