@@ -34,7 +34,9 @@ impl Mechanism {
 
     /// The mechanism of that name, in any case.
     pub fn from_name(name: &[u8]) -> Option<Self> {
-        [Self::Plain, Self::Login, Self::External].into_iter().find(|one| one.name().as_bytes().eq_ignore_ascii_case(name))
+        [Self::Plain, Self::Login, Self::External]
+            .into_iter()
+            .find(|one| one.name().as_bytes().eq_ignore_ascii_case(name))
     }
 }
 
@@ -158,9 +160,11 @@ impl Exchange {
                     // base64 of "Password:".
                     Ok(Progress::Challenge("UGFzc3dvcmQ6"))
                 }
-                Some(name) => {
-                    Ok(Progress::Done(Credentials::Password { on_behalf_of: None, name, password: Password::new(text) }))
-                }
+                Some(name) => Ok(Progress::Done(Credentials::Password {
+                    on_behalf_of: None,
+                    name,
+                    password: Password::new(text),
+                })),
             },
         }
     }

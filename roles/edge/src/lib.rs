@@ -1,1 +1,106 @@
-//! Cluster E: SMTP in and out.
+//! Cluster E: SMTP in and out. Mail from outside and from our users, judged and delivered inside the transaction where
+//! that can be; a durable queue for the rest; the way to other people's servers; reports to senders.
+//!
+//! A message's way: [`incoming`] (session, envelope) → [`passage`] (swept, judged, delivered) → [`queue`] (what is left
+//! over) → [`dispatch`] (tried again) → [`outgoing`] (to other servers), with [`report`]s on failure.
+#![forbid(unsafe_code)]
+
+mod config;
+mod dispatch;
+mod edge;
+mod incoming;
+mod metrics_help;
+mod operations;
+mod outgoing;
+mod passage;
+mod queue;
+mod report;
+
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use estafeta_core::{Failure, RoleName};
+use estafeta_net::login::Gate;
+use estafeta_net::role::{Clients, Context, Plan, Provides, Role, Running, Service, Transport};
+use estafeta_net::section::{ConfigError, Section};
+use estafeta_storage::spool::SpoolDirectory;
+
+use crate::config::Config;
+use crate::edge::Edge;
+use crate::outgoing::Outgoing;
+use crate::outgoing::names::{Dns, Names};
+use crate::queue::{Paces, Queue};
+use crate::report::Reporter;
+
+/// The role's row in the table.
+pub fn role() -> Role {
+    let service = |name, port, about| Service { name, port, transport: Transport::Tcp, between_nodes: false, about };
+    Role {
+        name: RoleName::EDGE,
+        cluster: Some('E'),
+        purpose: "takes mail in over SMTP, delivers it, sends mail out",
+        services: vec![
+            service(incoming::SMTP, 25, "SMTP from other mail servers"),
+            service(incoming::SUBMISSIONS, 465, "submission by users, over TLS"),
+            service(incoming::SUBMISSION, 587, "submission by users, over STARTTLS"),
+        ],
+        operations: operations::operations(),
+        plan,
+        clients: Clients::default(),
+    }
+}
+
+fn plan(section: Section<'_>) -> Result<Box<dyn Plan>, ConfigError> {
+    let config = section.read::<Config>()?.check()?;
+    Ok(Box::new(EdgePlan { config }))
+}
+
+struct EdgePlan {
+    config: Config,
+}
+
+#[async_trait]
+impl Plan for EdgePlan {
+    fn needs_service_certificate(&self) -> bool {
+        true
+    }
+
+    async fn start(&self, context: Context) -> Result<Running, Failure> {
+        let names = Arc::new(Dns::new(&self.config.outgoing.resolvers)?);
+        let tls = context.tls.clone();
+        let sockets = context.sockets.clone();
+        let edge = open(self.config.clone(), names, context).await?;
+        metrics_help::describe();
+        let administration = Arc::new(operations::QueueOperations(edge.queue.clone()));
+        let provides = Provides { administration: Some(administration), ..Provides::default() };
+        let run = async move {
+            incoming::listen(&edge, &sockets, &tls)?;
+            edge.drain.spawn("queue", dispatch::run(edge.clone()));
+            edge.drain.begun().await;
+            Ok(())
+        };
+        Ok(Running { provides, run: Box::pin(run) })
+    }
+}
+
+/// Opens what the role keeps.
+async fn open(config: Config, names: Arc<dyn Names>, context: Context) -> Result<Arc<Edge>, Failure> {
+    let Context { hostname, data, tls, contracts, members, settings, drain, .. } = context;
+    let queue = Queue::open(&data.join("queue"), config.queue.messages_limit).await?;
+    Ok(Arc::new(Edge {
+        spool: SpoolDirectory::open(&data.join("spool"))?,
+        paces: Paces::of(&config.queue),
+        reporter: Reporter::new(hostname.clone()),
+        outgoing: Outgoing::new(config.outgoing.clone(), names, tls, hostname.clone(), members),
+        gate: Gate::new(contracts.directory.clone()),
+        hostname,
+        config,
+        contracts,
+        settings,
+        queue,
+        drain,
+    }))
+}

@@ -1,1 +1,25 @@
-//! Cluster D: the store, and the engines that read it.
+//! Cluster D: the mailboxes.
+//!
+//! - [`store`]: messages on disk, and what changed;
+//! - [`accounts`]: whose mail lives here;
+//! - [`delivery`], [`lmtp`]: the contract `Delivery` on this node, and its listener;
+//! - [`sessions`], [`imap`], [`pop3`]: the contract `Sessions` on this node, and the engines, each with its listener;
+//! - [`relay`]: the clients of both contracts, for other nodes;
+//! - [`role`]: the role's row.
+#![forbid(unsafe_code)]
+
+pub mod accounts;
+mod config;
+pub mod delivery;
+pub mod imap;
+pub mod lmtp;
+pub mod pop3;
+pub mod relay;
+mod role;
+pub mod sessions;
+pub mod store;
+#[cfg(test)]
+mod tests;
+
+pub use config::{Config, WhenOverQuota};
+pub use role::{LMTP, MAILBOX_IMAP, MAILBOX_POP3, role};

@@ -1,6 +1,8 @@
 //! The contract `Delivery`: a message into mailboxes. Asked by edge; remote, LMTP with the delivery id as ENVID.
 
 mod router;
+#[cfg(feature = "suite")]
+pub mod suite;
 
 use std::fmt;
 

@@ -5,6 +5,8 @@
 //! answered in the client's own protocol, by whoever holds its stream.
 
 mod router;
+#[cfg(feature = "suite")]
+pub mod suite;
 
 use std::io;
 use std::net::SocketAddr;

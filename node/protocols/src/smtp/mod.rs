@@ -2,7 +2,7 @@
 //!
 //! [`server::Server`] answers a client, [`client::Client`] speaks to a server; both implement
 //! [`Machine`](crate::machine::Machine). What the two have in common stands beside them: [`Reply`], the paths of an
-//! envelope ([`Mailbox`], [`ReversePath`], [`ForwardPath`]) and [`Credentials`].
+//! envelope ([`Mailbox`], [`ReversePath`], [`ForwardPath`]). Authentication is [`sasl`](crate::sasl)'s.
 //!
 //! Invariants:
 //! - what is not understood is refused with a reply, never passed on and never dropped silently;
@@ -12,13 +12,12 @@
 
 pub mod client;
 mod command;
-mod credentials;
 mod parameters;
 mod path;
 mod reply;
+mod scan;
 pub mod server;
 
-pub use credentials::{Credentials, Password};
 pub use path::{ForwardPath, Mailbox, PathError, ReversePath};
 pub use reply::{Enhanced, Reply, Severity};
 

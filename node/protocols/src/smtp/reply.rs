@@ -223,10 +223,7 @@ mod tests {
         assert_eq!(encoded(&Reply::known(250, Enhanced(2, 1, 0), "OK")), "250 2.1.0 OK\r\n");
         assert_eq!(encoded(&Reply::plain(220, "mx ESMTP")), "220 mx ESMTP\r\n");
         assert_eq!(encoded(&Reply::plain(250, "a\nb\nc")), "250-a\r\n250-b\r\n250 c\r\n");
-        assert_eq!(
-            encoded(&Reply::known(550, Enhanced(5, 7, 1), "one\ntwo")),
-            "550-5.7.1 one\r\n550 5.7.1 two\r\n"
-        );
+        assert_eq!(encoded(&Reply::known(550, Enhanced(5, 7, 1), "one\ntwo")), "550-5.7.1 one\r\n550 5.7.1 two\r\n");
         assert_eq!(encoded(&Reply::plain(354, "")), "354 \r\n");
     }
 

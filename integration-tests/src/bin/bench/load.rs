@@ -1,0 +1,84 @@
+//! The same client for every system.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use estafeta_integration_tests::client::Smtp;
+use estafeta_integration_tests::tokens;
+
+use crate::system::System;
+
+/// How many connections send at once.
+pub const CONNECTIONS: usize = 16;
+
+/// How many messages go over one connection, as a busy sender does it.
+const MESSAGES_PER_CONNECTION: usize = 25;
+
+/// How long a run may take.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// What is sent in one run.
+pub struct Load {
+    /// The size of each message.
+    pub size_bytes: usize,
+    /// How many there are.
+    pub messages: usize,
+}
+
+impl Load {
+    /// Small mail, and mail of the size that a university sees on average.
+    pub fn usual() -> Vec<Self> {
+        vec![Self { size_bytes: 4_000, messages: 2_000 }, Self { size_bytes: 200_000, messages: 400 }]
+    }
+
+    /// To see that it works.
+    pub fn quick() -> Vec<Self> {
+        vec![Self { size_bytes: 4_000, messages: 200 }, Self { size_bytes: 200_000, messages: 50 }]
+    }
+
+    /// Sends it all and waits until it is all in the mailboxes; gives messages a second.
+    pub fn run(&self, system: &System, round: usize) -> anyhow::Result<f64> {
+        // Made before the clock starts: each message is another one, or blobs would be stored once.
+        let messages: Vec<(String, Vec<u8>)> = (0..self.messages)
+            .map(|number| {
+                let to = system.accounts[number % system.accounts.len()].clone();
+                let token = format!("{}-{round}-{}-{number}", system.name.len(), self.size_bytes);
+                let message = tokens::message(&token, &to, self.size_bytes);
+                (to, message)
+            })
+            .collect();
+        let wanted = system.count()? + self.messages;
+        let next = AtomicUsize::new(0);
+        let begun = Instant::now();
+        thread::scope(|scope| {
+            let (messages, next) = (&messages, &next);
+            let clients: Vec<_> =
+                (0..CONNECTIONS).map(|number| scope.spawn(move || client(system, number, messages, next))).collect();
+            clients.into_iter().try_for_each(|client| client.join().unwrap_or_else(|_| bail!("a client panicked")))
+        })?;
+        loop {
+            let there = system.count()?;
+            ensure!(there <= wanted, "{}: {there} messages for {wanted}", system.name);
+            if there == wanted {
+                return Ok(self.messages as f64 / begun.elapsed().as_secs_f64());
+            }
+            ensure!(begun.elapsed() < LIMIT, "{}: {there} messages for {wanted} after {LIMIT:?}", system.name);
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Sends messages until there are none left.
+fn client(system: &System, number: usize, messages: &[(String, Vec<u8>)], next: &AtomicUsize) -> anyhow::Result<()> {
+    let edge = system.edges[number % system.edges.len()];
+    loop {
+        let mut smtp = Smtp::connect(edge)?;
+        for _ in 0..MESSAGES_PER_CONNECTION {
+            let Some((to, message)) = messages.get(next.fetch_add(1, Ordering::Relaxed)) else { return smtp.quit() };
+            smtp.send("sender@example.com", &[to], message)?.expect(250).with_context(|| system.name)?;
+        }
+        smtp.quit()?;
+    }
+}

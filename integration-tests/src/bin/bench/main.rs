@@ -1,0 +1,68 @@
+//! Messages a second from SMTP to a durable mailbox: Estafeta on one node and as the demonstration's cluster, beside
+//! Postfix and Dovecot from Debian's packages, on the same machine in the same run with the same client.
+//!
+//! A run begins with the first connection and ends when the last message can be counted in its mailbox by IMAP, so that
+//! it does not matter at which hop a server says 250. All systems are up throughout; runs take turns between them, and
+//! the median of the rounds is reported.
+
+mod chart;
+mod load;
+mod report;
+mod system;
+
+use std::env;
+use std::fs;
+
+use anyhow::{Context, bail};
+use estafeta_integration_tests::binary::repository;
+
+use crate::load::Load;
+use crate::report::Measured;
+use crate::system::System;
+
+const USAGE: &str = "bench [--rounds N] [--quick] [--no-write]";
+
+fn main() -> anyhow::Result<()> {
+    let (mut rounds, mut quick, mut write) = (5, false, true);
+    let mut arguments = env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--rounds" => rounds = arguments.next().context(USAGE)?.parse().context(USAGE)?,
+            "--quick" => quick = true,
+            "--no-write" => write = false,
+            _ => bail!("{USAGE}"),
+        }
+    }
+    let loads = if quick { Load::quick() } else { Load::usual() };
+    let systems = [System::single()?, System::cluster()?, System::postfix_and_dovecot()?];
+    let mut measured: Vec<Measured> = Vec::new();
+    for round in 0..=rounds {
+        for load in &loads {
+            for system in &systems {
+                let rate = load.run(system, round)?;
+                report::say(&format!(
+                    "{} {:>5} KB  {:<32} {rate:8.1} messages/s",
+                    if round == 0 { "warm-up".to_owned() } else { format!("round {round}") },
+                    load.size_bytes / 1000,
+                    system.name,
+                ));
+                // The first run of each fills caches and makes mailboxes: it is not counted.
+                if round > 0 {
+                    report::add(&mut measured, system.name, load.size_bytes, rate);
+                }
+            }
+        }
+    }
+    let table = report::table(&measured);
+    report::say(&table);
+    if write {
+        let docs = repository().join("docs");
+        fs::create_dir_all(&docs)?;
+        fs::write(docs.join("benchmarks.svg"), chart::svg(&measured))?;
+        let page = docs.join("benchmarks.md");
+        let before = fs::read_to_string(&page).unwrap_or_default();
+        fs::write(&page, report::page(&before, &table, &loads, rounds))?;
+        report::say(&format!("written: {}", page.display()));
+    }
+    Ok(())
+}

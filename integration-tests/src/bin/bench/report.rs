@@ -1,0 +1,113 @@
+//! What was measured, as a table and as a page.
+
+use std::fs;
+
+use crate::load::{CONNECTIONS, Load};
+
+/// The rates of one system at one size.
+pub struct Measured {
+    /// The system.
+    pub system: &'static str,
+    /// The size of a message.
+    pub size_bytes: usize,
+    /// Messages a second, of each round.
+    pub rates: Vec<f64>,
+}
+
+impl Measured {
+    /// The median.
+    pub fn median(&self) -> f64 {
+        let mut rates = self.rates.clone();
+        rates.sort_by(f64::total_cmp);
+        match rates.len() {
+            0 => 0.0,
+            n if n % 2 == 1 => rates[n / 2],
+            n => (rates[n / 2 - 1] + rates[n / 2]) / 2.0,
+        }
+    }
+
+    fn span(&self) -> String {
+        let lowest = self.rates.iter().copied().fold(f64::INFINITY, f64::min);
+        let highest = self.rates.iter().copied().fold(0.0, f64::max);
+        format!("{lowest:.0}–{highest:.0}")
+    }
+}
+
+/// Adds a round's rate.
+pub fn add(measured: &mut Vec<Measured>, system: &'static str, size_bytes: usize, rate: f64) {
+    match measured.iter_mut().find(|known| known.system == system && known.size_bytes == size_bytes) {
+        Some(known) => known.rates.push(rate),
+        None => measured.push(Measured { system, size_bytes, rates: vec![rate] }),
+    }
+}
+
+/// The table: medians, spans, and the ratio to Postfix and Dovecot in the same run.
+pub fn table(measured: &[Measured]) -> String {
+    let mut table = String::from(
+        "| message | system | messages/s (median) | lowest–highest | ratio to Postfix + Dovecot |\n|---|---|---:|---:|---:|\n",
+    );
+    for row in measured {
+        let beside =
+            measured.iter().find(|other| other.size_bytes == row.size_bytes && other.system.starts_with("Postfix"));
+        let ratio = beside.map_or(0.0, |beside| row.median() / beside.median());
+        table += &format!(
+            "| {} KB | {} | {:.0} | {} | {ratio:.2} |\n",
+            row.size_bytes / 1000,
+            row.system,
+            row.median(),
+            row.span()
+        );
+    }
+    table
+}
+
+const BEGIN: &str = "<!-- written by integration-tests/bench: begin -->";
+const END: &str = "<!-- written by integration-tests/bench: end -->";
+
+/// The page with the new figures in it; what stands around them stays.
+pub fn page(before: &str, table: &str, loads: &[Load], rounds: usize) -> String {
+    let counts: Vec<String> =
+        loads.iter().map(|load| format!("{} of {} KB", load.messages, load.size_bytes / 1000)).collect();
+    let figures = format!(
+        "{BEGIN}\n\n{table}\n![messages a second](benchmarks.svg)\n\n{} rounds in turns after a warm-up; a run sends {} over \
+         {CONNECTIONS} connections; {}.\n\n{END}",
+        rounds,
+        counts.join(" or "),
+        machine()
+    );
+    match (before.find(BEGIN), before.find(END)) {
+        (Some(begin), Some(end)) if begin < end => {
+            format!("{}{figures}{}", &before[..begin], &before[end + END.len()..])
+        }
+        _ => format!("{}{figures}\n", if before.is_empty() { HEAD } else { before }),
+    }
+}
+
+const HEAD: &str = "# Benchmarks\n\n\
+Messages a second from SMTP to a durable mailbox, measured by `integration-tests/bench` (anyone can run it, as root, for\n\
+Postfix starts as root only): Estafeta on one node and as the demonstration's cluster of eleven processes, beside Postfix\n\
+and Dovecot from Debian's packages on the same machine, in the same run, with the same client. A run ends when the last\n\
+message can be counted in its mailbox by IMAP, so it does not matter at which hop a server answers 250.\n\n\
+What is compared, honestly:\n\n\
+- Both fsync: Estafeta commits body and row before its 250 (SQLite `synchronous=FULL`); Postfix as its package has it,\n\
+  Dovecot with `mail_fsync = always`, sdbox, LMTP.\n\
+- Estafeta looks each recipient up in its directory and judges each message in its filter; Postfix and Dovecot here take\n\
+  everyone and judge nothing.\n\
+- In the cluster all that crosses between nodes is mutual TLS, and all eleven nodes share the one machine's processors\n\
+  and disk: the figure shows what the hops cost, not what a cluster of machines can do.\n\
+- Figures in messages a second are this machine's; the ratio is what may be compared.\n\n";
+
+fn machine() -> String {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    let model = model.trim_start_matches(['\t', ' ', ':']);
+    let build = if cfg!(debug_assertions) { "a debug build, so no figure to quote" } else { "a release build" };
+    format!("{processors} processors ({model}), {build}")
+}
+
+/// Prints a line: the bench's own output.
+#[allow(clippy::print_stdout, reason = "this program's purpose is to print")]
+pub fn say(line: &str) {
+    println!("{line}");
+}

@@ -1,0 +1,110 @@
+//! The systems that are compared, each started and with the same accounts.
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use estafeta_integration_tests::client::{Imap, Trust};
+use estafeta_integration_tests::cluster::{Cluster, DOMAIN, PASSWORD};
+use estafeta_integration_tests::dovecot::{self, Dovecot};
+use estafeta_integration_tests::postfix::Postfix;
+use estafeta_integration_tests::topology::Topology;
+
+/// How many mailboxes receive.
+const ACCOUNTS: usize = 20;
+
+/// A system under load.
+pub struct System {
+    /// What it is.
+    pub name: &'static str,
+    /// Where it takes mail.
+    pub edges: Vec<SocketAddr>,
+    /// Who receives.
+    pub accounts: Vec<String>,
+    imap: SocketAddr,
+    trust: Option<Trust>,
+    password: String,
+    /// What runs, until the end.
+    _running: Running,
+}
+
+enum Running {
+    Estafeta { _cluster: Cluster },
+    Debian { _postfix: Postfix, _dovecot: Dovecot },
+}
+
+impl System {
+    /// Estafeta, one process.
+    pub fn single() -> anyhow::Result<Self> {
+        Self::estafeta("Estafeta, one node", &Topology::single(), &["a"])
+    }
+
+    /// Estafeta, eleven processes as in the demonstration.
+    pub fn cluster() -> anyhow::Result<Self> {
+        Self::estafeta("Estafeta, cluster of 11", &Topology::demonstration(), &["a", "b"])
+    }
+
+    fn estafeta(name: &'static str, topology: &Topology, groups: &[&str]) -> anyhow::Result<Self> {
+        let mut cluster = Cluster::prepare(topology)?;
+        cluster.start()?;
+        let accounts = (0..ACCOUNTS).map(|n| cluster.account_in(&format!("user{n}"), Some(groups[n % groups.len()])));
+        Ok(Self {
+            name,
+            accounts: accounts.collect::<Result<_, _>>()?,
+            edges: cluster.all_at("smtp")?,
+            imap: cluster.at("imaps")?,
+            trust: Some(cluster.trust.clone()),
+            password: PASSWORD.to_owned(),
+            _running: Running::Estafeta { _cluster: cluster },
+        })
+    }
+
+    /// Postfix and Dovecot, joined by LMTP.
+    pub fn postfix_and_dovecot() -> anyhow::Result<Self> {
+        let dovecot = Dovecot::start("sdbox", "127.0.21.1".parse()?)?;
+        let postfix = Postfix::start(dovecot.lmtp)?;
+        Ok(Self {
+            name: "Postfix + Dovecot",
+            accounts: (0..ACCOUNTS).map(|n| format!("user{n}@{DOMAIN}")).collect(),
+            edges: vec![postfix.smtp],
+            imap: dovecot.imap,
+            trust: None,
+            password: dovecot::password(),
+            _running: Running::Debian { _postfix: postfix, _dovecot: dovecot },
+        })
+    }
+
+    /// How many messages there are in all mailboxes.
+    pub fn count(&self) -> anyhow::Result<usize> {
+        self.accounts.iter().map(|account| self.count_of(account)).sum()
+    }
+
+    fn count_of(&self, account: &str) -> anyhow::Result<usize> {
+        let mut imap = match &self.trust {
+            Some(trust) => Imap::connect_tls(self.imap, trust)?,
+            None => Imap::connect(self.imap)?,
+        };
+        imap.login(account, &self.password)?.ok()?;
+        let status = imap.command("STATUS INBOX (MESSAGES)")?.ok()?.texts().join(" ");
+        let count = status.split("MESSAGES ").nth(1).and_then(|rest| rest.split(')').next()?.parse().ok());
+        imap.command("LOGOUT")?;
+        count.with_context(|| format!("no count in {status:?}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::Load;
+
+    /// The half of the comparison that is not ours takes and counts mail as the bench expects it.
+    #[test]
+    fn the_peers_are_measured() {
+        if !nix::unistd::Uid::effective().is_root() {
+            println!("Postfix starts as root only: not run");
+            return;
+        }
+        let system = System::postfix_and_dovecot().unwrap();
+        let rate = Load { size_bytes: 4_000, messages: 100 }.run(&system, 0).unwrap();
+        assert!(rate > 1.0 && system.count().unwrap() == 100, "{rate}");
+    }
+}

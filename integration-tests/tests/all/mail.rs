@@ -1,0 +1,173 @@
+//! Mail that leaves, and mail that comes back.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use estafeta_integration_tests::client::imap::literal;
+use estafeta_integration_tests::client::{Imap, Smtp};
+use estafeta_integration_tests::cluster::{Cluster, DOMAIN, PASSWORD};
+use estafeta_integration_tests::sink::Sink;
+use estafeta_integration_tests::topology::Topology;
+
+fn submit(cluster: &Cluster, from: &str, to: &[&str], message: &str) -> anyhow::Result<()> {
+    let mut smtp = Smtp::connect_tls(cluster.at("submissions")?, &cluster.trust)?;
+    smtp.authenticate(from, PASSWORD)?.expect(235)?;
+    smtp.send(from, to, message.as_bytes())?.expect(250)?;
+    smtp.quit()
+}
+
+/// The whole messages in an INBOX, when there are so many.
+fn wait_for_inbox(cluster: &Cluster, login: &str, count: usize) -> anyhow::Result<Vec<String>> {
+    let begun = Instant::now();
+    loop {
+        let mut imap = Imap::connect_tls(cluster.at("imaps")?, &cluster.trust)?;
+        imap.login(login, PASSWORD)?.ok()?;
+        imap.command("EXAMINE INBOX")?.ok()?;
+        let fetched = imap.command("FETCH 1:* (BODY.PEEK[])")?;
+        let messages: Vec<String> = fetched
+            .untagged
+            .iter()
+            .filter_map(|response| Some(String::from_utf8_lossy(literal(response)?).into_owned()))
+            .collect();
+        if messages.len() >= count {
+            return Ok(messages);
+        }
+        ensure!(begun.elapsed() < Duration::from_secs(60), "{} messages for {count}", messages.len());
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn mail_to_other_domains_goes_out_and_is_tried_again() -> anyhow::Result<()> {
+    let sink = Sink::start(&["451 4.3.0 come again"])?;
+    Cluster::run(&Topology::apart().route("example.org", sink.address), |cluster| {
+        let ana = cluster.account("ana")?;
+        submit(
+            cluster,
+            &ana,
+            &["friend@example.org"],
+            &format!("From: {ana}\r\nTo: friend@example.org\r\nSubject: out\r\n\r\n.dot\r\n"),
+        )?;
+        let taken = sink.wait_for(1)?;
+        ensure!(taken[0].from.starts_with(&format!("<{ana}>")) && taken[0].to == ["<friend@example.org>"], "{taken:?}");
+        ensure!(
+            taken[0].message.contains("Subject: out\r\n") && taken[0].message.ends_with("\r\n\r\n.dot\r\n"),
+            "{taken:?}"
+        );
+        ensure!(taken[0].message.contains("Received: "), "{taken:?}");
+        // RFC 6409 §8.1, §8.3: what a submission lacks is added.
+        ensure!(
+            taken[0].message.contains("Date: ") && taken[0].message.to_lowercase().contains("message-id: <"),
+            "{taken:?}"
+        );
+        // Who sent it stays private in the trace where the client wrote nothing of it: no password, no login name.
+        ensure!(!taken[0].message.contains(PASSWORD), "{taken:?}");
+        thread::sleep(Duration::from_secs(2));
+        ensure!(sink.taken().len() == 1, "exactly once");
+        Ok(())
+    })
+}
+
+#[test]
+fn what_is_refused_elsewhere_comes_back_as_a_report() -> anyhow::Result<()> {
+    let sink = Sink::start(&["550 5.1.1 no such user here"])?;
+    Cluster::run(&Topology::apart().route("example.org", sink.address), |cluster| {
+        let ana = cluster.account("ana")?;
+        submit(
+            cluster,
+            &ana,
+            &["nobody@example.org"],
+            &format!("From: {ana}\r\nTo: nobody@example.org\r\nSubject: lost\r\n\r\nx\r\n"),
+        )?;
+        let report = wait_for_inbox(cluster, &ana, 1)?.remove(0);
+        // RFC 3464: three parts, and the fields that programs read.
+        for wanted in [
+            "multipart/report",
+            "report-type=delivery-status",
+            "message/delivery-status",
+            "Reporting-MTA: dns;",
+            "Final-Recipient: rfc822;nobody@example.org",
+            "Action: failed",
+            "Status: 5.1.1",
+            "no such user here",
+            "Subject: lost",
+            "Auto-Submitted: auto-replied",
+            "Return-Path: <>",
+        ] {
+            let squeezed = report.to_lowercase().replace("; ", ";").replace('"', "");
+            ensure!(squeezed.contains(&wanted.to_lowercase().replace("; ", ";")), "no {wanted:?} in\n{report}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn an_alias_leads_here_and_elsewhere_once_each() -> anyhow::Result<()> {
+    let sink = Sink::start(&[])?;
+    Cluster::run(&Topology::apart().route("example.org", sink.address), |cluster| {
+        let (ana, luis) = (cluster.account("ana")?, cluster.account("luis")?);
+        let (team, all) = (format!("team@{DOMAIN}"), format!("all@{DOMAIN}"));
+        cluster.administer(&["alias", "add", &team, &ana, &luis], "")?;
+        cluster.administer(&["alias", "add", &all, &team, &ana, "friend@example.org"], "")?;
+        let mut smtp = Smtp::connect(cluster.at("smtp")?)?;
+        let message = b"From: s@example.com\r\nSubject: to all\r\n\r\nx\r\n";
+        smtp.send("sender@example.com", &[&all, &team, &ana], message)?.expect(250)?;
+        sink.wait_for(1)?;
+        ensure!(
+            wait_for_inbox(cluster, &ana, 1)?.len() == 1 && wait_for_inbox(cluster, &luis, 1)?.len() == 1,
+            "once each"
+        );
+        thread::sleep(Duration::from_secs(2));
+        ensure!(sink.taken().len() == 1 && sink.taken()[0].to == ["<friend@example.org>"], "{:?}", sink.taken());
+        Ok(())
+    })
+}
+
+#[test]
+fn quota_and_disabled_accounts() -> anyhow::Result<()> {
+    Cluster::run(&Topology::apart(), |cluster| {
+        let (ana, luis) = (cluster.account("ana")?, cluster.account("luis")?);
+        cluster.administer(&["account", "quota", &ana, "100K"], "")?;
+        cluster.administer(&["account", "disable", &luis], "")?;
+        let mut smtp = Smtp::connect(cluster.at("smtp")?)?;
+        let large = format!("Subject: large\r\n\r\n{}", "x".repeat(70).to_owned() + "\r\n").repeat(2_000);
+        let begun = Instant::now();
+        // The quota may reach the mailbox node a cache's age later.
+        loop {
+            let reply = smtp.send("sender@example.com", &[&ana], large.as_bytes())?;
+            if matches!(reply.code, 452 | 552) {
+                break;
+            }
+            ensure!(
+                begun.elapsed() < Duration::from_secs(90),
+                "a mailbox of 100 KB takes {} bytes: {reply:?}",
+                large.len()
+            );
+            thread::sleep(Duration::from_secs(2));
+        }
+        let reply = smtp.send("sender@example.com", &[&luis], b"Subject: x\r\n\r\nx\r\n")?;
+        ensure!((450..=554).contains(&reply.code), "{reply:?}");
+        Ok(())
+    })
+}
+
+/// One message's way can be followed by one id through the logs of all nodes.
+#[test]
+fn one_id_leads_through_all_logs() -> anyhow::Result<()> {
+    Cluster::run(&Topology::apart(), |cluster| {
+        let ana = cluster.account("ana")?;
+        let mut smtp = Smtp::connect(cluster.at("smtp")?)?;
+        let reply = smtp.send("sender@example.com", &[&ana], b"Subject: x\r\n\r\nx\r\n")?.expect(250)?;
+        let text = reply.lines.join(" ");
+        let id = text
+            .split_whitespace()
+            .find(|word| word.trim_matches(['<', '>', '(', ')']).len() == 36 && word.matches('-').count() == 4);
+        let id = id.map(|word| word.trim_matches(['<', '>', '(', ')']).to_owned());
+        let Some(id) = id else { anyhow::bail!("the 250 names no delivery id: {text}") };
+        for node in ["edge1", "filter1", "mailbox1"] {
+            ensure!(cluster.node(node)?.log().contains(&id), "the log of {node} does not name {id}");
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,20 @@
+//! All integration tests, one binary: see `integration-tests/all`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "all of this crate is tests; clippy exempts only functions marked as such"
+)]
+
+mod accounts;
+mod architecture;
+mod bad_input;
+mod boot;
+mod concurrency;
+mod crash;
+mod dialogs;
+mod documents;
+mod mail;
+mod programs;
+mod story;

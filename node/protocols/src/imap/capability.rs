@@ -1,0 +1,63 @@
+//! What the server says that it can do (RFC 3501 §6.1.1), in one place for the front and for the mailbox engine.
+
+use std::fmt;
+
+use crate::sasl::Mechanism;
+
+/// What holds before and after login alike.
+const ALWAYS: &str = "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE";
+
+/// What holds once a mailbox engine answers.
+const AUTHENTICATED: &str = "CHILDREN LIST-EXTENDED LIST-STATUS MOVE NAMESPACE SPECIAL-USE UIDPLUS UNSELECT";
+
+/// A list of capabilities as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capabilities<'a> {
+    /// For a client that has not said who it is.
+    NotAuthenticated {
+        /// Whether STARTTLS would be accepted now.
+        start_tls: bool,
+        /// Whether a LOGIN command would be looked at now (else `LOGINDISABLED`).
+        login: bool,
+        /// What AUTHENTICATE accepts now.
+        mechanisms: &'a [Mechanism],
+    },
+    /// For a client whose account is open.
+    Authenticated,
+    /// As another server listed them, separated by spaces.
+    Listed(&'a str),
+}
+
+impl fmt::Display for Capabilities<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listed(list) => f.write_str(list),
+            Self::Authenticated => write!(f, "{ALWAYS} {AUTHENTICATED}"),
+            Self::NotAuthenticated { start_tls, login, mechanisms } => {
+                f.write_str(ALWAYS)?;
+                if *start_tls {
+                    f.write_str(" STARTTLS")?;
+                }
+                if !login {
+                    f.write_str(" LOGINDISABLED")?;
+                }
+                mechanisms.iter().try_for_each(|mechanism| write!(f, " AUTH={}", mechanism.name()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists() {
+        let clear = Capabilities::NotAuthenticated { start_tls: true, login: false, mechanisms: &[] };
+        assert_eq!(clear.to_string(), "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE STARTTLS LOGINDISABLED");
+        let mechanisms = &[Mechanism::Plain, Mechanism::Login];
+        let secure = Capabilities::NotAuthenticated { start_tls: false, login: true, mechanisms };
+        assert_eq!(secure.to_string(), "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE AUTH=PLAIN AUTH=LOGIN");
+        assert!(Capabilities::Authenticated.to_string().ends_with(" UIDPLUS UNSELECT"));
+    }
+}

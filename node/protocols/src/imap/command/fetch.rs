@@ -1,0 +1,237 @@
+//! FETCH and UID FETCH (RFC 3501 §6.4.5).
+
+use super::{Command, Numbering, Request};
+use crate::imap::cursor::{Cursor, Refusal};
+use crate::imap::types::{Messages, Partial, Section, SectionPart};
+
+/// The most items that one command may name: each may cost the whole message.
+const ITEMS: usize = 64;
+
+/// Which messages, and what of each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetch {
+    /// The messages.
+    pub messages: Messages,
+    /// What of each, each once, in the order asked for. UID FETCH always names [`FetchItem::Uid`] (RFC 3501 §6.4.8).
+    pub items: Vec<FetchItem>,
+}
+
+/// One thing that FETCH can say of a message (`fetch-att`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum FetchItem {
+    /// `BODY`: the structure without extension data.
+    Body,
+    /// `BODYSTRUCTURE`
+    BodyStructure,
+    /// `ENVELOPE`
+    Envelope,
+    /// `FLAGS`
+    Flags,
+    /// `INTERNALDATE`
+    InternalDate,
+    /// `RFC822`: as `BODY[]`, with another name.
+    Rfc822,
+    /// `RFC822.HEADER`: as `BODY.PEEK[HEADER]`, with another name.
+    Rfc822Header,
+    /// `RFC822.SIZE`
+    Rfc822Size,
+    /// `RFC822.TEXT`: as `BODY[TEXT]`, with another name.
+    Rfc822Text,
+    /// `UID`
+    Uid,
+    /// `BODY[…]<…>` and `BODY.PEEK[…]<…>`
+    Section {
+        /// Which piece.
+        section: Section,
+        /// Which stretch of it.
+        partial: Option<Partial>,
+        /// Whether it is read without setting `\Seen`.
+        peek: bool,
+    },
+}
+
+impl FetchItem {
+    /// Whether asking for it sets `\Seen` (RFC 3501 §6.4.5).
+    pub fn sets_seen(&self) -> bool {
+        matches!(self, Self::Rfc822 | Self::Rfc822Text | Self::Section { peek: false, .. })
+    }
+
+    /// Whether it can only be answered from the message's bytes.
+    pub fn needs_bytes(&self) -> bool {
+        !matches!(self, Self::Flags | Self::InternalDate | Self::Rfc822Size | Self::Uid)
+    }
+}
+
+/// `fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")")`
+pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Result<Request, Refusal> {
+    let messages = numbering.messages(cursor)?;
+    cursor.space()?;
+    let mut items = Vec::new();
+    if cursor.take(b'(') {
+        loop {
+            parse_item(cursor, &mut items)?;
+            if items.len() > ITEMS {
+                return Err(Refusal::Bad("Too many items"));
+            }
+            // quirk_space: a space before the closing parenthesis is let through.
+            if cursor.take(b')') || (cursor.take(b' ') && cursor.take(b')')) {
+                break;
+            }
+        }
+    } else {
+        parse_item(cursor, &mut items)?;
+    }
+    if numbering == Numbering::Uid && !items.contains(&FetchItem::Uid) {
+        items.insert(0, FetchItem::Uid);
+    }
+    Ok(Request::Role(Command::Fetch(Fetch { messages, items })))
+}
+
+/// `fetch-att = "ENVELOPE" / "FLAGS" / "INTERNALDATE" / "RFC822" [".HEADER" / ".SIZE" / ".TEXT"] /
+///              "BODY" ["STRUCTURE"] / "UID" / "BODY" [".PEEK"] section ["<" number "." nz-number ">"]`
+fn parse_item(cursor: &mut Cursor<'_>, items: &mut Vec<FetchItem>) -> Result<(), Refusal> {
+    use FetchItem::{
+        Body, BodyStructure, Envelope, Flags, InternalDate, Rfc822, Rfc822Header, Rfc822Size, Rfc822Text, Uid,
+    };
+
+    const WORDS: &[(&[u8], &[FetchItem])] = &[
+        (b"FLAGS", &[Flags]),
+        (b"UID", &[Uid]),
+        (b"RFC822.SIZE", &[Rfc822Size]),
+        (b"INTERNALDATE", &[InternalDate]),
+        (b"ENVELOPE", &[Envelope]),
+        (b"BODYSTRUCTURE", &[BodyStructure]),
+        (b"RFC822.HEADER", &[Rfc822Header]),
+        (b"RFC822.TEXT", &[Rfc822Text]),
+        (b"RFC822", &[Rfc822]),
+        (b"ALL", &[Flags, InternalDate, Rfc822Size, Envelope]),
+        (b"FAST", &[Flags, InternalDate, Rfc822Size]),
+        (b"FULL", &[Flags, InternalDate, Rfc822Size, Envelope, Body]),
+    ];
+    let mut add = |item: &FetchItem| {
+        if !items.contains(item) {
+            items.push(item.clone());
+        }
+    };
+    for (word, meaning) in WORDS {
+        if cursor.take_word(word) {
+            meaning.iter().for_each(add);
+            return Ok(());
+        }
+    }
+    let peek = cursor.take_word(b"BODY.PEEK");
+    if !peek && !cursor.take_word(b"BODY") {
+        return Err(Refusal::Bad("Unknown item"));
+    }
+    if !peek && cursor.peek() != Some(b'[') {
+        add(&Body);
+        return Ok(());
+    }
+    cursor.expect(b'[')?;
+    let section = Section::parse(cursor)?;
+    let partial = Partial::parse_optional(cursor)?;
+    add(&FetchItem::Section { section, partial, peek });
+    Ok(())
+}
+
+impl Fetch {
+    /// Whether carrying it out sets `\Seen`.
+    pub fn sets_seen(&self) -> bool {
+        self.items.iter().any(FetchItem::sets_seen)
+    }
+}
+
+impl FetchItem {
+    /// The section that it stands for, if it is a piece of the message.
+    pub fn section(&self) -> Option<(Section, Option<Partial>)> {
+        let part = match self {
+            Self::Section { section, partial, .. } => return Some((section.clone(), *partial)),
+            Self::Rfc822 => SectionPart::Whole,
+            Self::Rfc822Header => SectionPart::Header,
+            Self::Rfc822Text => SectionPart::Text,
+            _ => return None,
+        };
+        Section::new(Vec::new(), part).map(|section| (section, None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imap::command::tests::command;
+
+    fn items(line: &str) -> Option<Vec<FetchItem>> {
+        match command(line) {
+            Some(Command::Fetch(fetch)) => Some(fetch.items),
+            _ => None,
+        }
+    }
+
+    fn section(text: &[u8], peek: bool) -> FetchItem {
+        let mut cursor = Cursor::new(text);
+        let section = Section::parse(&mut cursor).unwrap();
+        FetchItem::Section { section, partial: Partial::parse_optional(&mut cursor).unwrap(), peek }
+    }
+
+    #[test]
+    fn words_and_macros() {
+        use FetchItem::*;
+        for (line, expected) in [
+            ("FETCH 1 FLAGS", vec![Flags]),
+            ("FETCH 1:* (UID FLAGS uid)", vec![Uid, Flags]),
+            ("UID FETCH 1:* FLAGS", vec![Uid, Flags]),
+            ("UID FETCH 1:* (FLAGS UID)", vec![Flags, Uid]),
+            (
+                "FETCH 2:4 (RFC822 RFC822.SIZE RFC822.HEADER RFC822.TEXT)",
+                vec![Rfc822, Rfc822Size, Rfc822Header, Rfc822Text],
+            ),
+            ("FETCH 1 ALL", vec![Flags, InternalDate, Rfc822Size, Envelope]),
+            ("FETCH 1 fast", vec![Flags, InternalDate, Rfc822Size]),
+            ("FETCH 1 FULL", vec![Flags, InternalDate, Rfc822Size, Envelope, Body]),
+            ("FETCH 1 (BODY BODYSTRUCTURE )", vec![Body, BodyStructure]),
+            ("FETCH 1 BODY[]", vec![section(b"]", false)]),
+            (
+                "FETCH 1 (BODY.PEEK[HEADER.FIELDS (DATE FROM)] BODY[1.TEXT]<0.10>)",
+                vec![section(b"HEADER.FIELDS (DATE FROM)]", true), section(b"1.TEXT]<0.10>", false)],
+            ),
+        ] {
+            assert_eq!(items(line), Some(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn refused() {
+        for line in [
+            "FETCH",
+            "FETCH 1",
+            "FETCH 1 ",
+            "FETCH 1 FOO",
+            "FETCH 1 ()",
+            "FETCH 1 (FLAGS",
+            "FETCH 1 BODY[",
+            "FETCH 1 BODY.PEEK",
+            "FETCH 1 BODY[]<0>",
+            "FETCH 1 FLAGS UID",
+            "FETCH 0 FLAGS",
+            "FETCH 1 RFC822.FOO",
+        ] {
+            assert_eq!(items(line), None, "{line}");
+        }
+        let many: String = (1..=ITEMS + 1).map(|number| format!("BODY[{number}] ")).collect();
+        assert_eq!(items(&format!("FETCH 1 ({many})")), None);
+    }
+
+    #[test]
+    fn what_sets_seen() {
+        for (line, seen) in [
+            ("FETCH 1 FULL", false),
+            ("FETCH 1 BODY.PEEK[]", false),
+            ("FETCH 1 RFC822.HEADER", false),
+            ("FETCH 1 RFC822", true),
+            ("FETCH 1 BODY[1]", true),
+        ] {
+            let Some(Command::Fetch(fetch)) = command(line) else { panic!("{line}") };
+            assert_eq!(fetch.sets_seen(), seen, "{line}");
+        }
+    }
+}

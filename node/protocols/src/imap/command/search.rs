@@ -1,0 +1,299 @@
+//! SEARCH and UID SEARCH (RFC 3501 §6.4.4).
+
+use super::{Command, Numbering, Request};
+use crate::imap::cursor::{Cursor, Refusal};
+use crate::imap::types::{Date, Flag, Keyword, SequenceSet};
+
+/// The deepest nesting of keys.
+const DEPTH: usize = 32;
+/// The most keys in one command.
+const KEYS: usize = 1_000;
+
+/// Which messages are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Search {
+    /// UID SEARCH: answer with UIDs.
+    pub by_uid: bool,
+    /// What must hold of a message.
+    pub key: SearchKey,
+}
+
+/// What must hold of a message (`search-key`). Keys that abbreviate others are written out: NEW is
+/// `And([Recent, Not(Has(Seen))])`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SearchKey {
+    /// Anything.
+    All,
+    /// It has the flag.
+    Has(Flag),
+    /// It is recent in this session.
+    Recent,
+    /// INTERNALDATE's day is before that one.
+    Before(Date),
+    /// INTERNALDATE's day is that one.
+    On(Date),
+    /// INTERNALDATE's day is that one or later.
+    Since(Date),
+    /// The Date field's day is before that one.
+    SentBefore(Date),
+    /// The Date field's day is that one.
+    SentOn(Date),
+    /// The Date field's day is that one or later.
+    SentSince(Date),
+    /// Its size in bytes is above that.
+    Larger(u32),
+    /// Its size in bytes is below that.
+    Smaller(u32),
+    /// The field is there and holds the text; with an empty text, the field is there.
+    Header {
+        /// The field's name.
+        name: String,
+        /// The text.
+        text: String,
+    },
+    /// The body holds the text.
+    Body(String),
+    /// The header or the body holds the text.
+    Text(String),
+    /// Its sequence number is one of these.
+    Sequence(SequenceSet),
+    /// Its UID is one of these.
+    Uid(SequenceSet),
+    /// The key does not hold.
+    Not(Box<SearchKey>),
+    /// One of both holds.
+    Or(Box<SearchKey>, Box<SearchKey>),
+    /// All hold.
+    And(Vec<SearchKey>),
+}
+
+/// `search = "SEARCH" [SP "CHARSET" SP astring] 1*(SP search-key)`
+pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Result<Request, Refusal> {
+    cursor.space()?;
+    if cursor.take_word(b"CHARSET") {
+        cursor.space()?;
+        let charset = cursor.astring()?;
+        // RFC 3501 §6.4.4: US-ASCII must be supported; what is sent without a charset is read as UTF-8 too.
+        if !charset.eq_ignore_ascii_case(b"UTF-8") && !charset.eq_ignore_ascii_case(b"US-ASCII") {
+            return Err(Refusal::BadCharset);
+        }
+        cursor.space()?;
+    }
+    let mut keys = Keys { left: KEYS };
+    let mut all = vec![keys.parse(cursor, 0)?];
+    while cursor.take(b' ') && !cursor.at_end() {
+        all.push(keys.parse(cursor, 0)?);
+    }
+    Ok(Request::Role(Command::Search(Search { by_uid: numbering == Numbering::Uid, key: and(all) })))
+}
+
+fn and(mut keys: Vec<SearchKey>) -> SearchKey {
+    match (keys.len(), keys.pop()) {
+        (1, Some(only)) => only,
+        (_, Some(last)) => {
+            keys.push(last);
+            SearchKey::And(keys)
+        }
+        (_, None) => SearchKey::All,
+    }
+}
+
+fn not(key: SearchKey) -> SearchKey {
+    SearchKey::Not(Box::new(key))
+}
+
+/// Counts the keys that a command may still have.
+struct Keys {
+    left: usize,
+}
+
+impl Keys {
+    /// `search-key = "ALL" / "ANSWERED" / … / sequence-set / "(" search-key *(SP search-key) ")"`
+    fn parse(&mut self, cursor: &mut Cursor<'_>, depth: usize) -> Result<SearchKey, Refusal> {
+        self.left = self.left.checked_sub(1).ok_or(Refusal::Bad("Too many search keys"))?;
+        if depth > DEPTH {
+            return Err(Refusal::Bad("Search keys nested too deep"));
+        }
+        match cursor.peek() {
+            Some(b'(') => self.parenthesised(cursor, depth),
+            Some(b'*' | b'0'..=b'9') => SequenceSet::parse(cursor).map(SearchKey::Sequence),
+            _ => self.word(cursor, depth),
+        }
+    }
+
+    fn parenthesised(&mut self, cursor: &mut Cursor<'_>, depth: usize) -> Result<SearchKey, Refusal> {
+        cursor.expect(b'(')?;
+        let mut keys = Vec::new();
+        loop {
+            keys.push(self.parse(cursor, depth + 1)?);
+            if cursor.take(b')') {
+                return Ok(and(keys));
+            }
+            cursor.space()?;
+        }
+    }
+
+    fn word(&mut self, cursor: &mut Cursor<'_>, depth: usize) -> Result<SearchKey, Refusal> {
+        use SearchKey::{
+            All, And, Before, Body, Has, Header, Larger, On, Or, Recent, SentBefore, SentOn, SentSince, Since, Smaller,
+            Text, Uid,
+        };
+
+        let word = cursor.atom()?.to_ascii_uppercase();
+        let key = match word.as_slice() {
+            b"ALL" => All,
+            b"ANSWERED" => Has(Flag::Answered),
+            b"DELETED" => Has(Flag::Deleted),
+            b"DRAFT" => Has(Flag::Draft),
+            b"FLAGGED" => Has(Flag::Flagged),
+            b"SEEN" => Has(Flag::Seen),
+            b"UNANSWERED" => not(Has(Flag::Answered)),
+            b"UNDELETED" => not(Has(Flag::Deleted)),
+            b"UNDRAFT" => not(Has(Flag::Draft)),
+            b"UNFLAGGED" => not(Has(Flag::Flagged)),
+            b"UNSEEN" => not(Has(Flag::Seen)),
+            b"RECENT" => Recent,
+            b"NEW" => And(vec![Recent, not(Has(Flag::Seen))]),
+            b"OLD" => not(Recent),
+            b"KEYWORD" => Has(keyword(cursor)?),
+            b"UNKEYWORD" => not(Has(keyword(cursor)?)),
+            b"BEFORE" => Before(date(cursor)?),
+            b"ON" => On(date(cursor)?),
+            b"SINCE" => Since(date(cursor)?),
+            b"SENTBEFORE" => SentBefore(date(cursor)?),
+            b"SENTON" => SentOn(date(cursor)?),
+            b"SENTSINCE" => SentSince(date(cursor)?),
+            b"LARGER" => Larger(number(cursor)?),
+            b"SMALLER" => Smaller(number(cursor)?),
+            b"BCC" | b"CC" | b"FROM" | b"SUBJECT" | b"TO" => {
+                Header { name: String::from_utf8_lossy(&word).into_owned(), text: text(cursor)? }
+            }
+            b"HEADER" => {
+                cursor.space()?;
+                let name = crate::imap::types::header_name(cursor)?;
+                Header { name, text: text(cursor)? }
+            }
+            b"BODY" => Body(text(cursor)?),
+            b"TEXT" => Text(text(cursor)?),
+            b"UID" => {
+                cursor.space()?;
+                Uid(SequenceSet::parse(cursor)?)
+            }
+            b"NOT" => {
+                cursor.space()?;
+                not(self.parse(cursor, depth + 1)?)
+            }
+            b"OR" => {
+                cursor.space()?;
+                let first = self.parse(cursor, depth + 1)?;
+                cursor.space()?;
+                Or(Box::new(first), Box::new(self.parse(cursor, depth + 1)?))
+            }
+            _ => return Err(Refusal::Bad("Unknown search key")),
+        };
+        Ok(key)
+    }
+}
+
+fn keyword(cursor: &mut Cursor<'_>) -> Result<Flag, Refusal> {
+    cursor.space()?;
+    Keyword::new(cursor.atom()?).map(Flag::Keyword).ok_or(Refusal::Bad("Keyword too long"))
+}
+
+/// `date = date-text / DQUOTE date-text DQUOTE`
+fn date(cursor: &mut Cursor<'_>) -> Result<Date, Refusal> {
+    cursor.space()?;
+    Date::parse(&cursor.astring()?).ok_or(Refusal::Bad("Not a date"))
+}
+
+fn number(cursor: &mut Cursor<'_>) -> Result<u32, Refusal> {
+    cursor.space()?;
+    cursor.number()
+}
+
+fn text(cursor: &mut Cursor<'_>) -> Result<String, Refusal> {
+    cursor.space()?;
+    cursor.text()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imap::command::tests::{command, request};
+
+    fn key(keys: &str) -> Option<SearchKey> {
+        match command(&format!("SEARCH {keys}")) {
+            Some(Command::Search(Search { key, by_uid: false })) => Some(key),
+            _ => None,
+        }
+    }
+
+    fn set(text: &str) -> SequenceSet {
+        SequenceSet::parse(&mut Cursor::new(text.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn keys() {
+        use SearchKey::*;
+        let header = |name: &str, text: &str| Header { name: name.to_owned(), text: text.to_owned() };
+        for (keys, expected) in [
+            ("ALL", All),
+            ("flagged", Has(Flag::Flagged)),
+            ("UNSEEN", not(Has(Flag::Seen))),
+            ("NEW", And(vec![Recent, not(Has(Flag::Seen))])),
+            ("OLD", not(Recent)),
+            ("KEYWORD $Forwarded", Has(Flag::new(b"$Forwarded").unwrap())),
+            ("SINCE 1-Feb-1994", Since(Date::new(1994, 2, 1).unwrap())),
+            ("SENTON \"01-Feb-1994\"", SentOn(Date::new(1994, 2, 1).unwrap())),
+            ("LARGER 1000", Larger(1000)),
+            ("FROM \"Smith\"", header("FROM", "Smith")),
+            ("HEADER Message-ID <a@b>", header("Message-ID", "<a@b>")),
+            ("HEADER X-Spam \"\"", header("X-Spam", "")),
+            ("TEXT {6}\r\n\"ü\"ab", Text("\"ü\"ab".to_owned())),
+            ("BODY ü", Body("ü".to_owned())),
+            ("2,4:*", Sequence(set("2,4:*"))),
+            ("UID 443:557", Uid(set("443:557"))),
+            ("CHARSET UTF-8 ALL", All),
+            (
+                "OR (DELETED 1) NOT SEEN DRAFT",
+                And(vec![
+                    Or(Box::new(And(vec![Has(Flag::Deleted), Sequence(set("1"))])), Box::new(not(Has(Flag::Seen)))),
+                    Has(Flag::Draft),
+                ]),
+            ),
+            ("(ALL)", All),
+        ] {
+            assert_eq!(key(keys), Some(expected), "{keys}");
+        }
+        assert!(matches!(command("UID SEARCH ALL"), Some(Command::Search(Search { by_uid: true, .. }))));
+    }
+
+    #[test]
+    fn refused() {
+        for keys in [
+            "",
+            "FOO",
+            "()",
+            "(ALL",
+            "ALL)",
+            "NOT",
+            "OR ALL",
+            "SINCE yesterday",
+            "LARGER x",
+            "FROM",
+            "HEADER a",
+            "HEADER a:b c",
+            "KEYWORD \\Seen",
+            "0",
+            "CHARSET",
+            "CHARSET UTF-8",
+        ] {
+            assert_eq!(key(keys), None, "{keys}");
+        }
+        assert_eq!(request(b"SEARCH CHARSET KOI8-R ALL"), Err(Refusal::BadCharset));
+        assert_eq!(key(&format!("{}ALL", "NOT ".repeat(DEPTH + 1))), None);
+        assert!(key(&format!("{}ALL", "NOT ".repeat(DEPTH))).is_some());
+        assert_eq!(key(&"(".repeat(10_000)), None);
+        assert_eq!(key(["ALL"; KEYS + 1].join(" ").as_str()), None);
+    }
+}

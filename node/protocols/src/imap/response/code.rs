@@ -1,0 +1,177 @@
+//! Response codes: what a program reads of a status response (RFC 3501 §7.1, RFC 4315 §3, RFC 5530 §3).
+
+use super::Output;
+use crate::imap::capability::Capabilities;
+use crate::imap::types::{Flags, Uid, UidSet, UidValidity};
+
+/// `resp-text-code`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Code<'a> {
+    /// The text must be shown to the user.
+    Alert,
+    /// What was to be made exists already (RFC 5530).
+    AlreadyExists,
+    /// The message that APPEND stored (RFC 4315).
+    AppendUid(UidValidity, Uid),
+    /// The name or the password is wrong (RFC 5530).
+    AuthenticationFailed,
+    /// Known who asks, but not allowed to act for the other (RFC 5530).
+    AuthorizationFailed,
+    /// SEARCH does not know the charset; these it knows.
+    BadCharset,
+    /// Never possible here (RFC 5530).
+    Cannot,
+    /// What the server can do.
+    Capability(Capabilities<'a>),
+    /// The client does something that makes no sense (RFC 5530).
+    ClientBug,
+    /// The messages that COPY or MOVE made, each against its source.
+    CopyUid {
+        /// Of the destination.
+        validity: UidValidity,
+        /// In the source.
+        source: UidSet,
+        /// In the destination, in the same order.
+        destination: UidSet,
+    },
+    /// Some messages have been expunged by another session (RFC 5530).
+    ExpungeIssued,
+    /// Below the mailbox there are others (RFC 5530).
+    HasChildren,
+    /// Another session holds what is needed; try again (RFC 5530).
+    InUse,
+    /// Some limit would be passed (RFC 5530).
+    Limit,
+    /// What was named does not exist (RFC 5530).
+    NonExistent,
+    /// Not allowed (RFC 5530).
+    NoPermission,
+    /// No room (RFC 5530).
+    OverQuota,
+    /// These flags can be changed for good; with `create`, new keywords too.
+    PermanentFlags {
+        /// The flags.
+        flags: &'a Flags,
+        /// `\*`
+        create: bool,
+    },
+    /// Not without TLS (RFC 5530).
+    PrivacyRequired,
+    /// The mailbox is open for reading.
+    ReadOnly,
+    /// The mailbox is open for reading and writing.
+    ReadWrite,
+    /// Our own fault (RFC 5530).
+    ServerBug,
+    /// Larger than is accepted (RFC 7889 §4).
+    TooBig,
+    /// CREATE the mailbox first, then try again.
+    TryCreate,
+    /// The next UID, at least.
+    UidNext(Uid),
+    /// The mailbox's validity.
+    UidValidity(UidValidity),
+    /// Something behind us cannot be reached; try again (RFC 5530).
+    Unavailable,
+    /// The sequence number of the first message that is not seen.
+    Unseen(u32),
+}
+
+impl Output {
+    /// `"[" resp-text-code "]" SP`
+    pub(super) fn code(&mut self, code: &Code<'_>) {
+        self.put_byte(b'[');
+        self.put(code.name());
+        match code {
+            Code::AppendUid(validity, uid) => {
+                self.put_display(format_args!(" {validity} {uid}"));
+            }
+            Code::BadCharset => self.put(b" (US-ASCII UTF-8)"),
+            Code::Capability(capabilities) => self.put_display(format_args!(" {capabilities}")),
+            Code::CopyUid { validity, source, destination } => {
+                self.put_display(format_args!(" {validity} {source} {destination}"));
+            }
+            Code::PermanentFlags { flags, create } => {
+                self.put(b" (");
+                self.put_display(flags);
+                match (create, flags.is_empty()) {
+                    (true, true) => self.put(b"\\*"),
+                    (true, false) => self.put(b" \\*"),
+                    (false, _) => {}
+                }
+                self.put_byte(b')');
+            }
+            Code::UidNext(uid) => self.put_display(format_args!(" {uid}")),
+            Code::UidValidity(validity) => self.put_display(format_args!(" {validity}")),
+            Code::Unseen(number) => self.put_display(format_args!(" {number}")),
+            _ => {}
+        }
+        self.put(b"] ");
+    }
+}
+
+impl Code<'_> {
+    fn name(&self) -> &'static [u8] {
+        match self {
+            Self::Alert => b"ALERT",
+            Self::AlreadyExists => b"ALREADYEXISTS",
+            Self::AppendUid(..) => b"APPENDUID",
+            Self::AuthenticationFailed => b"AUTHENTICATIONFAILED",
+            Self::AuthorizationFailed => b"AUTHORIZATIONFAILED",
+            Self::BadCharset => b"BADCHARSET",
+            Self::Cannot => b"CANNOT",
+            Self::Capability(_) => b"CAPABILITY",
+            Self::ClientBug => b"CLIENTBUG",
+            Self::CopyUid { .. } => b"COPYUID",
+            Self::ExpungeIssued => b"EXPUNGEISSUED",
+            Self::HasChildren => b"HASCHILDREN",
+            Self::InUse => b"INUSE",
+            Self::Limit => b"LIMIT",
+            Self::NonExistent => b"NONEXISTENT",
+            Self::NoPermission => b"NOPERM",
+            Self::OverQuota => b"OVERQUOTA",
+            Self::PermanentFlags { .. } => b"PERMANENTFLAGS",
+            Self::PrivacyRequired => b"PRIVACYREQUIRED",
+            Self::ReadOnly => b"READ-ONLY",
+            Self::ReadWrite => b"READ-WRITE",
+            Self::ServerBug => b"SERVERBUG",
+            Self::TooBig => b"TOOBIG",
+            Self::TryCreate => b"TRYCREATE",
+            Self::UidNext(_) => b"UIDNEXT",
+            Self::UidValidity(_) => b"UIDVALIDITY",
+            Self::Unavailable => b"UNAVAILABLE",
+            Self::Unseen(_) => b"UNSEEN",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imap::types::Flag;
+
+    #[test]
+    fn known_answers() {
+        let flags = Flags::from_iter([Flag::Deleted, Flag::Seen]);
+        let (validity, uid) = (UidValidity::new(38505).unwrap(), Uid::new(3955).unwrap());
+        let uids = |numbers: &[u32]| numbers.iter().filter_map(|number| Uid::new(*number)).collect::<UidSet>();
+        let (source, destination) = (uids(&[304, 319, 320]), uids(&[3956, 3957, 3958]));
+        for (code, written) in [
+            (Code::TryCreate, "[TRYCREATE] "),
+            (Code::AppendUid(validity, uid), "[APPENDUID 38505 3955] "),
+            (Code::CopyUid { validity, source, destination }, "[COPYUID 38505 304,319:320 3956:3958] "),
+            (Code::BadCharset, "[BADCHARSET (US-ASCII UTF-8)] "),
+            (Code::PermanentFlags { flags: &flags, create: true }, "[PERMANENTFLAGS (\\Deleted \\Seen \\*)] "),
+            (Code::PermanentFlags { flags: &flags, create: false }, "[PERMANENTFLAGS (\\Deleted \\Seen)] "),
+            (Code::PermanentFlags { flags: &Flags::new(), create: false }, "[PERMANENTFLAGS ()] "),
+            (Code::PermanentFlags { flags: &Flags::new(), create: true }, "[PERMANENTFLAGS (\\*)] "),
+            (Code::UidNext(uid), "[UIDNEXT 3955] "),
+            (Code::UidValidity(validity), "[UIDVALIDITY 38505] "),
+            (Code::Unseen(17), "[UNSEEN 17] "),
+        ] {
+            let mut output = Output::default();
+            output.code(&code);
+            assert_eq!(output.drain(), written);
+        }
+    }
+}

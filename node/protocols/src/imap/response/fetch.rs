@@ -1,0 +1,195 @@
+//! FETCH responses (RFC 3501 §7.4.2).
+
+use super::Output;
+use crate::imap::command::fetch::FetchItem;
+use crate::imap::message::Piece;
+use crate::imap::types::{DateTime, Partial, Section, SectionPart, Uid};
+
+/// Writes the items of one FETCH response.
+#[derive(Debug)]
+pub struct FetchItems<'a> {
+    output: &'a mut Output,
+    first: bool,
+}
+
+impl Output {
+    /// `* n FETCH (…)`, with the items that `write` writes; there must be at least one.
+    pub fn fetch(&mut self, sequence: u32, write: impl FnOnce(&mut FetchItems<'_>)) {
+        self.put(b"* ");
+        self.put_number(u64::from(sequence));
+        self.put(b" FETCH (");
+        write(&mut FetchItems { output: self, first: true });
+        self.put(b")\r\n");
+    }
+}
+
+impl FetchItems<'_> {
+    fn begin(&mut self, name: &[u8]) -> &mut Output {
+        if !std::mem::take(&mut self.first) {
+            self.output.put_byte(b' ');
+        }
+        self.output.put(name);
+        self.output
+    }
+
+    fn name(&mut self, name: &[u8]) -> &mut Output {
+        let output = self.begin(name);
+        output.put_byte(b' ');
+        output
+    }
+
+    /// `UID n`
+    pub fn uid(&mut self, uid: Uid) {
+        self.name(b"UID").put_number(u64::from(uid.get()));
+    }
+
+    /// `FLAGS (…)`: each flag as it stands on the wire, and `\Recent` if the message is recent in this session.
+    pub fn flags<'f>(&mut self, flags: impl IntoIterator<Item = &'f str>, recent: bool) {
+        let output = self.name(b"FLAGS");
+        let mut separator = b'(';
+        for flag in flags.into_iter().chain(recent.then_some("\\Recent")) {
+            output.put_byte(std::mem::replace(&mut separator, b' '));
+            output.put(flag.as_bytes());
+        }
+        output.put(if separator == b'(' { b"()" } else { b")" });
+    }
+
+    /// `INTERNALDATE "…"`
+    pub fn internal_date(&mut self, date: DateTime) {
+        self.name(b"INTERNALDATE").put_display(format_args!("\"{date}\""));
+    }
+
+    /// `RFC822.SIZE n`, in bytes.
+    pub fn size(&mut self, size: u64) {
+        self.name(b"RFC822.SIZE").put_number(size);
+    }
+
+    /// `ENVELOPE (…)`, as [`envelope`](crate::imap::message::envelope::envelope) wrote it.
+    pub fn envelope(&mut self, envelope: &[u8]) {
+        self.name(b"ENVELOPE").put(envelope);
+    }
+
+    /// `BODY (…)` or `BODYSTRUCTURE (…)`, as [`structure`](crate::imap::message::structure::structure) wrote it.
+    pub fn structure(&mut self, structure: &[u8], extended: bool) {
+        self.name(if extended { b"BODYSTRUCTURE" } else { b"BODY" }).put(structure);
+    }
+
+    /// A piece of the message, under the name that it was asked for by; `NIL` when there is no such piece. The
+    /// content is the stretch itself, already cut.
+    pub fn content(&mut self, item: &FetchItem, content: Option<Piece>) {
+        let output = match item {
+            FetchItem::Rfc822 => self.name(b"RFC822"),
+            FetchItem::Rfc822Header => self.name(b"RFC822.HEADER"),
+            FetchItem::Rfc822Text => self.name(b"RFC822.TEXT"),
+            FetchItem::Section { section, partial, .. } => {
+                let output = self.begin(b"BODY[");
+                output.section(section, *partial);
+                output
+            }
+            _ => return,
+        };
+        match content {
+            Some([first, second]) if first.is_empty() && second.is_empty() => output.put(b"\"\""),
+            Some(piece) => output.literal(piece),
+            None => output.put(b"NIL"),
+        }
+    }
+}
+
+impl Output {
+    /// `section ["<" number ">"] SP`, from behind the opening bracket.
+    fn section(&mut self, section: &Section, partial: Option<Partial>) {
+        for (index, number) in section.path().iter().enumerate() {
+            if index > 0 {
+                self.put_byte(b'.');
+            }
+            self.put_number(u64::from(number.get()));
+        }
+        if !section.path().is_empty() && *section.part() != SectionPart::Whole {
+            self.put_byte(b'.');
+        }
+        match section.part() {
+            SectionPart::Whole => {}
+            SectionPart::Header => self.put(b"HEADER"),
+            SectionPart::Text => self.put(b"TEXT"),
+            SectionPart::Mime => self.put(b"MIME"),
+            SectionPart::HeaderFields(names) => self.header_list(b"HEADER.FIELDS (", names),
+            SectionPart::HeaderFieldsNot(names) => self.header_list(b"HEADER.FIELDS.NOT (", names),
+        }
+        self.put_byte(b']');
+        if let Some(partial) = partial {
+            self.put_display(format_args!("<{}>", partial.offset));
+        }
+        self.put_byte(b' ');
+    }
+
+    fn header_list(&mut self, start: &[u8], names: &[String]) {
+        self.put(start);
+        for (index, name) in names.iter().enumerate() {
+            if index > 0 {
+                self.put_byte(b' ');
+            }
+            self.astring(name.as_bytes());
+        }
+        self.put_byte(b')');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imap::command::tests::command;
+    use crate::imap::command::{Command, fetch::Fetch};
+    use bytes::Bytes;
+
+    #[test]
+    fn known_answers() {
+        let mut output = Output::default();
+        output.fetch(12, |items| {
+            items.uid(Uid::new(7).unwrap());
+            items.flags(["\\Seen"], true);
+            items.internal_date(DateTime::from_unix_seconds(0));
+            items.size(4423);
+            items.envelope(b"(NIL)");
+            items.structure(b"(\"TEXT\")", true);
+        });
+        output.fetch(1, |items| items.flags([], true));
+        output.fetch(2, |items| items.flags([], false));
+        assert_eq!(
+            output.drain(),
+            "* 12 FETCH (UID 7 FLAGS (\\Seen \\Recent) INTERNALDATE \" 1-Jan-1970 00:00:00 +0000\" RFC822.SIZE 4423 \
+             ENVELOPE (NIL) BODYSTRUCTURE (\"TEXT\"))\r\n* 1 FETCH (FLAGS (\\Recent))\r\n* 2 FETCH (FLAGS ())\r\n"
+        );
+    }
+
+    /// Each section is echoed so that it parses again to the same.
+    #[test]
+    fn sections_come_back() {
+        for (asked, written) in [
+            ("BODY[]", "BODY[] {2}\r\nhi"),
+            ("BODY.PEEK[HEADER]", "BODY[HEADER] {2}\r\nhi"),
+            ("BODY.PEEK[1.2.MIME]<3.5>", "BODY[1.2.MIME]<3> {2}\r\nhi"),
+            ("BODY[HEADER.FIELDS (From \"X-A\")]", "BODY[HEADER.FIELDS (From X-A)] {2}\r\nhi"),
+            ("BODY[4.HEADER.FIELDS.NOT (\"a(b\")]<0.1>", "BODY[4.HEADER.FIELDS.NOT (\"a(b\")]<0> {2}\r\nhi"),
+            ("RFC822", "RFC822 {2}\r\nhi"),
+            ("RFC822.HEADER", "RFC822.HEADER {2}\r\nhi"),
+            ("RFC822.TEXT", "RFC822.TEXT {2}\r\nhi"),
+        ] {
+            let Some(Command::Fetch(Fetch { items, .. })) = command(&format!("FETCH 1 {asked}")) else {
+                panic!("{asked}")
+            };
+            let mut output = Output::default();
+            output.fetch(1, |writer| writer.content(&items[0], Some(["h", "i"].map(Bytes::from))));
+            assert_eq!(output.drain(), format!("* 1 FETCH ({written})\r\n"));
+        }
+    }
+
+    #[test]
+    fn nothing_and_nil() {
+        let Some(Command::Fetch(Fetch { items, .. })) = command("FETCH 1 BODY[3]") else { panic!() };
+        let mut output = Output::default();
+        output.fetch(1, |writer| writer.content(&items[0], None));
+        output.fetch(1, |writer| writer.content(&items[0], Some(Piece::default())));
+        assert_eq!(output.drain(), "* 1 FETCH (BODY[3] NIL)\r\n* 1 FETCH (BODY[3] \"\")\r\n");
+    }
+}

@@ -1,0 +1,153 @@
+//! What is said of the selected mailbox and of the server: EXISTS, RECENT, EXPUNGE, FLAGS, SEARCH, STATUS, CAPABILITY,
+//! NAMESPACE, ID, ENABLED (RFC 3501 §7.2 to §7.4.1).
+
+use super::Output;
+use crate::imap::capability::Capabilities;
+use crate::imap::command::status::StatusItem;
+use crate::imap::types::{Flags, HIERARCHY_SEPARATOR, MailboxName};
+
+/// One figure of a STATUS response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusValue {
+    /// Which.
+    pub item: StatusItem,
+    /// How much.
+    pub value: u32,
+}
+
+impl Output {
+    /// `* n EXISTS`: so many messages are in the mailbox now. Never fewer than before: that, only EXPUNGE says.
+    pub fn exists(&mut self, count: u32) {
+        self.numbered(count, b"EXISTS");
+    }
+
+    /// `* n RECENT`: so many of them are recent in this session.
+    pub fn recent(&mut self, count: u32) {
+        self.numbered(count, b"RECENT");
+    }
+
+    /// `* n EXPUNGE`: that sequence number is gone, those behind it move up by one.
+    pub fn expunge(&mut self, sequence: u32) {
+        self.numbered(sequence, b"EXPUNGE");
+    }
+
+    fn numbered(&mut self, number: u32, word: &[u8]) {
+        self.put(b"* ");
+        self.put_number(u64::from(number));
+        self.put_byte(b' ');
+        self.put(word);
+        self.end_line();
+    }
+
+    /// `* FLAGS (…)`: the flags that messages here may have.
+    pub fn flags(&mut self, flags: &Flags) {
+        self.put(b"* FLAGS (");
+        self.put_display(flags);
+        self.put(b")\r\n");
+    }
+
+    /// `* SEARCH …`: sequence numbers or UIDs.
+    pub fn search(&mut self, numbers: impl IntoIterator<Item = u32>) {
+        self.put(b"* SEARCH");
+        for number in numbers {
+            self.put_byte(b' ');
+            self.put_number(u64::from(number));
+        }
+        self.end_line();
+    }
+
+    /// `* STATUS mailbox (…)`
+    pub fn mailbox_status(&mut self, mailbox: &MailboxName, values: &[StatusValue]) {
+        self.put(b"* STATUS ");
+        self.mailbox(mailbox);
+        self.put(b" (");
+        for (index, StatusValue { item, value }) in values.iter().enumerate() {
+            if index > 0 {
+                self.put_byte(b' ');
+            }
+            self.put_display(format_args!("{} {value}", item.name()));
+        }
+        self.put(b")\r\n");
+    }
+
+    /// `* CAPABILITY …`
+    pub(crate) fn capability(&mut self, capabilities: &Capabilities<'_>) {
+        self.put(b"* CAPABILITY ");
+        self.put_display(capabilities);
+        self.end_line();
+    }
+
+    /// `* NAMESPACE (("" "/")) NIL NIL`: all mailboxes are the user's own (RFC 2342 §5).
+    pub fn namespace(&mut self) {
+        self.put_display(format_args!("* NAMESPACE ((\"\" \"{HIERARCHY_SEPARATOR}\")) NIL NIL\r\n"));
+    }
+
+    /// `* ID (…)`: what the server calls itself (RFC 2971 §3.2).
+    pub fn id(&mut self, parameters: &[(&str, &str)]) {
+        self.put(b"* ID ");
+        if parameters.is_empty() {
+            self.put(b"NIL");
+        }
+        for (index, (name, value)) in parameters.iter().enumerate() {
+            self.put_byte(if index == 0 { b'(' } else { b' ' });
+            self.string(name.as_bytes());
+            self.put_byte(b' ');
+            self.string(value.as_bytes());
+        }
+        if !parameters.is_empty() {
+            self.put_byte(b')');
+        }
+        self.end_line();
+    }
+
+    /// `* ENABLED …`: these extensions were switched on just now (RFC 5161 §3.2).
+    pub fn enabled(&mut self, capabilities: &[&str]) {
+        self.put(b"* ENABLED");
+        for capability in capabilities {
+            self.put_byte(b' ');
+            self.put(capability.as_bytes());
+        }
+        self.end_line();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imap::types::{Flag, Keyword};
+
+    #[test]
+    fn known_answers() {
+        let mut output = Output::default();
+        output.exists(23);
+        output.recent(0);
+        output.expunge(44);
+        output.flags(&Flags::from_iter([Flag::Seen, Flag::Keyword(Keyword::new(b"work").unwrap())]));
+        output.search([2, 3, 6]);
+        output.search([]);
+        let values = [(StatusItem::Messages, 231), (StatusItem::UidNext, 44_292)]
+            .map(|(item, value)| StatusValue { item, value });
+        output.mailbox_status(&MailboxName::new("a b").unwrap(), &values);
+        output.namespace();
+        output.id(&[("name", "Estafeta"), ("version", "0.1")]);
+        output.id(&[]);
+        output.enabled(&[]);
+        output.enabled(&["CONDSTORE"]);
+        let expected = [
+            "* 23 EXISTS",
+            "* 0 RECENT",
+            "* 44 EXPUNGE",
+            "* FLAGS (\\Seen work)",
+            "* SEARCH 2 3 6",
+            "* SEARCH",
+            "* STATUS \"a b\" (MESSAGES 231 UIDNEXT 44292)",
+            "* NAMESPACE ((\"\" \"/\")) NIL NIL",
+            "* ID (\"name\" \"Estafeta\" \"version\" \"0.1\")",
+            "* ID NIL",
+            "* ENABLED",
+            "* ENABLED CONDSTORE",
+            "",
+        ];
+        assert_eq!(output.drain(), expected.join("\r\n"));
+    }
+}

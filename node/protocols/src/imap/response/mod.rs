@@ -1,0 +1,19 @@
+//! What a server says. [`Output`] is the one writer: each file here adds the responses of one concept to it.
+//!
+//! Invariants: nothing that is written can break a line or a literal, whatever text it is given; a large body is
+//! passed on without being copied.
+
+pub mod code;
+pub mod completion;
+pub mod fetch;
+pub mod list;
+pub mod mailbox;
+mod output;
+mod string;
+
+pub use code::Code;
+pub use completion::{Completion, Condition};
+pub use fetch::FetchItems;
+pub use list::{Attribute, ListEntry};
+pub use mailbox::StatusValue;
+pub use output::Output;

@@ -1,0 +1,60 @@
+//! How a role answers events.
+
+use super::{Phase, Server, State};
+use crate::imap::response::{Code, Completion, Output};
+
+impl Server {
+    /// Where untagged responses go: while a command runs, or in IDLE.
+    pub fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
+    /// Moves the connection to another state: after SELECT, CLOSE, or an AUTHENTICATE that is not handed over. The
+    /// command still has to be completed.
+    pub fn enter(&mut self, state: State) {
+        self.state = state;
+    }
+
+    /// Ends the command that runs. Without one, it does nothing.
+    pub fn complete(&mut self, completion: Completion<'_>) {
+        let next = match self.phase {
+            Phase::Offered { announcement } if announcement.synchronising => Phase::Ready,
+            Phase::Offered { announcement } => Phase::Skipping { remaining: announcement.size },
+            Phase::Receiving { remaining } => Phase::Skipping { remaining },
+            Phase::Received => Phase::Skipping { remaining: 0 },
+            Phase::Ready | Phase::Running | Phase::Authenticating(_) => Phase::Ready,
+            Phase::Skipping { .. } | Phase::Idling | Phase::AwaitingTls | Phase::HandingOver | Phase::Closing => return,
+        };
+        self.output.completion(self.tag.take().as_ref(), &completion);
+        self.phase = next;
+    }
+
+    /// Takes the message that was offered; its pieces follow as events.
+    pub fn accept_append(&mut self) {
+        if let Phase::Offered { announcement } = self.phase {
+            if announcement.synchronising {
+                self.output.continuation("Ready for the message");
+            }
+            self.phase = Phase::Receiving { remaining: announcement.size };
+        }
+    }
+
+    /// Completes the authentication, after which another machine takes the stream over: no command is read any more.
+    pub fn hand_over(&mut self, completion: Completion<'_>) {
+        self.complete(completion);
+        self.phase = Phase::HandingOver;
+    }
+
+    /// Closes, after a last word (RFC 3501 §7.1.5). No command is read any more.
+    pub fn goodbye(&mut self, code: Option<&Code<'_>>, text: &str) {
+        if !matches!(self.phase, Phase::Closing) {
+            self.output.bye(code, text);
+            self.close();
+        }
+    }
+
+    pub(super) fn close(&mut self) {
+        self.phase = Phase::Closing;
+        self.input.clear();
+    }
+}

@@ -1,0 +1,239 @@
+//! Days and moments, without a clock and without a calendar library: the proleptic Gregorian calendar.
+
+use std::fmt;
+
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// A day, as SEARCH compares them. Years 0 to 9999.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Date {
+    year: u16,
+    month: u8,
+    day: u8,
+}
+
+/// A moment with the zone that it was written in: INTERNALDATE (RFC 3501 §2.3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DateTime {
+    unix_seconds: i64,
+    zone_minutes: i16,
+}
+
+impl Date {
+    /// The day of that year, month (1 to 12) and day (1 to 31), if there is one.
+    pub fn new(year: u16, month: u8, day: u8) -> Option<Self> {
+        let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+        let days = match month {
+            2 => 28 + u8::from(leap),
+            4 | 6 | 9 | 11 => 30,
+            1..=12 => 31,
+            _ => return None,
+        };
+        (year <= 9999 && (1..=days).contains(&day)).then_some(Self { year, month, day })
+    }
+
+    /// `date-text = date-day "-" date-month "-" date-year`, as in `1-Feb-1994` (RFC 3501 §9).
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok()?;
+        let mut fields = text.split('-');
+        let (day, month, year) = (fields.next()?, fields.next()?, fields.next()?);
+        if fields.next().is_some() || !matches!(day.len(), 1 | 2) || year.len() != 4 {
+            return None;
+        }
+        let month = MONTHS.iter().position(|name| name.eq_ignore_ascii_case(month))? + 1;
+        Self::new(digits(year)?, u8::try_from(month).ok()?, u8::try_from(digits(day)?).ok()?)
+    }
+
+    /// Days since 1 January 1970, which is day 0.
+    pub fn days_since_epoch(self) -> i64 {
+        // Counted in eras of 400 years that begin on 1 March, so that the leap day comes last.
+        let (month, day) = (i64::from(self.month), i64::from(self.day));
+        let year = i64::from(self.year) - i64::from(month <= 2);
+        let era = year.div_euclid(400);
+        let year_of_era = year.rem_euclid(400);
+        let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+        era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+    }
+
+    /// The day that many days after 1 January 1970; the nearest one when that lies outside of the years 0 to 9999.
+    pub fn from_days_since_epoch(days: i64) -> Self {
+        let days = days.clamp(-719_528, 2_932_896) + 719_468;
+        let era = days.div_euclid(146_097);
+        let day_of_era = days.rem_euclid(146_097);
+        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted = (5 * day_of_year + 2) / 153;
+        let month = (shifted + 2) % 12 + 1;
+        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        // In range by construction; the conversions only say so to the compiler.
+        let small = |number: i64| u8::try_from(number).unwrap_or(1);
+        Self {
+            year: u16::try_from(year).unwrap_or(0),
+            month: small(month),
+            day: small(day_of_year - (153 * shifted + 2) / 5 + 1),
+        }
+    }
+}
+
+fn digits(text: &str) -> Option<u16> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+}
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{:04}", self.day, MONTHS[usize::from(self.month) - 1], self.year)
+    }
+}
+
+impl DateTime {
+    /// That many seconds after 1 January 1970 00:00 UTC, written in UTC.
+    pub fn from_unix_seconds(unix_seconds: i64) -> Self {
+        Self { unix_seconds, zone_minutes: 0 }
+    }
+
+    /// Seconds after 1 January 1970 00:00 UTC.
+    pub fn unix_seconds(self) -> i64 {
+        self.unix_seconds
+    }
+
+    /// The day in the zone that it was written in, which is what SEARCH compares (RFC 3501 §6.4.4).
+    pub fn date(self) -> Date {
+        Date::from_days_since_epoch(self.local_seconds().div_euclid(86_400))
+    }
+
+    fn local_seconds(self) -> i64 {
+        self.unix_seconds.saturating_add(i64::from(self.zone_minutes) * 60)
+    }
+
+    /// `date-time = DQUOTE date-day-fixed "-" date-month "-" date-year SP time SP zone DQUOTE`, without the quotes,
+    /// as in ` 1-Feb-1994 21:52:25 -0800` (RFC 3501 §9).
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok()?;
+        let mut fields = text.trim_start_matches(' ').split(' ');
+        let (date, time, zone) = (fields.next()?, fields.next()?, fields.next()?);
+        if fields.next().is_some() {
+            return None;
+        }
+        let date = Date::parse(date.as_bytes())?;
+        let mut clock = time.split(':').map(|field| digits(field).filter(|_| field.len() == 2).map(i64::from));
+        let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
+        // A leap second is legal (RFC 5322 §3.3).
+        if clock.next().is_some() || hour > 23 || minute > 59 || second > 60 {
+            return None;
+        }
+        let (sign, zone) = match zone.split_at_checked(1)? {
+            ("+", zone) => (1, zone),
+            ("-", zone) => (-1, zone),
+            _ => return None,
+        };
+        let zone = digits(zone).filter(|number| zone.len() == 4 && number % 100 < 60 && *number < 2_400)?;
+        let zone_minutes = sign * i16::try_from(zone / 100 * 60 + zone % 100).ok()?;
+        let local = date.days_since_epoch() * 86_400 + hour * 3_600 + minute * 60 + second;
+        Some(Self { unix_seconds: local - i64::from(zone_minutes) * 60, zone_minutes })
+    }
+}
+
+/// Without the quotes.
+impl fmt::Display for DateTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let date = self.date();
+        let second = self.local_seconds().rem_euclid(86_400);
+        write!(
+            f,
+            "{:2}-{}-{:04} {:02}:{:02}:{:02} {}{:02}{:02}",
+            date.day,
+            MONTHS[usize::from(date.month) - 1],
+            date.year,
+            second / 3_600,
+            second / 60 % 60,
+            second % 60,
+            if self.zone_minutes < 0 { '-' } else { '+' },
+            self.zone_minutes.abs() / 60,
+            self.zone_minutes.abs() % 60,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days() {
+        for (text, days) in [
+            ("1-Jan-1970", 0),
+            ("31-Dec-1969", -1),
+            ("29-Feb-2000", 11_016),
+            ("1-Mar-2000", 11_017),
+            ("15-Aug-2026", 20_680),
+            ("1-Jan-0000", -719_528),
+            ("31-Dec-9999", 2_932_896),
+        ] {
+            let date = Date::parse(text.as_bytes()).unwrap();
+            assert_eq!(date.days_since_epoch(), days, "{text}");
+            assert_eq!(Date::from_days_since_epoch(days), date);
+            assert_eq!(date.to_string(), text);
+        }
+        for text in [
+            "",
+            "1-Feb",
+            "30-Feb-2000",
+            "29-Feb-1900",
+            "0-Jan-2000",
+            "001-Jan-2000",
+            "1-Foo-2000",
+            "1-Jan-20000",
+            "1-Jan-2000-1",
+            "+1-Jan-2000",
+        ] {
+            assert_eq!(Date::parse(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(Date::from_days_since_epoch(i64::MAX).to_string(), "31-Dec-9999");
+        assert_eq!(Date::from_days_since_epoch(i64::MIN).to_string(), "1-Jan-0000");
+    }
+
+    #[test]
+    fn moments() {
+        for (text, seconds) in [
+            (" 1-Jan-1970 00:00:00 +0000", 0),
+            ("17-Jul-1996 02:44:25 -0700", 837_596_665),
+            ("31-Dec-1969 23:59:59 +0000", -1),
+            (" 1-Jan-2026 00:30:00 +0530", 1_767_207_600),
+        ] {
+            let moment = DateTime::parse(text.as_bytes()).unwrap();
+            assert_eq!(moment.unix_seconds(), seconds, "{text}");
+            assert_eq!(moment.to_string(), text);
+        }
+        assert_eq!(DateTime::parse(b"1-Jan-2026 00:30:00 +0530").unwrap().date(), Date::new(2026, 1, 1).unwrap());
+        for text in [
+            "",
+            "1-Jan-2026",
+            "1-Jan-2026 24:00:00 +0000",
+            "1-Jan-2026 00:00 +0000",
+            "1-Jan-2026 00:00:00 0000",
+            "1-Jan-2026 00:00:00 +0060",
+            "1-Jan-2026 00:00:00 +00é",
+            "1-Jan-2026 0:00:00 +0000",
+        ] {
+            assert_eq!(DateTime::parse(text.as_bytes()), None, "{text}");
+        }
+        // Whatever the store holds, it can be written.
+        assert!(!DateTime::from_unix_seconds(i64::MAX).to_string().is_empty());
+        assert!(!DateTime::from_unix_seconds(i64::MIN).to_string().is_empty());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_day_comes_back(days in -719_528_i64..=2_932_896) {
+            let date = Date::from_days_since_epoch(days);
+            proptest::prop_assert_eq!(date.days_since_epoch(), days);
+            proptest::prop_assert_eq!(Date::parse(date.to_string().as_bytes()), Some(date));
+        }
+
+        #[test]
+        fn every_moment_comes_back(seconds in -60_000_000_000_i64..=250_000_000_000) {
+            let moment = DateTime::from_unix_seconds(seconds);
+            proptest::prop_assert_eq!(DateTime::parse(moment.to_string().as_bytes()), Some(moment));
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The values that commands and responses speak of. Each type holds only legal values: what parses, encodes, and
+//! parses again to the same.
+
+mod date;
+mod flag;
+mod list_pattern;
+mod mailbox_name;
+mod modified_utf7;
+mod section;
+mod sequence_set;
+mod tag;
+mod uid;
+
+pub use date::{Date, DateTime};
+pub use flag::{Flag, Flags, Keyword};
+pub use list_pattern::ListPattern;
+pub use mailbox_name::{HIERARCHY_SEPARATOR, MailboxName, NAME_BYTES, NameError};
+pub use section::{Partial, Section, SectionPart};
+pub use sequence_set::{Endpoint, Messages, SequenceSet};
+pub use tag::Tag;
+pub use uid::{Uid, UidSet, UidValidity};
+
+pub(crate) use section::header_name;

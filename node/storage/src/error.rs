@@ -1,0 +1,115 @@
+//! What fails in storage: each text tells the operator what to mend.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use estafeta_core::{Failure, Reason};
+
+/// An error of the disk or the database. The text is for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The directory belongs to another user.
+    #[error("{path} belongs to user {owner} and this program runs as user {user}: change its owner (chown) or run as that user")]
+    Owner {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is, as a user id.
+        owner: u32,
+        /// Who we are, as a user id.
+        user: u32,
+    },
+    /// Another process has the database open.
+    #[error("{path} is in use by process {holder}: one process alone may serve it; stop the other or give this node its own data directory")]
+    Locked {
+        /// The database.
+        path: PathBuf,
+        /// The other process, as it wrote itself down.
+        holder: String,
+    },
+    /// The disk, or the user's share of it, is full.
+    #[error("{path}: the disk is full: make room or enlarge it")]
+    Full {
+        /// What was to be written.
+        path: PathBuf,
+    },
+    /// A file or a directory could not be read or written.
+    #[error("{path}: cannot {doing}: {source}")]
+    File {
+        /// What was tried: `write`, `rename`.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The database refused a statement, or its file is damaged.
+    #[error("database: {0}")]
+    Database(#[source] sqlx::Error),
+    /// The database was closed, because the role stops.
+    #[error("the database is closed")]
+    Closed,
+    /// The same rows changed under every attempt.
+    #[error("others changed the same rows again and again")]
+    Contended,
+    /// A write panicked: a bug. It changed nothing.
+    #[error("a write to the database panicked")]
+    Panicked,
+    /// An earlier write to this spool failed, or was given up half-way.
+    #[error("an earlier write of this message failed")]
+    BrokenSpool,
+    /// A message grew beyond its limit.
+    #[error("larger than {limit_bytes} bytes")]
+    TooLarge {
+        /// The limit.
+        limit_bytes: u64,
+    },
+}
+
+/// SQLITE_FULL: <https://www.sqlite.org/rescode.html#full>.
+const SQLITE_FULL: &str = "13";
+
+impl StorageError {
+    /// Makes the error of a file operation.
+    pub(crate) fn file(doing: &'static str, path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path: path.to_owned() },
+            _ => Self::File { doing, path: path.to_owned(), source },
+        }
+    }
+
+    /// Whether there is no room on the disk.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full { .. })
+    }
+
+    /// Whether a file does not exist.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// As it crosses a contract: the client learns that it may try again, the operator why.
+    pub fn to_failure(&self) -> Failure {
+        match self {
+            Self::Full { .. } => Failure::new(Reason::Unavailable, "insufficient storage, try again later").because(self),
+            Self::Closed => Failure::unavailable(self),
+            Self::TooLarge { limit_bytes } => Failure::new(Reason::TooLarge, format!("larger than {limit_bytes} bytes")),
+            _ => Failure::internal(self),
+        }
+    }
+}
+
+impl From<sqlx::Error> for StorageError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(cause) if cause.code().as_deref() == Some(SQLITE_FULL) => Self::Full { path: "the database".into() },
+            sqlx::Error::PoolClosed => Self::Closed,
+            _ => Self::Database(error),
+        }
+    }
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        error.to_failure()
+    }
+}

@@ -1,0 +1,106 @@
+//! Accounts.
+
+use estafeta_core::directory::{Account, AccountChange};
+use estafeta_core::{AccountId, Address, Domain};
+use estafeta_storage::StorageError;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use super::{now, parsed, signed, unsigned};
+
+/// The account of this address.
+pub async fn find(connection: &mut SqliteConnection, address: &Address) -> Result<Option<Account>, StorageError> {
+    let row = sqlx::query("SELECT * FROM accounts WHERE address_key = ?").bind(address.key());
+    row.fetch_optional(connection).await?.as_ref().map(account).transpose()
+}
+
+/// The account of this id.
+pub async fn find_id(connection: &mut SqliteConnection, id: AccountId) -> Result<Option<Account>, StorageError> {
+    let row = sqlx::query("SELECT * FROM accounts WHERE id = ?").bind(id.to_string());
+    row.fetch_optional(connection).await?.as_ref().map(account).transpose()
+}
+
+/// At most `count` accounts, of all domains or one, in the order of their keys, from the first behind `after` on.
+pub async fn page(
+    connection: &mut SqliteConnection,
+    domain: Option<&Domain>,
+    after: &str,
+    count: u32,
+) -> Result<Vec<Account>, StorageError> {
+    let rows = match domain {
+        None => sqlx::query("SELECT * FROM accounts WHERE address_key > ? ORDER BY address_key LIMIT ?"),
+        Some(domain) => sqlx::query(
+            "SELECT accounts.* FROM addresses JOIN accounts ON address_key = key
+             WHERE domain = ? AND addresses.kind = 'account' AND key > ? ORDER BY key LIMIT ?",
+        )
+        .bind(domain.as_str().to_owned()),
+    };
+    rows.bind(after).bind(count).fetch_all(connection).await?.iter().map(account).collect()
+}
+
+/// Adds an account. A unique violation when the address is taken.
+pub async fn insert(connection: &mut SqliteConnection, account: &Account) -> Result<(), StorageError> {
+    let key = account.address.key();
+    let add = sqlx::query("INSERT INTO addresses (key, domain, kind) VALUES (?, ?, 'account')");
+    add.bind(&key).bind(account.address.domain().as_str()).execute(&mut *connection).await?;
+    let add = sqlx::query(
+        "INSERT INTO accounts (id, address_key, address, name, store_group, quota_bytes, enabled, created)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    );
+    add.bind(account.id.to_string())
+        .bind(key)
+        .bind(account.address.to_string())
+        .bind(&account.name)
+        .bind(account.store_group.as_str())
+        .bind(account.quota_bytes.map(signed))
+        .bind(account.enabled)
+        .bind(signed(account.created))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Changes an account and gives it as it is then; none when there is none.
+pub async fn update(
+    connection: &mut SqliteConnection,
+    address: &Address,
+    change: &AccountChange,
+) -> Result<Option<Account>, StorageError> {
+    let row = sqlx::query(
+        "UPDATE accounts SET name = coalesce(?2, name), enabled = coalesce(?3, enabled),
+             quota_bytes = CASE WHEN ?4 THEN ?5 ELSE quota_bytes END
+         WHERE address_key = ?1 RETURNING *",
+    );
+    let row = row
+        .bind(address.key())
+        .bind(&change.name)
+        .bind(change.enabled)
+        .bind(change.quota_bytes.is_some())
+        .bind(change.quota_bytes.flatten().map(signed));
+    row.fetch_optional(connection).await?.as_ref().map(account).transpose()
+}
+
+/// Removes an account and notes its id for ever. Says whether there was one.
+pub async fn delete(connection: &mut SqliteConnection, address: &Address) -> Result<bool, StorageError> {
+    let key = address.key();
+    let note = sqlx::query("INSERT INTO removed_accounts (id, address_key, removed) SELECT id, address_key, ?2 FROM accounts WHERE address_key = ?1");
+    if note.bind(&key).bind(signed(now())).execute(&mut *connection).await?.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query("DELETE FROM accounts WHERE address_key = ?").bind(&key).execute(&mut *connection).await?;
+    sqlx::query("DELETE FROM addresses WHERE key = ?").bind(&key).execute(connection).await?;
+    Ok(true)
+}
+
+fn account(row: &SqliteRow) -> Result<Account, StorageError> {
+    let quota: Option<i64> = row.try_get("quota_bytes")?;
+    Ok(Account {
+        id: parsed(row, "id")?,
+        address: parsed(row, "address")?,
+        name: row.try_get("name")?,
+        store_group: parsed(row, "store_group")?,
+        quota_bytes: quota.map(|_| unsigned(row, "quota_bytes")).transpose()?,
+        enabled: row.try_get("enabled")?,
+        created: unsigned(row, "created")?,
+    })
+}

@@ -1,0 +1,63 @@
+//! The domains, and the version of the settings that they are.
+
+use estafeta_core::Domain;
+use estafeta_core::settings::Settings;
+use estafeta_storage::StorageError;
+use sqlx::SqliteConnection;
+
+use super::{now, parsed, signed, unsigned};
+
+/// How many addresses a domain has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Uses {
+    /// Accounts.
+    pub accounts: u64,
+    /// Aliases.
+    pub aliases: u64,
+}
+
+/// The settings as of now. Ask inside a transaction: version and domains belong together.
+pub async fn settings(connection: &mut SqliteConnection) -> Result<Settings, StorageError> {
+    let row = sqlx::query("SELECT version FROM settings").fetch_one(&mut *connection).await?;
+    let rows = sqlx::query("SELECT name FROM domains ORDER BY name").fetch_all(connection).await?;
+    let domains = rows.iter().map(|row| parsed(row, "name")).collect::<Result<_, _>>()?;
+    Ok(Settings { version: unsigned(&row, "version")?, domains })
+}
+
+/// Whether mail for the domain is ours.
+pub async fn exists(connection: &mut SqliteConnection, domain: &Domain) -> Result<bool, StorageError> {
+    let row = sqlx::query("SELECT 1 FROM domains WHERE name = ?").bind(domain.as_str()).fetch_optional(connection).await?;
+    Ok(row.is_some())
+}
+
+/// Adds a domain, and counts the version.
+pub async fn insert(connection: &mut SqliteConnection, domain: &Domain) -> Result<(), StorageError> {
+    let add = sqlx::query("INSERT INTO domains (name, created) VALUES (?, ?)").bind(domain.as_str()).bind(signed(now()));
+    add.execute(&mut *connection).await?;
+    count_version(connection).await
+}
+
+/// Removes a domain, and counts the version. Says whether there was one.
+pub async fn delete(connection: &mut SqliteConnection, domain: &Domain) -> Result<bool, StorageError> {
+    let delete = sqlx::query("DELETE FROM domains WHERE name = ?").bind(domain.as_str());
+    if delete.execute(&mut *connection).await?.rows_affected() == 0 {
+        return Ok(false);
+    }
+    count_version(connection).await?;
+    Ok(true)
+}
+
+/// What of a domain is in use.
+pub async fn uses(connection: &mut SqliteConnection, domain: &Domain) -> Result<Uses, StorageError> {
+    let row = sqlx::query(
+        "SELECT count(*) FILTER (WHERE kind = 'account') AS accounts, count(*) FILTER (WHERE kind = 'alias') AS aliases
+         FROM addresses WHERE domain = ?",
+    );
+    let row = row.bind(domain.as_str()).fetch_one(connection).await?;
+    Ok(Uses { accounts: unsigned(&row, "accounts")?, aliases: unsigned(&row, "aliases")? })
+}
+
+async fn count_version(connection: &mut SqliteConnection) -> Result<(), StorageError> {
+    sqlx::query("UPDATE settings SET version = version + 1").execute(connection).await?;
+    Ok(())
+}

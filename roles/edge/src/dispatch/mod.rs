@@ -1,0 +1,161 @@
+//! The queue's workers: who is tried when, so many at a time, no destination at the cost of another.
+//!
+//! Invariants: at most `concurrency` workers run, at most `destination_concurrency` for one destination, and those with
+//! the fewest are served first; a worker gives its place up after [`BATCH_LETTERS`]; once the drain begins, no letter is
+//! taken any more.
+
+mod jobs;
+mod mailboxes;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use estafeta_storage::StorageError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub use jobs::Jobs;
+
+use crate::edge::Edge;
+use crate::outgoing::{answer, fate_of};
+use crate::queue::{Destination, Fate};
+
+/// How many letters a worker tries before others may have its place.
+const BATCH_LETTERS: usize = 50;
+/// How long to wait for more before the queue is looked through again: a burst of letters is looked at once.
+const GATHER: Duration = Duration::from_millis(20);
+/// The longest between two looks.
+const LOOK_AT_LEAST: Duration = Duration::from_secs(60);
+/// The pause after the database failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// Runs workers until the drain begins. Workers that are at it then finish their letter.
+pub async fn run(edge: Arc<Edge>) {
+    let dispatcher = Dispatcher {
+        room: Arc::new(Semaphore::new(edge.config.queue.concurrency)),
+        running: Running::default(),
+        edge,
+    };
+    let drain = dispatcher.edge.drain.clone();
+    while !drain.has_begun() {
+        let pause = match dispatcher.start_workers().await {
+            Ok(pause) => pause,
+            Err(error) => {
+                tracing::error!(%error, "the queue cannot be read");
+                AFTER_FAILURE
+            }
+        };
+        tokio::select! {
+            () = dispatcher.edge.queue.changed() => tokio::time::sleep(GATHER).await,
+            () = tokio::time::sleep(pause) => {}
+            () = drain.begun() => {}
+        }
+    }
+}
+
+/// How many workers each destination has.
+type Running = Arc<Mutex<HashMap<Destination, usize>>>;
+
+struct Dispatcher {
+    edge: Arc<Edge>,
+    room: Arc<Semaphore>,
+    running: Running,
+}
+
+impl Dispatcher {
+    /// Starts what may be started; says how long nothing more is due.
+    async fn start_workers(&self) -> Result<Duration, StorageError> {
+        let (queue, now) = (&self.edge.queue, SystemTime::now());
+        let most = self.edge.config.queue.destination_concurrency;
+        let mut due = queue.due(now).await?;
+        // The sort is stable: among equals, what is due longest goes first.
+        due.sort_by_key(|due| self.workers_for(&due.destination));
+        for due in due {
+            for _ in self.workers_for(&due.destination)..due.letters.min(most) {
+                let Ok(place) = self.room.clone().try_acquire_owned() else { return Ok(LOOK_AT_LEAST) };
+                self.start_worker(due.destination.clone(), place);
+            }
+        }
+        let next = queue.next_due(now).await?;
+        let pause = next.map(|next| next.duration_since(now).unwrap_or_default());
+        Ok(pause.unwrap_or(LOOK_AT_LEAST).min(LOOK_AT_LEAST))
+    }
+
+    fn workers_for(&self, destination: &Destination) -> usize {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).get(destination).copied().unwrap_or(0)
+    }
+
+    fn start_worker(&self, destination: Destination, place: OwnedSemaphorePermit) {
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner).entry(destination.clone()).or_default() += 1;
+        let leaving = Leaving { running: self.running.clone(), edge: self.edge.clone(), destination: destination.clone() };
+        let jobs = Jobs::new(self.edge.clone(), destination, BATCH_LETTERS);
+        self.edge.drain.spawn("queue worker", async move {
+            let _place = place;
+            let _leaving = leaving;
+            work(jobs).await;
+        });
+    }
+}
+
+/// Tries a destination's letters one after the other.
+async fn work(mut jobs: Jobs) {
+    let edge = jobs.edge().clone();
+    // Once the destination cannot be reached, the letters behind share the answer and not the wait.
+    let mut unreachable: Option<Fate> = None;
+    while let Some(job) = jobs.next().await {
+        if job.is_lost {
+            tracing::error!(id = %job.id, "the body of a queued message has gone from the disk");
+            let fates = job.all(&Fate::Never(answer(554, "5.3.0", "the message was lost on its way".to_owned())));
+            jobs.settle(job, fates).await;
+            continue;
+        }
+        if let Some(fate) = &unreachable {
+            let fates = job.all(fate);
+            jobs.settle(job, fates).await;
+            continue;
+        }
+        match &job.destination.clone() {
+            Destination::Group(_) => {
+                let fates = mailboxes::deliver(&edge, &job).await;
+                jobs.settle(job, fates).await;
+            }
+            Destination::Domain(domain) if edge.is_ours(domain) => {
+                let fates = mailboxes::resolve(&edge, &job).await;
+                jobs.settle(job, fates).await;
+            }
+            Destination::Domain(domain) => {
+                if let Err((job, answer)) = edge.outgoing.send(domain, job, &mut jobs).await {
+                    tracing::info!(id = %job.id, domain, %answer, "a domain cannot be reached");
+                    let fate = fate_of(answer);
+                    let fates = job.all(&fate);
+                    jobs.settle(*job, fates).await;
+                    unreachable = Some(fate);
+                }
+            }
+        }
+    }
+}
+
+/// Gives a worker's place back, also after a panic.
+struct Leaving {
+    running: Running,
+    edge: Arc<Edge>,
+    destination: Destination,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = running.get_mut(&self.destination) {
+            *count -= 1;
+            if *count == 0 {
+                running.remove(&self.destination);
+            }
+        }
+        drop(running);
+        self.edge.queue.wake();
+    }
+}

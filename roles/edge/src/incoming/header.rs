@@ -1,0 +1,236 @@
+//! The header of a message that comes in: what is in it, what has to leave it, and where it ends.
+//!
+//! Invariants: the body is not copied, the header only when something leaves it; a header beyond
+//! [`HEADER_LIMIT_BYTES`] is refused; what leaves the header is gone whole, with its continuation lines.
+
+use bytes::{Bytes, BytesMut};
+use estafeta_core::Message;
+
+/// The largest header that is taken, in bytes.
+pub const HEADER_LIMIT_BYTES: usize = 256 * 1024;
+
+/// Header fields that only we may set: whoever reads the mail believes them. A name that ends in `*` stands for all that
+/// begin so.
+///
+/// RFC 8601 §5 asks a border to remove `Authentication-Results` that claim to be its own and allows to remove all; all
+/// is what cannot be got wrong. `Return-Path` is for the mailbox to set (RFC 5321 §4.4).
+const OURS: &[&str] = &["x-spam*", "authentication-results", "return-path"];
+
+/// What a user's program leaves for us to remove (RFC 5322 §3.6.3).
+const SUBMITTED: &[&str] = &["bcc", "resent-bcc"];
+
+/// Where a message comes from, which decides what has to leave its header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Another mail server.
+    Foreign,
+    /// One of our users.
+    Submitted,
+}
+
+/// A message whose header was looked through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Swept {
+    /// The message without what had to leave.
+    pub message: Message,
+    /// How many `Received` fields there are: hops so far.
+    pub hops: usize,
+    /// Whether there is a `Date`.
+    pub has_date: bool,
+    /// Whether there is a `Message-ID`.
+    pub has_message_id: bool,
+    /// Whether the header is not ASCII, so that it may need SMTPUTF8 (RFC 6532).
+    pub is_utf8: bool,
+}
+
+/// The header is larger than [`HEADER_LIMIT_BYTES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the header is larger than {HEADER_LIMIT_BYTES} bytes")]
+pub struct TooLarge;
+
+/// Looks through the header of `body`, a whole message.
+pub fn sweep(body: &Bytes, origin: Origin) -> Result<Swept, TooLarge> {
+    let mut swept =
+        Swept { message: Message::default(), hops: 0, has_date: false, has_message_id: false, is_utf8: false };
+    let mut removed = Vec::new();
+    let mut fields = Fields::of(body);
+    for field in fields.by_ref() {
+        if field.end > HEADER_LIMIT_BYTES {
+            return Err(TooLarge);
+        }
+        let name = field.name(body);
+        if name.eq_ignore_ascii_case(b"Received") {
+            swept.hops += 1;
+        }
+        swept.has_date |= name.eq_ignore_ascii_case(b"Date");
+        swept.has_message_id |= name.eq_ignore_ascii_case(b"Message-ID");
+        let submitted = origin == Origin::Submitted && is_one_of(name, SUBMITTED);
+        if submitted || is_one_of(name, OURS) {
+            removed.push(field);
+        }
+    }
+    let header_end = fields.position;
+    swept.is_utf8 = !body[..header_end].is_ascii();
+    // RFC 5322 §2.1: an empty line stands between header and body.
+    let separated = body.len() == header_end || body[header_end..].starts_with(b"\r\n");
+    if removed.is_empty() && separated {
+        swept.message = Message::new(body.clone());
+        return Ok(swept);
+    }
+    let mut header = BytesMut::with_capacity(header_end + 2);
+    let mut kept_to = 0;
+    for field in removed {
+        header.extend_from_slice(&body[kept_to..field.start]);
+        kept_to = field.end;
+    }
+    header.extend_from_slice(&body[kept_to..header_end]);
+    if !separated {
+        header.extend_from_slice(b"\r\n");
+    }
+    swept.message = Message::new(body.slice(header_end..)).with_prefix(header);
+    Ok(swept)
+}
+
+/// The header of a message, at most `limit_bytes` of it, ending at a field's end: for a report about the message.
+pub fn excerpt(message: &Message, limit_bytes: usize) -> Bytes {
+    let mut header = BytesMut::new();
+    for part in message.parts() {
+        let mut fields = Fields::of(part);
+        let end = fields.by_ref().map(|field| field.end).take_while(|end| header.len() + end <= limit_bytes).last();
+        header.extend_from_slice(&part[..end.unwrap_or(0)]);
+        if fields.position < part.len() {
+            break;
+        }
+    }
+    header.freeze()
+}
+
+fn is_one_of(name: &[u8], known: &[&str]) -> bool {
+    known.iter().any(|known| match known.strip_suffix('*') {
+        Some(start) => name.len() >= start.len() && name[..start.len()].eq_ignore_ascii_case(start.as_bytes()),
+        None => name.eq_ignore_ascii_case(known.as_bytes()),
+    })
+}
+
+/// One field, with its continuation lines and its line end: a range of the message.
+#[derive(Debug, Clone, Copy)]
+struct Field {
+    start: usize,
+    colon: usize,
+    end: usize,
+}
+
+impl Field {
+    /// The name. White space before the colon is old syntax (RFC 5322 §4.5), but must not hide a name from us.
+    fn name<'a>(&self, message: &'a [u8]) -> &'a [u8] {
+        message[self.start..self.colon].trim_ascii_end()
+    }
+}
+
+/// The fields of a header. Ends at the empty line, or at the first line that cannot be one of a header.
+struct Fields<'a> {
+    message: &'a [u8],
+    position: usize,
+}
+
+impl<'a> Fields<'a> {
+    fn of(message: &'a [u8]) -> Self {
+        Self { message, position: 0 }
+    }
+}
+
+impl Iterator for Fields<'_> {
+    type Item = Field;
+
+    fn next(&mut self) -> Option<Field> {
+        let start = self.position;
+        let rest = &self.message[start..];
+        // field-name = 1*(%d33-57 / %d59-126), RFC 5322 §2.2.
+        let colon = rest.iter().position(|&byte| !matches!(byte, b'!'..=b'9' | b';'..=b'~'))?;
+        let spaces = rest[colon..].iter().take_while(|&&byte| matches!(byte, b' ' | b'\t')).count();
+        if colon == 0 || rest.get(colon + spaces) != Some(&b':') {
+            return None;
+        }
+        let mut end = start;
+        loop {
+            end += line_length(&self.message[end..]);
+            if !matches!(self.message.get(end), Some(b' ' | b'\t')) {
+                break;
+            }
+        }
+        self.position = end;
+        Some(Field { start, colon: start + colon, end })
+    }
+}
+
+fn line_length(text: &[u8]) -> usize {
+    text.iter().position(|&byte| byte == b'\n').map_or(text.len(), |index| index + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn swept(text: &'static str, origin: Origin) -> (String, Swept) {
+        let swept = sweep(&Bytes::from_static(text.as_bytes()), origin).unwrap();
+        (String::from_utf8(swept.message.contiguous().to_vec()).unwrap(), swept)
+    }
+
+    #[test]
+    fn what_is_harmless_is_not_touched() {
+        let text = "Received: a\r\n\tb\r\nreceived: c\r\nSubject: x\r\nDate: now\r\n\r\nX-Spam: in the body\r\n";
+        let (after, found) = swept(text, Origin::Foreign);
+        assert_eq!(after, text);
+        assert!(found.message.prefix().is_empty());
+        assert_eq!((found.hops, found.has_date, found.has_message_id, found.is_utf8), (2, true, false, false));
+    }
+
+    #[test]
+    fn forged_fields_leave_with_their_continuation_lines() {
+        let text = "X-Spam: No\r\nFrom: a\r\nx-SPAM-score : -9\r\n\tof 5\r\nAuthentication-Results: us;\r\n dkim=pass\r\n\
+                    Return-Path: <x@y>\r\nBcc: b@y\r\nX-Spa: m\r\n\r\nbody\r\n";
+        assert_eq!(swept(text, Origin::Foreign).0, "From: a\r\nBcc: b@y\r\nX-Spa: m\r\n\r\nbody\r\n");
+        assert_eq!(swept(text, Origin::Submitted).0, "From: a\r\nX-Spa: m\r\n\r\nbody\r\n");
+    }
+
+    #[test]
+    fn a_message_without_a_header_gets_an_empty_line() {
+        assert_eq!(swept("hello there\r\n", Origin::Foreign).0, "\r\nhello there\r\n");
+        assert_eq!(swept("Subject: x\r\nhello there\r\n", Origin::Foreign).0, "Subject: x\r\n\r\nhello there\r\n");
+        assert_eq!(swept("Subject: x\r\n", Origin::Foreign).0, "Subject: x\r\n");
+        assert_eq!(swept("", Origin::Foreign).0, "");
+        assert_eq!(swept(" : x\r\n", Origin::Foreign).0, "\r\n : x\r\n");
+    }
+
+    #[test]
+    fn bounds() {
+        let large = format!("X: {}\r\n\r\n", "y".repeat(HEADER_LIMIT_BYTES));
+        assert_eq!(sweep(&large.into(), Origin::Foreign), Err(TooLarge));
+        let body = format!("X: y\r\n\r\n{}", "y".repeat(HEADER_LIMIT_BYTES));
+        assert!(sweep(&body.into(), Origin::Foreign).is_ok());
+        assert!(swept("Subject: é\r\n\r\n", Origin::Foreign).1.is_utf8);
+        assert!(!swept("Subject: e\r\n\r\né\r\n", Origin::Foreign).1.is_utf8);
+    }
+
+    #[test]
+    fn an_excerpt_is_whole_fields_of_the_header() {
+        let message = Message::new("B: 2\r\nC: 3\r\n\r\nbody: 4\r\n".into()).with_prefix("A: 1\r\n");
+        assert_eq!(excerpt(&message, 1000), "A: 1\r\nB: 2\r\nC: 3\r\n");
+        assert_eq!(excerpt(&message, 13), "A: 1\r\nB: 2\r\n");
+        let message = Message::new("\r\nbody\r\n".into()).with_prefix("A: 1\r\n");
+        assert_eq!(excerpt(&message, 1000), "A: 1\r\n");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_forged_survives_and_any_bytes_are_safe(text in "(X-Spam|Subject|[ -~é]{0,6}|\r\n|:| |\t){0,40}") {
+            let swept = sweep(&Bytes::from(text.into_bytes()), Origin::Foreign).unwrap();
+            let after = sweep(&swept.message.contiguous(), Origin::Foreign).unwrap();
+            prop_assert_eq!(after.message.contiguous(), swept.message.contiguous());
+            for field in Fields::of(&swept.message.contiguous()) {
+                prop_assert!(!is_one_of(field.name(&swept.message.contiguous()), OURS));
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The local implementation of the contract `Delivery`: a parcel into the mailboxes of this node.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use estafeta_core::delivery::{Answer, Delivery, Outcome, Parcel, Recipient, SPAM_HEADER, SPAM_HEADER_YES};
+use estafeta_core::{Address, DeliveryId, Failure, Message, Reason};
+use tokio::task::JoinSet;
+
+use crate::accounts::Accounts;
+use crate::config::WhenOverQuota;
+use crate::store::{Consignment, Delivered, Folder, StoreError};
+
+/// How many recipients of a parcel are written at the same moment. They share commits.
+const AT_ONCE: usize = 100;
+
+/// How far into a message its header is looked at, in bytes.
+const HEADER_BYTES: usize = 256 * 1024;
+
+/// Into the mailboxes of this node. Cheap to clone.
+#[derive(Clone)]
+pub struct LocalDelivery {
+    accounts: Accounts,
+    junk: bool,
+    when_over_quota: WhenOverQuota,
+}
+
+impl LocalDelivery {
+    /// Into the mailboxes of these accounts; with `junk`, what is judged to be spam into Junk.
+    pub fn new(accounts: Accounts, junk: bool, when_over_quota: WhenOverQuota) -> Self {
+        Self { accounts, junk, when_over_quota }
+    }
+
+    async fn deliver_one(&self, consignment: &Consignment, id: DeliveryId, recipient: &Recipient, sender: Option<&Address>, folder: Folder) -> Outcome {
+        let started = Instant::now();
+        let delivered = async {
+            let mail = self.accounts.open(&recipient.account).await.map_err(Refusal::Elsewhere)?;
+            let trace = trace(sender, &recipient.account.address);
+            mail.deliver(consignment, trace.as_bytes(), folder).await.map_err(Refusal::Store)
+        };
+        let address = &recipient.account.address;
+        let (label, outcome) = match delivered.await {
+            Ok(Delivered::Stored(uid)) => {
+                let elapsed_ms = started.elapsed().as_millis() as u64;
+                tracing::info!(id = %id, to = %address, ?folder, %uid, elapsed_ms, "delivered");
+                ("stored", Outcome::Delivered)
+            }
+            Ok(Delivered::Before) => {
+                tracing::info!(id = %id, to = %address, "delivered before, not stored again");
+                ("repeated", Outcome::Delivered)
+            }
+            Err(refusal) => {
+                let outcome = self.outcome(&refusal);
+                tracing::warn!(id = %id, to = %address, cause = %refusal, ?outcome, "not delivered");
+                (if matches!(outcome, Outcome::Later(_)) { "deferred" } else { "refused" }, outcome)
+            }
+        };
+        metrics::counter!("estafeta_mailbox_deliveries_total", "outcome" => label).increment(1);
+        metrics::histogram!("estafeta_mailbox_delivery_seconds").record(started.elapsed());
+        outcome
+    }
+
+    fn outcome(&self, refusal: &Refusal) -> Outcome {
+        match refusal {
+            Refusal::Elsewhere(failure) => outcome_of(failure),
+            Refusal::Store(StoreError::OverQuota) if self.when_over_quota == WhenOverQuota::Refuse => {
+                // RFC 3463 §3.3
+                Outcome::Refused(answer(552, "5.2.2", "the mailbox is full"))
+            }
+            Refusal::Store(StoreError::OverQuota) => Outcome::Later(answer(452, "4.2.2", "the mailbox is full")),
+            Refusal::Store(StoreError::TooLarge) => Outcome::Refused(answer(552, "5.3.4", "the message is too large")),
+            Refusal::Store(StoreError::Gone) => Outcome::Refused(answer(550, "5.1.1", "there is no such account")),
+            Refusal::Store(StoreError::Storage(error)) if error.is_full() => {
+                Outcome::Later(answer(452, "4.3.1", "insufficient storage, try again later"))
+            }
+            Refusal::Store(_) => Outcome::Later(answer(451, "4.3.0", "temporarily not possible, try again later")),
+        }
+    }
+}
+
+/// Why a recipient got nothing. The text is for the operator.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("{0}")]
+    Elsewhere(Failure),
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+/// What a sender hears of a failure that concerns a recipient.
+pub(crate) fn outcome_of(failure: &Failure) -> Outcome {
+    match failure.reason {
+        Reason::NotFound => Outcome::Refused(answer(550, "5.1.1", "there is no such account")),
+        Reason::Denied => Outcome::Refused(answer(550, "5.2.1", &failure.client)),
+        Reason::TooLarge => Outcome::Refused(answer(552, "5.3.4", "the message is too large")),
+        _ => Outcome::Later(answer(451, "4.3.0", &failure.client)),
+    }
+}
+
+fn answer(code: u16, status: &str, text: &str) -> Answer {
+    Answer { code, status: status.to_owned(), text: text.to_owned() }
+}
+
+#[async_trait]
+impl Delivery for LocalDelivery {
+    async fn deliver(&self, parcel: &Parcel) -> Vec<Outcome> {
+        let consignment = match self.accounts.store().consign(parcel.id, &parcel.message).await {
+            Ok(consignment) => Arc::new(consignment),
+            Err(error) => {
+                tracing::warn!(id = %parcel.id, %error, "the message could not be stored");
+                let outcome = self.outcome(&Refusal::Store(error));
+                return vec![outcome; parcel.recipients.len()];
+            }
+        };
+        let folder = if self.junk && is_spam(&parcel.message) { Folder::Junk } else { Folder::Inbox };
+        let mut outcomes = vec![None; parcel.recipients.len()];
+        let mut running = JoinSet::new();
+        for (index, recipient) in parcel.recipients.iter().enumerate() {
+            if running.len() >= AT_ONCE {
+                note(running.join_next().await, &mut outcomes);
+            }
+            let (delivery, consignment, id) = (self.clone(), consignment.clone(), parcel.id);
+            let (recipient, sender) = (recipient.clone(), parcel.sender.clone());
+            running.spawn(async move {
+                (index, delivery.deliver_one(&consignment, id, &recipient, sender.as_ref(), folder).await)
+            });
+        }
+        while !running.is_empty() {
+            note(running.join_next().await, &mut outcomes);
+        }
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| estafeta_core::delivery::later("internal error"))).collect()
+    }
+}
+
+/// A recipient whose task panicked stays without an outcome, and is tried again later.
+fn note(joined: Option<Result<(usize, Outcome), tokio::task::JoinError>>, outcomes: &mut [Option<Outcome>]) {
+    match joined {
+        Some(Ok((index, outcome))) => outcomes[index] = Some(outcome),
+        Some(Err(error)) => tracing::error!(%error, "a delivery broke off: a bug"),
+        None => {}
+    }
+}
+
+/// The lines that final delivery puts before a message (RFC 5321 §4.4).
+fn trace(sender: Option<&Address>, recipient: &Address) -> String {
+    let mut lines = String::new();
+    let path = sender.map(ToString::to_string).unwrap_or_default();
+    // Writing to a string does not fail.
+    let _ = write!(lines, "Return-Path: <{path}>\r\nDelivered-To: {recipient}\r\n");
+    lines
+}
+
+/// Whether edge has marked the message as spam, in its header.
+fn is_spam(message: &Message) -> bool {
+    let (prefix, body) = (message.prefix(), message.body());
+    // What edge adds stands first, so a header longer than this is not looked at to its end.
+    let lines = prefix.split_inclusive(|&byte| byte == b'\n').chain(body[..body.len().min(HEADER_BYTES)].split_inclusive(|&byte| byte == b'\n'));
+    let header = lines.map(<[u8]>::trim_ascii_end).take_while(|line| !line.is_empty());
+    let fields = header.filter_map(|line| line.iter().position(|&byte| byte == b':').map(|colon| (&line[..colon], &line[colon + 1..])));
+    let mut marks = fields.filter(|(name, _)| name.eq_ignore_ascii_case(SPAM_HEADER.as_bytes()));
+    marks.next().is_some_and(|(_, value)| value.trim_ascii().eq_ignore_ascii_case(SPAM_HEADER_YES.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spam_is_what_the_header_says_and_nothing_else() {
+        let message = |prefix: &str, body: &str| Message::new(body.to_owned().into()).with_prefix(prefix.to_owned());
+        for (prefix, body, spam) in [
+            ("X-Spam: Yes\r\n", "Subject: x\r\n\r\n", true),
+            ("", "Received: x\r\n\ty\r\nx-spam:  yes \r\nSubject: x\r\n\r\n", true),
+            ("", "X-Spam: No\r\n\r\n", false),
+            ("", "Subject: x\r\n\r\nX-Spam: Yes\r\n", false),
+            ("X-Spam: No\r\n", "X-Spam: Yes\r\n\r\n", false),
+            ("", " X-Spam: Yes\r\n\r\n", false),
+            ("", "", false),
+        ] {
+            assert_eq!(is_spam(&message(prefix, body)), spam, "{prefix:?} {body:?}");
+        }
+    }
+
+    #[test]
+    fn the_trace_of_a_bounce_is_empty() {
+        let to = "ana@example.edu".parse().unwrap();
+        assert_eq!(trace(None, &to), "Return-Path: <>\r\nDelivered-To: ana@example.edu\r\n");
+    }
+}

@@ -1,0 +1,60 @@
+//! COPY (RFC 3501 §6.4.7) and MOVE (RFC 6851 §3.1): all or none, told by COPYUID (RFC 4315 §3).
+
+use estafeta_protocols::imap::command::copy::Copy;
+use estafeta_protocols::imap::response::{Code, Completion, Output};
+use estafeta_protocols::imap::types::Messages;
+
+use super::engine::Engine;
+use super::refusal::{Outcome, Refused};
+use super::translate::{store_name, wire_uid, wire_validity};
+use crate::store::{Copied, UidSet};
+
+impl Engine {
+    pub(super) async fn copy(&mut self, copy: &Copy) -> Outcome {
+        let target = store_name(&copy.mailbox)?;
+        let (uids, mailbox) = self.source(copy)?;
+        let copied = mailbox.copy(&uids, &target).await.map_err(Refused::of_target)?;
+        check_any(copy, &copied)?;
+        let completion = Completion::ok("COPY completed");
+        Ok(match code(&copied) {
+            Some(code) => completion.with(code),
+            None => completion,
+        })
+    }
+
+    pub(super) async fn move_messages(&mut self, copy: &Copy, output: &mut Output) -> Outcome {
+        let target = store_name(&copy.mailbox)?;
+        self.selected()?.check_writable()?;
+        let (uids, mailbox) = self.source(copy)?;
+        let copied = mailbox.move_to(&uids, &target).await.map_err(Refused::of_target)?;
+        check_any(copy, &copied)?;
+        // RFC 6851 §4.3: before the EXPUNGE responses, which follow as for any change.
+        if let Some(code) = code(&copied) {
+            output.notice(&code, "Moved");
+        }
+        Ok(Completion::ok("MOVE completed"))
+    }
+
+    fn source(&mut self, copy: &Copy) -> Result<(UidSet, crate::store::Mailbox), Refused> {
+        let selected = self.selected()?;
+        let sequences = selected.view.resolve(&copy.messages)?;
+        Ok((selected.view.uids(&sequences), selected.mailbox.clone()))
+    }
+}
+
+/// RFC 2180 §4.4: a client that names messages which are all gone is told that nothing was done.
+fn check_any(copy: &Copy, copied: &Copied) -> Result<(), Refused> {
+    if copied.uids.is_empty() && matches!(copy.messages, Messages::BySequence(_)) {
+        let completion = Completion::no("These messages have been expunged").with(Code::ExpungeIssued);
+        return Err(Refused::Answer(completion));
+    }
+    Ok(())
+}
+
+/// RFC 4315 §3: none when nothing was copied.
+fn code(copied: &Copied) -> Option<Code<'static>> {
+    let source = copied.uids.iter().filter_map(|(from, _)| wire_uid(*from)).collect();
+    let destination = copied.uids.iter().filter_map(|(_, to)| wire_uid(*to)).collect();
+    let validity = wire_validity(copied.uid_validity)?;
+    (!copied.uids.is_empty()).then_some(Code::CopyUid { validity, source, destination })
+}

@@ -1,0 +1,241 @@
+//! The conversation with a client whose mail is open: each event of the machine carried out, each command answered
+//! once, and behind its answer what others did meanwhile.
+
+use std::io;
+use std::time::Instant;
+
+use estafeta_net::drive::{self, Flow, Handler};
+use estafeta_protocols::imap::command::Command;
+use estafeta_protocols::imap::response::{Code, Completion, Output};
+use estafeta_protocols::imap::server::{Event, Server, State};
+use estafeta_protocols::imap::types::Messages;
+
+use super::append::Appending;
+use super::metrics::{OpenSession, name};
+use super::refusal::{Outcome, Refused};
+use super::selected::{Selected, Telling};
+use crate::store::AccountMail;
+
+/// From this size on, what was said is sent before more is said. In bytes.
+const SEND_BYTES: usize = 64 * 1024;
+
+/// Where a command writes to.
+pub(super) struct Reply<'a, 'b> {
+    pub(super) server: &'a mut Server,
+    stream: &'a mut drive::Output<'b>,
+}
+
+impl Reply<'_, '_> {
+    pub(super) fn output(&mut self) -> &mut Output {
+        self.server.output()
+    }
+
+    /// Sends what was said, when it is much: the client's pace bounds our memory.
+    pub(super) async fn send_much(&mut self) -> io::Result<()> {
+        if self.server.output().len() >= SEND_BYTES {
+            self.send().await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self) -> io::Result<()> {
+        while let Some(bytes) = self.server.output().take() {
+            self.stream.write(&bytes).await?;
+        }
+        Ok(())
+    }
+}
+
+/// One session.
+pub(super) struct Engine {
+    pub(super) mail: AccountMail,
+    pub(super) selected: Option<Selected>,
+    appending: Option<Appending>,
+    idling: bool,
+    _open: OpenSession,
+}
+
+impl Engine {
+    pub(super) fn new(mail: AccountMail) -> Self {
+        Self { mail, selected: None, appending: None, idling: false, _open: OpenSession::new() }
+    }
+
+    /// The open mailbox. The machine lets no command through that needs one and has none.
+    pub(super) fn selected(&mut self) -> Result<&mut Selected, Refused> {
+        self.selected.as_mut().ok_or(Refused::no("No mailbox selected"))
+    }
+
+    async fn carry_out(&mut self, command: Command, reply: &mut Reply<'_, '_>) -> Outcome {
+        match command {
+            Command::Noop => Ok(Completion::ok("NOOP completed")),
+            Command::Check => Ok(Completion::ok("CHECK completed")),
+            Command::Id(_) => {
+                reply.output().id(&[("name", "Estafeta")]);
+                Ok(Completion::ok("ID completed"))
+            }
+            Command::Enable(_) => {
+                // RFC 5161 §3.1: what is not known is passed over, and nothing that is here has to be switched on.
+                reply.output().enabled(&[]);
+                Ok(Completion::ok("ENABLE completed"))
+            }
+            Command::Namespace => {
+                reply.output().namespace();
+                Ok(Completion::ok("NAMESPACE completed"))
+            }
+            Command::Select(select) => self.select(&select, reply.server).await,
+            Command::Close => self.close(reply.server).await,
+            Command::Unselect => Ok(self.unselect(reply.server)),
+            Command::Create(name) => self.create(&name).await,
+            Command::Delete(name) => self.delete(&name).await,
+            Command::Rename(rename) => self.rename(&rename).await,
+            Command::Subscribe(name) => self.subscribe(&name).await,
+            Command::Unsubscribe(name) => self.unsubscribe(&name).await,
+            Command::List(list) => self.list(&list, reply).await,
+            Command::Lsub(lsub) => self.lsub(&lsub, reply).await,
+            Command::Status(status) => self.status(&status, reply.output()).await,
+            Command::Expunge(expunge) => self.expunge(&expunge).await,
+            Command::Search(search) => self.search(&search, reply).await,
+            Command::Fetch(fetch) => self.fetch(&fetch, reply).await,
+            Command::Store(store) => self.store(&store, reply.output()).await,
+            Command::Copy(copy) => self.copy(&copy).await,
+            Command::Move(copy) => self.move_messages(&copy, reply.output()).await,
+        }
+    }
+
+    /// Tells what has changed, and completes the command.
+    async fn finish(&mut self, outcome: Outcome, telling: Telling, server: &mut Server) -> io::Result<Flow> {
+        let completion = match outcome {
+            Ok(completion) | Err(Refused::Answer(completion)) => completion,
+            Err(Refused::End(text)) => return Ok(end(server, text)),
+            Err(Refused::Gone(error)) => return Err(error),
+        };
+        if let Some(selected) = &mut self.selected {
+            match selected.tell(server.output(), telling).await {
+                Ok(()) => {}
+                // The command itself is done. What could not be told now is told after the next one.
+                Err(Refused::Answer(warning)) => server.output().warning(warning.code.as_ref(), &warning.text),
+                Err(Refused::End(text)) => {
+                    server.complete(completion);
+                    return Ok(end(server, text));
+                }
+                Err(Refused::Gone(error)) => return Err(error),
+            }
+        }
+        server.complete(completion);
+        Ok(Flow::Continue)
+    }
+
+    /// Tells a client that waits in IDLE what has changed.
+    async fn idle_news(&mut self, server: &mut Server) -> io::Result<Flow> {
+        let Some(selected) = &mut self.selected else { return Ok(Flow::Continue) };
+        match selected.tell(server.output(), Telling::ALL).await {
+            Ok(()) => {}
+            Err(Refused::Answer(warning)) => server.output().warning(warning.code.as_ref(), &warning.text),
+            Err(Refused::End(text)) => return Ok(end(server, text)),
+            Err(Refused::Gone(error)) => return Err(error),
+        }
+        Ok(Flow::Continue)
+    }
+}
+
+/// The machine says the last words, then closes.
+fn end(server: &mut Server, text: &'static str) -> Flow {
+    server.goodbye(Some(&Code::Unavailable), text);
+    Flow::Continue
+}
+
+/// What may be told behind the answer to a command.
+fn telling(command: &Command) -> Telling {
+    let numbering = |messages: &Messages| match messages {
+        Messages::BySequence(_) => Telling::NO_EXPUNGES,
+        Messages::ByUid(_) => Telling::BY_UID,
+    };
+    match command {
+        Command::Fetch(fetch) => numbering(&fetch.messages),
+        Command::Store(store) => numbering(&store.messages),
+        Command::Search(search) if search.by_uid => Telling::BY_UID,
+        Command::Search(_) => Telling::NO_EXPUNGES,
+        Command::Copy(copy) | Command::Move(copy) if matches!(copy.messages, Messages::ByUid(_)) => Telling::BY_UID,
+        _ => Telling::ALL,
+    }
+}
+
+impl Handler<Server> for Engine {
+    async fn handle(&mut self, event: Event, server: &mut Server, stream: &mut drive::Output<'_>) -> io::Result<Flow> {
+        match event {
+            Event::Command(command) => {
+                let (name, telling, began) = (name(&command), telling(&command), Instant::now());
+                let outcome = self.carry_out(command, &mut Reply { server, stream }).await;
+                let flow = self.finish(outcome, telling, server).await;
+                metrics::counter!("estafeta_imap_commands_total", "command" => name).increment(1);
+                metrics::histogram!("estafeta_imap_command_seconds", "command" => name).record(began.elapsed());
+                flow
+            }
+            Event::AppendBegin(append) => {
+                // The answers before it must not wait for the message.
+                stream.flush().await?;
+                match self.begin_append(&append).await {
+                    Ok(appending) => {
+                        self.appending = Some(appending);
+                        server.accept_append();
+                        Ok(Flow::Continue)
+                    }
+                    Err(refused) => self.finish(Err(refused), Telling::ALL, server).await,
+                }
+            }
+            Event::AppendData(bytes) => {
+                if let Some(appending) = &mut self.appending
+                    && let Err(refused) = appending.take(&bytes).await
+                {
+                    self.appending = None;
+                    return self.finish(Err(refused), Telling::ALL, server).await;
+                }
+                Ok(Flow::Continue)
+            }
+            Event::AppendEnd => {
+                let outcome = match self.appending.take() {
+                    Some(appending) => appending.store(&self.mail).await,
+                    None => Err(Refused::no("No message was accepted")),
+                };
+                self.finish(outcome, Telling::ALL, server).await
+            }
+            Event::AppendAbort => {
+                self.appending = None;
+                Ok(Flow::Continue)
+            }
+            Event::IdleBegin => {
+                self.idling = true;
+                self.idle_news(server).await
+            }
+            Event::IdleEnd => {
+                self.idling = false;
+                self.finish(Ok(Completion::ok("IDLE completed")), Telling::ALL, server).await
+            }
+            // The machine is in the state in which these do not come.
+            Event::Authenticate(_) => {
+                server.complete(Completion::bad("Already authenticated"));
+                Ok(Flow::Continue)
+            }
+            Event::HandOver => Ok(Flow::Close),
+        }
+    }
+
+    async fn woken(&mut self) {
+        match &mut self.selected {
+            Some(selected) if self.idling => selected.changed().await,
+            _ => std::future::pending().await,
+        }
+    }
+
+    async fn wake(&mut self, server: &mut Server, _: &mut drive::Output<'_>) -> io::Result<Flow> {
+        self.idle_news(server).await
+    }
+}
+
+impl Engine {
+    /// Leaves the open mailbox, if there is one.
+    pub(super) fn leave(&mut self, server: &mut Server) {
+        self.selected = None;
+        server.enter(State::Authenticated);
+    }
+}

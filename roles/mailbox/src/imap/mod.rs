@@ -1,0 +1,40 @@
+//! The IMAP engine: a session over the store, from login to goodbye (RFC 3501). One command, one file.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `engine` | the conversation: events in, commands carried out, changes told |
+//! | `view` | what this session's client knows of its mailbox: sequence numbers |
+//! | `selected` | the open mailbox, and when the client hears what others did to it |
+//! | `relayed` | the listener's side for clients that an access node relays |
+//!
+//! Invariants (RFC 3501 §7.4.1, RFC 2180):
+//! - a sequence number means the same message until this session has told its client otherwise, whatever others do;
+//! - EXPUNGE is told at the end of a command, never of FETCH, STORE or SEARCH by sequence numbers, and outside of
+//!   commands only in IDLE;
+//! - what a client is told is committed.
+
+mod append;
+mod copy;
+mod engine;
+mod expunge;
+mod fetch;
+mod flags;
+mod hierarchy;
+mod list;
+mod metrics;
+mod refusal;
+mod relayed;
+mod search;
+mod select;
+mod selected;
+mod session;
+mod status;
+mod translate;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use metrics::describe_metrics;
+pub use relayed::{Mailroom, talk_relayed};
+pub use session::ImapSession;

@@ -1,0 +1,55 @@
+//! SELECT, EXAMINE (RFC 3501 §6.3.1, §6.3.2), CLOSE (§6.4.2) and UNSELECT (RFC 3691).
+
+use estafeta_protocols::imap::command::select::Select;
+use estafeta_protocols::imap::response::{Code, Completion};
+use estafeta_protocols::imap::server::{Server, State};
+
+use super::engine::Engine;
+use super::refusal::{Outcome, Refused};
+use super::selected::Selected;
+use super::translate::{store_name, wire_uid, wire_validity};
+
+impl Engine {
+    pub(super) async fn select(&mut self, select: &Select, server: &mut Server) -> Outcome {
+        // RFC 3501 §6.3.1: a SELECT that fails leaves no mailbox open.
+        self.leave(server);
+        let mailbox = self.mail.mailbox(&store_name(&select.mailbox)?).await?;
+        let (selected, uid_next) = Selected::open(mailbox, select.read_only).await?;
+        let output = server.output();
+        selected.tell_keywords(output);
+        output.exists(selected.view.len());
+        output.recent(selected.view.recent());
+        if let Some(unseen) = selected.view.first_unseen() {
+            output.notice(&Code::Unseen(unseen), "First message that is not seen");
+        }
+        if let Some(validity) = wire_validity(selected.mailbox.uid_validity()) {
+            output.notice(&Code::UidValidity(validity), "UIDs are valid");
+        }
+        if let Some(uid) = wire_uid(uid_next) {
+            output.notice(&Code::UidNext(uid), "The next UID");
+        }
+        self.selected = Some(selected);
+        server.enter(State::Selected);
+        Ok(if select.read_only {
+            Completion::ok("EXAMINE completed").with(Code::ReadOnly)
+        } else {
+            Completion::ok("SELECT completed").with(Code::ReadWrite)
+        })
+    }
+
+    pub(super) async fn close(&mut self, server: &mut Server) -> Outcome {
+        let selected = self.selected()?;
+        if !selected.read_only {
+            let known = [1..=selected.view.len()];
+            let expunged = selected.mailbox.expunge(&selected.view.uids(&known)).await;
+            expunged.map_err(Refused::of_selected)?;
+        }
+        self.leave(server);
+        Ok(Completion::ok("CLOSE completed"))
+    }
+
+    pub(super) fn unselect(&mut self, server: &mut Server) -> Completion<'static> {
+        self.leave(server);
+        Completion::ok("UNSELECT completed")
+    }
+}

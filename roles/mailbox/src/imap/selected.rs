@@ -1,0 +1,142 @@
+//! The open mailbox of a session, and when its client hears what others did to it.
+
+use estafeta_protocols::imap::response::{Code, Output};
+
+use super::refusal::Refused;
+use super::translate::{flag_names, mailbox_flags, wire_uid};
+use super::view::View;
+use crate::store::{Flags, FlagsStored, Mailbox, RecentClaim, Uid, Watcher};
+
+/// What may be told of the changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Telling {
+    /// EXPUNGE: not in answer to FETCH, STORE and SEARCH (RFC 3501 §7.4.1).
+    pub(super) expunges: bool,
+    /// FETCH responses name the UID: in answer to a UID command (RFC 3501 §6.4.8).
+    pub(super) uids: bool,
+}
+
+impl Telling {
+    /// In answer to anything but FETCH, STORE and SEARCH.
+    pub(super) const ALL: Self = Self { expunges: true, uids: false };
+    /// In answer to FETCH, STORE or SEARCH by sequence numbers.
+    pub(super) const NO_EXPUNGES: Self = Self { expunges: false, uids: false };
+    /// In answer to a UID command: another one than FETCH, STORE or SEARCH (RFC 3501 §7.4.1).
+    pub(super) const BY_UID: Self = Self { expunges: true, uids: true };
+}
+
+/// The open mailbox.
+pub(super) struct Selected {
+    pub(super) mailbox: Mailbox,
+    pub(super) view: View,
+    /// EXAMINE: nothing may be changed.
+    pub(super) read_only: bool,
+    watcher: Watcher,
+    /// The store holds changes that are not in the view.
+    behind: bool,
+    /// How many recent messages the client was told of.
+    recent_told: u32,
+}
+
+impl Selected {
+    /// Opens a mailbox. Gives its UIDNEXT too.
+    pub(super) async fn open(mailbox: Mailbox, read_only: bool) -> Result<(Self, Uid), Refused> {
+        // Watched before it is looked at, so that nothing falls between.
+        let watcher = mailbox.watch();
+        let snapshot = mailbox.snapshot(claim(read_only)).await?;
+        let uid_next = snapshot.uid_next;
+        let view = View::new(snapshot);
+        let recent_told = view.recent();
+        Ok((Self { mailbox, view, read_only, watcher, behind: false, recent_told }, uid_next))
+    }
+
+    /// Completes when the mailbox may have changed. Cancel-safe.
+    pub(super) async fn changed(&mut self) {
+        if !self.behind {
+            self.watcher.changed().await;
+            self.behind = true;
+        }
+    }
+
+    /// Refuses when the mailbox may only be read.
+    pub(super) fn check_writable(&self) -> Result<(), Refused> {
+        if self.read_only { Err(Refused::no("The mailbox is open for reading only")) } else { Ok(()) }
+    }
+
+    /// Tells the client what has changed.
+    pub(super) async fn tell(&mut self, output: &mut Output, telling: Telling) -> Result<(), Refused> {
+        self.behind |= self.watcher.take();
+        let mut news = super::view::News::default();
+        if self.behind {
+            let changes = self.mailbox.changes(self.view.modseq(), claim(self.read_only)).await;
+            news = self.view.absorb(changes.map_err(Refused::of_selected)?);
+            self.behind = false;
+        }
+        if telling.expunges && self.view.has_gone() {
+            self.view.remove_gone().into_iter().for_each(|sequence| output.expunge(sequence));
+        }
+        if news.arrived {
+            output.exists(self.view.len());
+        }
+        let recent = self.view.recent();
+        if recent != std::mem::replace(&mut self.recent_told, recent) || news.arrived {
+            output.recent(recent);
+        }
+        if news.keywords {
+            self.tell_keywords(output);
+        }
+        for uid in news.flags {
+            self.tell_flags(output, uid, telling.uids);
+        }
+        Ok(())
+    }
+
+    /// RFC 3501 §7.2.6, §7.1: the flags that there are, and those that can be changed.
+    pub(super) fn tell_keywords(&self, output: &mut Output) {
+        let flags = mailbox_flags(self.view.keywords());
+        output.flags(&flags);
+        let create = self.view.keywords().has_room() && !self.read_only;
+        let permanent = if self.read_only { Default::default() } else { flags };
+        output.notice(&Code::PermanentFlags { flags: &permanent, create }, "Flags that can be changed");
+    }
+
+    /// `* n FETCH (FLAGS (…))`
+    pub(super) fn tell_flags(&self, output: &mut Output, uid: Uid, with_uid: bool) {
+        let Some(sequence) = self.view.sequence(uid) else { return };
+        let Some(entry) = self.view.get(sequence) else { return };
+        output.fetch(sequence, |items| {
+            if let Some(uid) = wire_uid(uid).filter(|_| with_uid) {
+                items.uid(uid);
+            }
+            items.flags(flag_names(entry.flags, self.view.keywords()), entry.recent);
+        });
+    }
+
+    /// Takes in what a change of flags by this session came to. `expected` says what the client expects a message's
+    /// flags to be; those that are otherwise are given back.
+    pub(super) fn absorb_stored(
+        &mut self,
+        output: &mut Output,
+        stored: FlagsStored,
+        expected: impl Fn(Flags) -> Option<Flags>,
+    ) -> Vec<Uid> {
+        if self.view.learn(stored.keywords) {
+            self.tell_keywords(output);
+        }
+        let mut unexpected = Vec::new();
+        for message in &stored.messages {
+            let Some(sequence) = self.view.sequence(message.uid) else { continue };
+            let before = self.view.get(sequence).map(|entry| entry.flags);
+            if before.and_then(&expected) != Some(message.flags) {
+                unexpected.push(message.uid);
+            }
+            self.view.set_flags(message.uid, message.flags);
+        }
+        unexpected
+    }
+}
+
+/// RFC 3501 §6.3.2: EXAMINE takes nothing away from the next session.
+fn claim(read_only: bool) -> RecentClaim {
+    if read_only { RecentClaim::Leave } else { RecentClaim::Take }
+}

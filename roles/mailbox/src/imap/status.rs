@@ -1,0 +1,35 @@
+//! STATUS (RFC 3501 §6.3.10), also for LIST (RFC 5819).
+
+use estafeta_protocols::imap::command::status::{Status, StatusItem};
+use estafeta_protocols::imap::response::{Completion, Output, StatusValue};
+use estafeta_protocols::imap::types::MailboxName;
+
+use super::engine::Engine;
+use super::refusal::{Outcome, Refused};
+use super::translate::store_name;
+
+impl Engine {
+    pub(super) async fn status(&mut self, status: &Status, output: &mut Output) -> Outcome {
+        self.tell_status(&status.mailbox, &status.items, output).await?;
+        Ok(Completion::ok("STATUS completed"))
+    }
+
+    pub(super) async fn tell_status(
+        &self,
+        mailbox: &MailboxName,
+        items: &[StatusItem],
+        output: &mut Output,
+    ) -> Result<(), Refused> {
+        let status = self.mail.status(&store_name(mailbox)?).await?;
+        let value = |item: &StatusItem| match item {
+            StatusItem::Messages => status.messages,
+            StatusItem::Recent => status.recent,
+            StatusItem::UidNext => status.uid_next.0,
+            StatusItem::UidValidity => status.uid_validity.0,
+            StatusItem::Unseen => status.unseen,
+        };
+        let values: Vec<_> = items.iter().map(|item| StatusValue { item: *item, value: value(item) }).collect();
+        output.mailbox_status(mailbox, &values);
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! Dialogs with the engine over a stream in memory.
+
+mod append;
+mod client;
+mod concurrency;
+mod fetch;
+mod hierarchy;
+mod messages;
+mod relayed;
+mod search;
+mod select;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use estafeta_core::AccountId;
+use estafeta_core::directory::Account;
+use estafeta_core::sessions::Session;
+use estafeta_net::drain::Drain;
+
+use super::ImapSession;
+use crate::store::{AccountMail, Store, StoreOptions};
+use client::Client;
+
+/// A store in a directory of its own, with one account.
+struct House {
+    mail: AccountMail,
+    drain: Drain,
+    _directory: tempfile::TempDir,
+}
+
+impl House {
+    async fn new() -> Self {
+        Self::with_quota(None).await
+    }
+
+    async fn with_quota(quota_bytes: Option<u64>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mail = open(directory.path()).await.create_account(&account(quota_bytes)).await.unwrap();
+        Self { mail, drain: Drain::new(), _directory: directory }
+    }
+
+    /// Another session of the account, its client logged in.
+    fn connect(&self) -> Client {
+        let session = ImapSession::new(self.mail.clone(), ([127, 0, 0, 1], 1).into(), self.drain.clone());
+        assert!(session.capabilities().starts_with("IMAP4rev1 "));
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        tokio::spawn(async move { Box::new(session).serve(Box::new(near), bytes::Bytes::new()).await });
+        Client::new(far)
+    }
+
+    /// Another session that has selected INBOX.
+    async fn select(&self) -> Client {
+        let mut client = self.connect();
+        client.ok("SELECT INBOX").await;
+        client
+    }
+}
+
+async fn open(directory: &Path) -> Store {
+    Store::open(StoreOptions { directory: directory.to_owned(), message_limit_bytes: 1_000_000, readers: 4 }).await.unwrap()
+}
+
+fn account(quota_bytes: Option<u64>) -> Account {
+    Account {
+        id: AccountId::random(),
+        address: "ana@example.edu".parse().unwrap(),
+        name: String::new(),
+        store_group: "g".parse().unwrap(),
+        quota_bytes,
+        enabled: true,
+        created: 0,
+    }
+}
+
+/// `count` messages in INBOX.
+async fn fill(client: &mut Client, count: u32) {
+    for number in 1..=count {
+        client.append("INBOX", "", &message(number)).await;
+    }
+}
+
+fn message(number: u32) -> String {
+    format!("From: Ana <ana@example.edu>\r\nSubject: number {number}\r\n\r\nbody {number}\r\n")
+}
+
+/// Runs several sessions truly at the same time.
+fn shared(house: House) -> Arc<House> {
+    Arc::new(house)
+}

@@ -1,0 +1,202 @@
+//! The role's row in the table, and how it runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use estafeta_core::{Failure, RoleName, ServiceName, StoreGroup};
+use estafeta_net::accept::{Security, serve};
+use estafeta_net::connection::Connection;
+use estafeta_net::role::{Context, Plan, Provides, Role, Running, Service, Transport};
+use estafeta_net::section::{ConfigError, Section};
+
+use crate::accounts::Accounts;
+use crate::config::Config;
+use crate::delivery::LocalDelivery;
+use crate::lmtp::{self, Lmtp};
+use crate::sessions::LocalSessions;
+use crate::store::{GarbageAges, Store, StoreError, StoreOptions};
+use crate::{imap, pop3, relay};
+
+/// The service: messages from edge.
+pub const LMTP: ServiceName = ServiceName::fixed("lmtp");
+
+/// The service: IMAP clients that access relays.
+pub const MAILBOX_IMAP: ServiceName = ServiceName::fixed("mailbox-imap");
+
+/// The service: POP3 clients that access relays.
+pub const MAILBOX_POP3: ServiceName = ServiceName::fixed("mailbox-pop3");
+
+/// Who hands messages over.
+const EDGE: &[RoleName] = &[RoleName::EDGE];
+
+/// Who relays clients.
+const ACCESS: &[RoleName] = &[RoleName::ACCESS];
+
+/// How often the store is asked whether it can still be written.
+const CHECK: Duration = Duration::from_secs(10);
+
+/// After how many failures in a row the role starts anew.
+const FAILURES: u32 = 3;
+
+/// How often garbage is collected.
+const COLLECTION: Duration = Duration::from_secs(3600);
+
+/// The role's row.
+pub fn role() -> Role {
+    let service = |name, port, about| Service { name, port, transport: Transport::Tcp, between_nodes: true, about };
+    Role {
+        name: RoleName::MAILBOX,
+        cluster: Some('D'),
+        purpose: "keeps the mailboxes of a store group",
+        services: vec![
+            service(LMTP, 24, "LMTP: messages from edge nodes"),
+            service(MAILBOX_IMAP, 11143, "IMAP clients that access nodes relay"),
+            service(MAILBOX_POP3, 11110, "POP3 clients that access nodes relay"),
+        ],
+        operations: Vec::new(),
+        plan,
+        clients: relay::clients(),
+    }
+}
+
+fn plan(section: Section<'_>) -> Result<Box<dyn Plan>, ConfigError> {
+    Ok(Box::new(section.read::<Config>()?.check()?))
+}
+
+#[async_trait]
+impl Plan for Config {
+    fn store_group(&self) -> Option<StoreGroup> {
+        Some(self.store_group.clone())
+    }
+
+    async fn start(&self, context: Context) -> Result<Running, Failure> {
+        describe_metrics();
+        let options = StoreOptions {
+            directory: context.data.clone(),
+            message_limit_bytes: self.message_limit_bytes,
+            readers: self.readers_limit,
+        };
+        // What fails here an operator must mend: the whole text is for them.
+        let store = Store::open(options).await.map_err(|error| Failure::internal(error))?;
+        let accounts = Accounts::new(store.clone(), self.store_group.clone(), &context.contracts);
+        let delivery = LocalDelivery::new(accounts.clone(), self.junk, self.when_over_quota);
+        let provides = Provides {
+            delivery: Some(Arc::new(delivery.clone())),
+            sessions: Some(Arc::new(LocalSessions::new(accounts.clone(), context.drain.clone()))),
+            ..Provides::default()
+        };
+        let config = self.clone();
+        let run = async move {
+            config.listen(&context, &accounts, delivery)?;
+            let collector = store.clone();
+            context.drain.spawn("garbage collection", collect(collector, context.drain.clone()));
+            let kept = tokio::select! {
+                failure = watch(&store) => Err(failure),
+                () = context.drain.begun() => Ok(()),
+            };
+            if kept.is_err() {
+                // So that it can be opened anew: what still runs on it is cut off.
+                store.close().await;
+            }
+            kept
+        };
+        Ok(Running { provides, run: Box::pin(run) })
+    }
+}
+
+impl Config {
+    /// Serves the three listeners under the drain.
+    fn listen(&self, context: &Context, accounts: &Accounts, delivery: LocalDelivery) -> Result<(), Failure> {
+        let drain = context.drain.clone();
+        let lmtp = Arc::new(Lmtp {
+            hostname: context.hostname.clone(),
+            accounts: accounts.clone(),
+            delivery,
+            timeouts: self.delivery_timeouts(),
+            drain: drain.clone(),
+        });
+        self.serve(context, LMTP, EDGE, move |connection| lmtp::talk(lmtp.clone(), connection))?;
+
+        let (mailroom, conversations, limit_bytes) = (accounts.clone(), drain.clone(), self.message_limit_bytes);
+        self.serve(context, MAILBOX_IMAP, ACCESS, move |connection| {
+            let (mailroom, drain) = (mailroom.clone(), conversations.clone());
+            async move { log_end(MAILBOX_IMAP, imap::talk_relayed(connection, &mailroom, limit_bytes, &drain).await) }
+        })?;
+
+        let (mailroom, conversations) = (accounts.clone(), drain);
+        self.serve(context, MAILBOX_POP3, ACCESS, move |connection| {
+            let (mailroom, drain) = (mailroom.clone(), conversations.clone());
+            async move { log_end(MAILBOX_POP3, pop3::talk_relayed(connection, &mailroom, &drain).await) }
+        })
+    }
+
+    /// Serves one of them, for nodes that hold one of `asked_by` alone.
+    fn serve<F, T>(&self, context: &Context, service: ServiceName, asked_by: &'static [RoleName], talk: F) -> Result<(), Failure>
+    where
+        F: Fn(Connection) -> T + Clone + Send + Sync + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let failed = |error| Failure::internal(format!("the sockets of the service {service}: {error}"));
+        for listener in context.sockets.tcp(&service).map_err(failed)? {
+            let security = Security::Cluster(context.tls.clone(), asked_by);
+            let (limits, drain) = (self.connection_limits(), context.drain.clone());
+            drain.spawn("listener", serve(listener, service.clone(), security, limits, drain.clone(), talk.clone()));
+        }
+        Ok(())
+    }
+}
+
+fn log_end(service: ServiceName, ended: std::io::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%service, %error, "broken off");
+    }
+}
+
+/// Completes when the store has failed several times in a row. A full disk is no such failure: mail can still be read,
+/// and senders are told to come again.
+async fn watch(store: &Store) -> Failure {
+    let mut failures = 0;
+    loop {
+        tokio::time::sleep(CHECK).await;
+        match store.check().await {
+            Ok(()) => failures = 0,
+            Err(StoreError::Storage(error)) if error.is_full() => tracing::error!(%error, "nothing can be stored"),
+            Err(error) => {
+                failures += 1;
+                tracing::error!(%error, failures, "the store does not work");
+                if failures >= FAILURES {
+                    return Failure::internal(error);
+                }
+            }
+        }
+    }
+}
+
+async fn collect(store: Store, drain: estafeta_net::drain::Drain) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(COLLECTION) => {}
+            () = drain.begun() => return,
+        }
+        if let Err(error) = store.collect_garbage(GarbageAges::default()).await {
+            tracing::warn!(%error, "garbage is collected next time");
+        }
+    }
+}
+
+fn describe_metrics() {
+    estafeta_storage::describe_metrics();
+    imap::describe_metrics();
+    pop3::describe_metrics();
+    metrics::describe_counter!(
+        "estafeta_mailbox_deliveries_total",
+        "Deliveries to one recipient: stored, repeated (and not stored again), deferred or refused."
+    );
+    metrics::describe_histogram!(
+        "estafeta_mailbox_delivery_seconds",
+        metrics::Unit::Seconds,
+        "Time from a message's arrival at the store to its commit, for one recipient."
+    );
+    metrics::describe_counter!("estafeta_mailbox_bodies_deleted_total", "Bodies that were deleted because no message named them.");
+}

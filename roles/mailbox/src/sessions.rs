@@ -1,0 +1,45 @@
+//! The local implementation of the contract `Sessions`: an account's mail, open on this node.
+
+use async_trait::async_trait;
+use estafeta_core::{Failure, Reason};
+use estafeta_core::sessions::{Protocol, Session, SessionRequest, Sessions};
+use estafeta_net::drain::Drain;
+
+use crate::accounts::Accounts;
+use crate::imap::{ImapSession, Mailroom};
+use crate::pop3::Pop3Session;
+use crate::store::AccountMail;
+
+/// Sessions on the mail of these accounts.
+pub struct LocalSessions {
+    accounts: Accounts,
+    drain: Drain,
+}
+
+impl LocalSessions {
+    /// When `drain` begins, sessions end between two commands.
+    pub fn new(accounts: Accounts, drain: Drain) -> Self {
+        Self { accounts, drain }
+    }
+}
+
+#[async_trait]
+impl Sessions for LocalSessions {
+    async fn open(&self, request: &SessionRequest) -> Result<Box<dyn Session>, Failure> {
+        let mail = self.accounts.open(&request.account).await?;
+        Ok(match request.protocol {
+            Protocol::Imap => Box::new(ImapSession::new(mail, request.client, self.drain.clone())),
+            Protocol::Pop3 => Box::new(Pop3Session::open(&mail, request.client, self.drain.clone()).await?),
+        })
+    }
+}
+
+/// For clients that an access node relays: it names the account, whose password it has seen.
+#[async_trait]
+impl Mailroom for Accounts {
+    async fn open(&self, address: &str) -> Result<AccountMail, Failure> {
+        let address = address.parse().map_err(|error| Failure::new(Reason::Invalid, format!("{error}")))?;
+        let account = self.of(&address).await?;
+        self.open(&account).await
+    }
+}

@@ -1,0 +1,209 @@
+//! One account's mail: its mailboxes, by name.
+
+use std::sync::Arc;
+
+use estafeta_core::directory::Account;
+use estafeta_storage::spool::Spool;
+use sqlx::sqlite::SqliteConnection;
+
+use super::body::{Body, Linking};
+use super::message::now_seconds;
+use super::sql::{AccountRow, accounts, keywords, mailboxes, messages};
+use super::{Appended, Flags, Mailbox, MailboxName, MailboxStatus, NewMessage, SpecialUse, Store, StoreError, Uid, UidSet, Usage};
+
+/// An account's mail. Cheap to clone.
+#[derive(Clone)]
+pub struct AccountMail {
+    pub(super) store: Store,
+    pub(super) row: AccountRow,
+    pub(super) account: Arc<Account>,
+}
+
+/// A mailbox in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailboxEntry {
+    /// Its name.
+    pub name: MailboxName,
+    /// What it is for.
+    pub special_use: Option<SpecialUse>,
+    /// Whether it can be selected; not when it only holds others (`\Noselect`).
+    pub selectable: bool,
+    /// Whether there are others below it.
+    pub has_children: bool,
+    /// Whether the account is subscribed to it.
+    pub subscribed: bool,
+}
+
+impl AccountMail {
+    /// Whose mail this is.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// The largest message that is taken, in bytes.
+    pub fn message_limit_bytes(&self) -> u32 {
+        self.store.message_limit_bytes()
+    }
+
+    /// Every mailbox, by name, INBOX first. The superiors of a mailbox always exist, if only to hold it.
+    pub async fn mailboxes(&self) -> Result<Vec<MailboxEntry>, StoreError> {
+        mailboxes::list(&mut *self.store.reader().await?, self.row).await
+    }
+
+    /// Every name that the account is subscribed to, by name, whether the mailbox exists or not (RFC 9051 §6.3.7).
+    pub async fn subscriptions(&self) -> Result<Vec<MailboxName>, StoreError> {
+        mailboxes::subscriptions(&mut *self.store.reader().await?, self.row).await
+    }
+
+    /// Subscribes to a name. Twice is once.
+    pub async fn subscribe(&self, name: &MailboxName) -> Result<(), StoreError> {
+        let (row, name) = (self.row, name.clone());
+        self.store.run(async move |transaction| mailboxes::subscribe(transaction, row, &name).await).await
+    }
+
+    /// Ends a subscription. Nothing happens when there is none.
+    pub async fn unsubscribe(&self, name: &MailboxName) -> Result<(), StoreError> {
+        let (row, name) = (self.row, name.clone());
+        self.store.run(async move |transaction| mailboxes::unsubscribe(transaction, row, &name).await).await
+    }
+
+    /// Makes a mailbox, and its superiors where they are missing. A name that only held others becomes a mailbox.
+    pub async fn create(&self, name: &MailboxName, special_use: Option<SpecialUse>) -> Result<(), StoreError> {
+        let (row, name) = (self.row, name.clone());
+        self.store
+            .run(async move |transaction| {
+                match mailboxes::find(transaction, row, &name).await? {
+                    Some(found) if found.selectable => return Err(StoreError::Exists),
+                    Some(found) => mailboxes::remove(transaction, found.row).await?,
+                    None => mailboxes::insert_superiors(transaction, row, &name).await?,
+                }
+                if let Some(special_use) = special_use
+                    && !mailboxes::use_is_free(transaction, row, special_use).await?
+                {
+                    return Err(StoreError::NotAllowed("another mailbox is for this use"));
+                }
+                mailboxes::insert(transaction, row, &name, true, special_use).await
+            })
+            .await
+    }
+
+    /// Deletes a mailbox and its messages. While others lie below it, its name stays to hold them (`\Noselect`).
+    /// [`StoreError::NotAllowed`] for INBOX and for a name that only holds others.
+    pub async fn delete(&self, name: &MailboxName) -> Result<(), StoreError> {
+        if name.is_inbox() {
+            return Err(StoreError::NotAllowed("INBOX cannot be deleted"));
+        }
+        let (row, name, hub) = (self.row, name.clone(), self.store.inner.hub.clone());
+        self.store
+            .run(async move |transaction| {
+                let found = mailboxes::find(transaction, row, &name).await?.ok_or(StoreError::NoMailbox)?;
+                if !found.selectable {
+                    // RFC 9051 §6.3.5: it is an error to delete a name that has inferiors and \Noselect.
+                    return Err(StoreError::NotAllowed("delete the mailboxes below it first"));
+                }
+                mailboxes::remove(transaction, found.row).await?;
+                hub.touch(found.row);
+                if mailboxes::has_inferiors(transaction, row, &name).await? {
+                    mailboxes::insert(transaction, row, &name, false, None).await
+                } else {
+                    mailboxes::remove_idle_superiors(transaction, row, &name).await
+                }
+            })
+            .await
+    }
+
+    /// Renames a mailbox and all below it. INBOX stays, and its messages move to the new mailbox (RFC 9051 §6.3.6).
+    pub async fn rename(&self, from: &MailboxName, to: &MailboxName) -> Result<(), StoreError> {
+        if from.is_above(to) && !from.is_inbox() {
+            return Err(StoreError::NotAllowed("a mailbox cannot be moved below itself"));
+        }
+        let (row, from, to, hub) = (self.row, from.clone(), to.clone(), self.store.inner.hub.clone());
+        self.store
+            .run(async move |transaction| {
+                let found = mailboxes::find(transaction, row, &from).await?.ok_or(StoreError::NoMailbox)?;
+                if mailboxes::find(transaction, row, &to).await?.is_some() {
+                    return Err(StoreError::Exists);
+                }
+                mailboxes::insert_superiors(transaction, row, &to).await?;
+                if from.is_inbox() {
+                    mailboxes::insert(transaction, row, &to, true, None).await?;
+                    let target = mailboxes::select(transaction, row, &to).await?;
+                    hub.touch(found.row);
+                    return messages::relocate(transaction, found.row, &UidSet::all(), target.row, now_seconds()).await.map(drop);
+                }
+                mailboxes::rename(transaction, row, &from, &to).await?;
+                mailboxes::remove_idle_superiors(transaction, row, &from).await
+            })
+            .await
+    }
+
+    /// A mailbox to read and change. [`StoreError::NotSelectable`] for a name that only holds others.
+    pub async fn mailbox(&self, name: &MailboxName) -> Result<Mailbox, StoreError> {
+        let found = mailboxes::select(&mut *self.store.reader().await?, self.row, name).await?;
+        Ok(Mailbox { mail: self.clone(), row: found.row, uid_validity: found.uid_validity })
+    }
+
+    /// What STATUS says of a mailbox, without reading its messages.
+    pub async fn status(&self, name: &MailboxName) -> Result<MailboxStatus, StoreError> {
+        let mut reader = self.store.snapshot_reader().await?;
+        let found = mailboxes::select(&mut reader, self.row, name).await?;
+        let state = mailboxes::state(&mut reader, found.row).await?;
+        let recent = messages::count_from(&mut reader, found.row, state.recent_from).await?;
+        Ok(MailboxStatus { recent, ..state.status })
+    }
+
+    /// Where the text of a message to append is gathered: memory at first, then a file. It takes what the store takes.
+    pub fn spool(&self) -> Spool {
+        self.store.spool()
+    }
+
+    /// Puts messages into a mailbox: all or none. For [`StoreError::NoMailbox`] the client is told TRYCREATE.
+    pub async fn append(&self, to: &MailboxName, new: Vec<NewMessage>) -> Result<Appended, StoreError> {
+        let mut rows = Vec::with_capacity(new.len());
+        let mut bodies = Vec::with_capacity(new.len());
+        for message in new {
+            let size = self.store.check_size(&message.message)?;
+            let (prefix, body) = Body::of(&message.message);
+            rows.push((size, prefix, message.system, message.keywords, message.internal_date));
+            bodies.push(body);
+        }
+        let rows = Arc::new(rows);
+        let (row, quota_bytes) = (self.row, self.account.quota_bytes);
+        let append = |store: Store, bodies: Arc<[Body]>| {
+            let (to, rows, hub) = (to.clone(), rows.clone(), store.inner.hub.clone());
+            let job = async move |transaction: &mut SqliteConnection| -> Result<Appended, Linking> {
+                let bytes = rows.iter().map(|(size, ..)| u64::from(*size)).sum();
+                accounts::check_room(transaction, row, quota_bytes, bytes).await?;
+                let found = mailboxes::select(transaction, row, &to).await?;
+                let numbers = mailboxes::advance(transaction, found.row, rows.len()).await?;
+                let known = keywords::learn(transaction, found.row, rows.iter().flat_map(|(.., keywords, _)| keywords)).await?;
+                let now = now_seconds();
+                let mut uid = numbers.first_uid;
+                for ((size, prefix, system, keywords, internal_date), body) in rows.iter().zip(&*bodies) {
+                    let new = messages::NewRow {
+                        uid,
+                        modseq: numbers.modseq,
+                        flags: Flags { system: *system, keywords: known.bits(keywords) },
+                        size: *size,
+                        internal_date: internal_date.unwrap_or(now),
+                        saved: now,
+                        blob: body.link(transaction).await?,
+                        prefix,
+                    };
+                    messages::insert(transaction, found.row, new).await?;
+                    uid += 1;
+                }
+                hub.touch(found.row);
+                Ok(Appended { uid_validity: found.uid_validity, uids: Uid(numbers.first_uid)..Uid(uid) })
+            };
+            async move { store.inner.database.run(job).await }
+        };
+        self.store.with_bodies(bodies, append).await
+    }
+
+    /// How much the account holds.
+    pub async fn usage(&self) -> Result<Usage, StoreError> {
+        let (messages, used_bytes) = accounts::usage(&mut *self.store.reader().await?, self.row).await?;
+        Ok(Usage { used_bytes, messages, limit_bytes: self.account.quota_bytes })
+    }
+}

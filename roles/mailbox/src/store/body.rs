@@ -1,0 +1,128 @@
+//! Bodies on their way into the store: the file first, then the row that names it.
+//!
+//! A body's file is written under the generation that its hash has free at that moment. The transaction that stores a
+//! message then links the living row of the hash, or makes one of the file. When in between the row was condemned, or
+//! another message's file took the generation and was condemned, the transaction is undone and the body is placed
+//! anew under the next generation: that is [`Linking::Stale`].
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use estafeta_core::Message;
+use estafeta_storage::StorageError;
+use estafeta_storage::blobs::{BlobHash, BlobName};
+use sqlx::sqlite::SqliteConnection;
+
+use super::sql::blobs::Known;
+use super::sql::{BlobRow, blobs};
+use super::{Store, StoreError};
+
+/// A file that no row names is left alone for much longer than this; a body that was placed longer ago is placed anew.
+const PLACED: Duration = Duration::from_secs(600);
+
+/// How often a body is placed anew before the store gives up.
+const ATTEMPTS: usize = 5;
+
+/// What stands before a body up to this size is kept in the message's row; a longer one becomes part of the body.
+const PREFIX_BYTES: usize = 64 * 1024;
+
+/// A body that is durable and waits for its rows: placed once, it is linked by every recipient's transaction.
+#[derive(Debug, Clone)]
+pub struct Body {
+    bytes: Bytes,
+    hash: BlobHash,
+    placed: Option<Placed>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Placed {
+    /// The generation that was written; none when the body lived already.
+    written: Option<u32>,
+    at: Instant,
+}
+
+/// Why a transaction that links bodies was undone.
+#[derive(Debug)]
+pub(super) enum Linking {
+    /// A body must be placed anew.
+    Stale,
+    /// Anything else.
+    Failed(StoreError),
+}
+
+impl<E: Into<StoreError>> From<E> for Linking {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl Body {
+    /// A body that is not placed yet. What stands before it in the message comes back with it.
+    pub(super) fn of(message: &Message) -> (Bytes, Self) {
+        let (prefix, bytes) = match message.prefix().len() {
+            ..=PREFIX_BYTES => (message.prefix().clone(), message.body().clone()),
+            _ => (Bytes::new(), message.contiguous()),
+        };
+        let hash = BlobHash::of(&bytes);
+        (prefix, Self { bytes, hash, placed: None })
+    }
+
+    /// Its size in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether the transaction may link it as it was placed.
+    fn is_fresh(&self) -> bool {
+        self.placed.is_some_and(|placed| placed.at.elapsed() < PLACED)
+    }
+
+    /// Inside the transaction: the row to name.
+    pub(super) async fn link(&self, connection: &mut SqliteConnection) -> Result<BlobRow, Linking> {
+        let Some(placed) = self.placed.filter(|_| self.is_fresh()) else { return Err(Linking::Stale) };
+        blobs::link(connection, self.hash, placed.written).await?.ok_or(Linking::Stale)
+    }
+}
+
+impl Store {
+    /// Makes a body durable, unless it is.
+    pub(super) async fn place(&self, body: &mut Body) -> Result<(), StoreError> {
+        if body.is_fresh() {
+            return Ok(());
+        }
+        let at = Instant::now();
+        let mut reader = self.reader().await?;
+        let known = blobs::look_up(&mut reader, body.hash).await?;
+        drop(reader);
+        let written = match known {
+            Known::Living => None,
+            Known::Free(generation) => {
+                self.inner.blobs.put(BlobName { hash: body.hash, generation }, body.bytes.clone()).await?;
+                Some(generation)
+            }
+        };
+        body.placed = Some(Placed { written, at });
+        Ok(())
+    }
+
+    /// Places the bodies and runs a job that links them, again while a body turns out to be stale.
+    pub(super) async fn with_bodies<T, J, F>(&self, mut bodies: Vec<Body>, job: J) -> Result<T, StoreError>
+    where
+        J: Fn(Store, Arc<[Body]>) -> F,
+        F: Future<Output = Result<T, Linking>>,
+    {
+        for _ in 0..ATTEMPTS {
+            for body in &mut bodies {
+                self.place(body).await?;
+            }
+            match job(self.clone(), bodies.clone().into()).await {
+                Ok(done) => return Ok(done),
+                Err(Linking::Failed(error)) => return Err(error),
+                Err(Linking::Stale) => bodies.iter_mut().for_each(|body| body.placed = None),
+            }
+        }
+        tracing::error!(hashes = ?bodies.iter().map(|body| body.hash).collect::<Vec<_>>(), "bodies stay condemned");
+        Err(StorageError::Contended.into())
+    }
+}

@@ -1,0 +1,128 @@
+//! What the store forgets: bodies that nobody names, and word of what happened long ago.
+//!
+//! A body goes in steps, so that a delivery of the same content, or a crash, may fall between any two of them: it is
+//! condemned in a transaction (from then on a delivery writes a new generation), after a grace its file is deleted
+//! (whoever was about to read it has read it), then its row. A file that no row names, left by a crash between file
+//! and row, is condemned like the others.
+
+use std::time::{Duration, SystemTime};
+
+use estafeta_storage::blobs::SHARDS;
+
+use super::message::now_seconds;
+use super::sql::{blobs, deliveries, messages};
+use super::{Store, StoreError};
+
+/// How long what is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GarbageAges {
+    /// From the condemnation of a body to its deletion.
+    pub grace: Duration,
+    /// How old a file must be to be suspected of being named by no row. Far longer than any delivery takes.
+    pub stray: Duration,
+    /// Delivery ids: longer than any queue keeps a message.
+    pub deliveries: Duration,
+    /// Word of expunged messages, by which sessions catch up.
+    pub expunged: Duration,
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+impl Default for GarbageAges {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(3600), stray: DAY, deliveries: 10 * DAY, expunged: 30 * DAY }
+    }
+}
+
+/// What was collected.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Bodies condemned because no message names them.
+    pub condemned: u64,
+    /// Files condemned because no row names them.
+    pub strays: u64,
+    /// Bodies deleted.
+    pub deleted: u64,
+    /// Delivery ids forgotten.
+    pub deliveries: u64,
+    /// Expunged messages forgotten.
+    pub expunged: u64,
+}
+
+/// How many rows one transaction takes: others wait meanwhile.
+const ROWS: u32 = 500;
+
+impl Store {
+    /// Collects once. Others may read and write meanwhile.
+    pub async fn collect_garbage(&self, ages: GarbageAges) -> Result<Collected, StoreError> {
+        let before = |age: Duration| now_seconds().saturating_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+        let deleted = self.delete_condemned(before(ages.grace)).await?;
+        let condemned = self.repeat(async |transaction| blobs::condemn_unused(transaction, now_seconds(), ROWS).await).await?;
+        let strays = self.condemn_strays(ages.stray).await?;
+        let limit = before(ages.deliveries);
+        let deliveries = self.repeat(async move |transaction| deliveries::forget(transaction, limit, ROWS).await).await?;
+        let limit = before(ages.expunged);
+        let expunged = self.repeat(async move |transaction| messages::forget_expunged(transaction, limit, ROWS).await).await?;
+        let collected = Collected { condemned, strays, deleted, deliveries, expunged };
+        metrics::counter!("estafeta_mailbox_bodies_deleted_total").increment(collected.deleted);
+        tracing::info!(condemned, strays, deleted, deliveries, expunged, "garbage collected");
+        Ok(collected)
+    }
+
+    /// Runs a transaction that takes up to [`ROWS`] rows until it finds fewer.
+    async fn repeat(
+        &self,
+        transaction: impl AsyncFn(&mut sqlx::SqliteConnection) -> Result<u64, StoreError> + Clone + Send + 'static,
+    ) -> Result<u64, StoreError> {
+        let mut total = 0;
+        loop {
+            let transaction = transaction.clone();
+            let rows = self.run(async move |connection| transaction(connection).await).await?;
+            total += rows;
+            if rows < ROWS.into() {
+                return Ok(total);
+            }
+        }
+    }
+
+    async fn delete_condemned(&self, before: i64) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        loop {
+            let condemned = blobs::condemned(&mut *self.reader().await?, before, ROWS).await?;
+            for (_, name) in &condemned {
+                // The file first: while the row stands, nobody writes a file of this name.
+                self.inner.blobs.delete(*name).await?;
+            }
+            let count = condemned.len() as u64;
+            let remove = async move |transaction: &mut sqlx::SqliteConnection| {
+                for (row, _) in &condemned {
+                    blobs::remove(transaction, *row).await?;
+                }
+                Ok(())
+            };
+            self.run(remove).await?;
+            deleted += count;
+            if count < ROWS.into() {
+                return Ok(deleted);
+            }
+        }
+    }
+
+    async fn condemn_strays(&self, age: Duration) -> Result<u64, StoreError> {
+        let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+        let mut strays = 0;
+        for shard in 0..SHARDS {
+            for name in self.inner.blobs.scan(shard, before).await? {
+                if blobs::is_named(&mut *self.reader().await?, name).await? {
+                    continue;
+                }
+                let condemn = async move |transaction: &mut sqlx::SqliteConnection| blobs::condemn_stray(transaction, name, now_seconds()).await;
+                if self.run(condemn).await? {
+                    tracing::warn!(body = ?name, "a file that no message names is condemned");
+                    strays += 1;
+                }
+            }
+        }
+        Ok(strays)
+    }
+}

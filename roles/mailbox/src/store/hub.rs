@@ -1,0 +1,101 @@
+//! Who waits for changes of which mailbox.
+//!
+//! A job of the database's writer says what it touches; after the commit all who watch wake. A job that was undone
+//! after it had touched something wakes them for nothing, which does no harm.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::sql::MailboxRow;
+
+/// Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Hub(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    watched: HashMap<MailboxRow, watch::Sender<()>>,
+    touched: Vec<MailboxRow>,
+}
+
+impl Hub {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Inside the transaction: this mailbox changes.
+    pub(super) fn touch(&self, mailbox: MailboxRow) {
+        let mut state = self.state();
+        if state.watched.contains_key(&mailbox) && !state.touched.contains(&mailbox) {
+            state.touched.push(mailbox);
+        }
+    }
+
+    /// After the commit.
+    pub(super) fn publish(&self) {
+        let mut state = self.state();
+        for mailbox in std::mem::take(&mut state.touched) {
+            match state.watched.get(&mailbox) {
+                Some(sender) if sender.is_closed() => drop(state.watched.remove(&mailbox)),
+                Some(sender) => drop(sender.send(())),
+                None => {}
+            }
+        }
+    }
+
+    /// Wakes on changes that are committed from now on.
+    pub(super) fn watch(&self, mailbox: MailboxRow) -> Watcher {
+        let mut state = self.state();
+        // Those that nobody watches any more go when there are many.
+        if state.watched.len() > 2 * state.watched.capacity() / 3 {
+            state.watched.retain(|_, sender| !sender.is_closed());
+        }
+        Watcher(state.watched.entry(mailbox).or_default().subscribe())
+    }
+}
+
+/// Wakes when its mailbox changes.
+pub struct Watcher(watch::Receiver<()>);
+
+impl Watcher {
+    /// Waits for a change after the last one that was waited for or taken; one that came meanwhile counts. May be
+    /// dropped half-way without losing anything. Also wakes when the mailbox is deleted.
+    pub async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            // The store is gone, and with it every change.
+            std::future::pending().await
+        }
+    }
+
+    /// Whether something changed since this was asked or waited for last: without waiting, without the database.
+    pub fn take(&mut self) -> bool {
+        let changed = self.0.has_changed().unwrap_or(false);
+        self.0.mark_unchanged();
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn wakes_after_the_commit_and_only_who_watches() {
+        let hub = Hub::default();
+        let (mut one, mut other) = (hub.watch(MailboxRow(1)), hub.watch(MailboxRow(2)));
+        hub.touch(MailboxRow(1));
+        assert!(!one.take());
+        hub.publish();
+        one.changed().await;
+        assert!(!one.take() && !other.take());
+        hub.touch(MailboxRow(1));
+        hub.publish();
+        assert!(one.take() && !one.take());
+        drop(one);
+        hub.touch(MailboxRow(1));
+        hub.publish();
+        assert_eq!(hub.state().watched.len(), 1);
+    }
+}

@@ -1,0 +1,205 @@
+//! One mailbox: its messages.
+
+use estafeta_core::Message;
+
+use super::message::now_seconds;
+use super::sql::mailboxes::State;
+use super::sql::{MailboxRow, accounts, keywords, mailboxes, messages};
+use super::{
+    AccountMail, Changes, Copied, FlagAction, FlagChange, Flags, FlagsStored, MailboxName, MessageEntry, ModSeq, RecentClaim, Snapshot,
+    StoreError, SystemFlags, Uid, UidSet, UidValidity, Watcher,
+};
+
+/// A mailbox, by its row, so that it stays the same mailbox when it is renamed. Every method answers
+/// [`StoreError::NoMailbox`] once it is deleted. Cheap to clone.
+#[derive(Clone)]
+pub struct Mailbox {
+    pub(super) mail: AccountMail,
+    pub(super) row: MailboxRow,
+    pub(super) uid_validity: UidValidity,
+}
+
+impl Mailbox {
+    /// The life of its UIDs, constant for this handle.
+    pub fn uid_validity(&self) -> UidValidity {
+        self.uid_validity
+    }
+
+    /// Wakes after every change from now on. Watch first, then take the snapshot, and nothing is missed.
+    pub fn watch(&self) -> Watcher {
+        self.mail.store.inner.hub.watch(self.row)
+    }
+
+    /// The mailbox now.
+    pub async fn snapshot(&self, claim: RecentClaim) -> Result<Snapshot, StoreError> {
+        let taken = self.take_recent(claim).await?;
+        let mut reader = self.mail.store.snapshot_reader().await?;
+        let state = mailboxes::state(&mut reader, self.row).await?;
+        Ok(Snapshot {
+            uid_validity: state.status.uid_validity,
+            uid_next: state.status.uid_next,
+            highest_modseq: state.status.highest_modseq,
+            recent: taken.unwrap_or(state.recent_from..state.status.uid_next),
+            keywords: keywords::list(&mut reader, self.row).await?,
+            messages: messages::list(&mut reader, self.row).await?,
+        })
+    }
+
+    /// What happened since. [`StoreError::Forgotten`] when expunged messages of that time are no longer known:
+    /// then the session ends or starts over with a snapshot.
+    pub async fn changes(&self, since: ModSeq, claim: RecentClaim) -> Result<Changes, StoreError> {
+        let taken = self.take_recent(claim).await?;
+        let mut reader = self.mail.store.snapshot_reader().await?;
+        let state = mailboxes::state(&mut reader, self.row).await?;
+        if since < state.forgotten_modseq {
+            return Err(StoreError::Forgotten);
+        }
+        Ok(Changes {
+            uid_next: state.status.uid_next,
+            highest_modseq: state.status.highest_modseq,
+            recent: taken.unwrap_or(state.recent_from..state.status.uid_next),
+            keywords: keywords::list(&mut reader, self.row).await?,
+            changed: messages::changed(&mut reader, self.row, since).await?,
+            expunged: messages::expunged(&mut reader, self.row, since).await?,
+        })
+    }
+
+    /// Takes what is recent, when the claim says so. The database is written only when there is something to take.
+    async fn take_recent(&self, claim: RecentClaim) -> Result<Option<std::ops::Range<Uid>>, StoreError> {
+        if claim == RecentClaim::Leave {
+            return Ok(None);
+        }
+        let range = |state: State| state.recent_from..state.status.uid_next;
+        let there = range(mailboxes::state(&mut *self.mail.store.reader().await?, self.row).await?);
+        if there.is_empty() {
+            return Ok(Some(there));
+        }
+        let row = self.row;
+        let take = async move |transaction: &mut sqlx::SqliteConnection| {
+            let taken = range(mailboxes::state(transaction, row).await?);
+            mailboxes::take_recent(transaction, row).await?;
+            Ok(Some(taken))
+        };
+        self.mail.store.run(take).await
+    }
+
+    /// Messages by UID, as they are now; what is gone is missing.
+    pub async fn messages(&self, uids: &UidSet) -> Result<Vec<MessageEntry>, StoreError> {
+        let mut reader = self.mail.store.snapshot_reader().await?;
+        mailboxes::state(&mut reader, self.row).await?;
+        messages::find(&mut reader, self.row, uids).await
+    }
+
+    /// A message's text. A large one is mapped, not read. [`StoreError::NoMessage`] when it is gone.
+    pub async fn text(&self, uid: Uid) -> Result<Message, StoreError> {
+        let found = messages::text(&mut *self.mail.store.reader().await?, self.row, uid).await?;
+        let (prefix, name) = found.ok_or(StoreError::NoMessage)?;
+        let body = match self.mail.store.inner.blobs.get(name).await {
+            // Expunged, and its body deleted, since the row was read. Otherwise it is a loss, which the operator must
+            // see.
+            Err(error) if error.is_missing() && !self.holds(uid).await? => return Err(StoreError::NoMessage),
+            other => other?,
+        };
+        let message = Message::new(body);
+        Ok(if prefix.is_empty() { message } else { message.with_prefix(prefix) })
+    }
+
+    async fn holds(&self, uid: Uid) -> Result<bool, StoreError> {
+        Ok(messages::text(&mut *self.mail.store.reader().await?, self.row, uid).await?.is_some())
+    }
+
+    /// Changes flags. With `unchanged_since`, messages that changed later are left alone. A message whose flags
+    /// already are what is asked keeps its modification sequence. What is gone is passed over.
+    /// [`StoreError::Limit`] when the mailbox has no room for another keyword.
+    pub async fn store_flags(&self, uids: &UidSet, change: &FlagChange, unchanged_since: Option<ModSeq>) -> Result<FlagsStored, StoreError> {
+        let (row, uids, change, hub) = (self.row, uids.clone(), change.clone(), self.mail.store.inner.hub.clone());
+        let job = async move |transaction: &mut sqlx::SqliteConnection| {
+            let before = mailboxes::state(transaction, row).await?.status.highest_modseq;
+            let keywords = match change.action {
+                FlagAction::Remove => keywords::list(transaction, row).await?,
+                FlagAction::Add | FlagAction::Replace => keywords::learn(transaction, row, &change.keywords).await?,
+            };
+            if change.action != FlagAction::Remove && change.keywords.iter().any(|keyword| keywords.bit(keyword).is_none()) {
+                return Err(StoreError::Limit("the mailbox has no room for another keyword"));
+            }
+            let modified = match unchanged_since {
+                Some(since) => messages::changed_among(transaction, row, &uids, since).await?,
+                None => Vec::new(),
+            };
+            let flags = Flags { system: change.system, keywords: keywords.bits(&change.keywords) };
+            let next = before.0 as i64 + 1;
+            let changed = messages::flag(transaction, row, &uids, (change.action, flags), unchanged_since, next).await?;
+            let modseq = if changed > 0 {
+                hub.touch(row);
+                ModSeq(mailboxes::advance(transaction, row, 0).await?.modseq as u64)
+            } else {
+                before
+            };
+            let messages = messages::find(transaction, row, &uids).await?;
+            Ok(FlagsStored { modseq, messages, modified, keywords })
+        };
+        self.mail.store.run(job).await
+    }
+
+    /// Removes those of the messages that have `\Deleted`, and gives their UIDs, ascending.
+    pub async fn expunge(&self, uids: &UidSet) -> Result<Vec<Uid>, StoreError> {
+        self.remove_with(uids, SystemFlags::DELETED).await
+    }
+
+    /// Removes the messages whatever their flags, and gives the UIDs of those that were there: what POP3 does.
+    pub async fn remove(&self, uids: &UidSet) -> Result<Vec<Uid>, StoreError> {
+        self.remove_with(uids, SystemFlags::NONE).await
+    }
+
+    async fn remove_with(&self, uids: &UidSet, flags: SystemFlags) -> Result<Vec<Uid>, StoreError> {
+        let (row, uids, hub) = (self.row, uids.clone(), self.mail.store.inner.hub.clone());
+        let job = async move |transaction: &mut sqlx::SqliteConnection| {
+            mailboxes::state(transaction, row).await?;
+            let chosen: Vec<Uid> = messages::find(transaction, row, &uids)
+                .await?
+                .into_iter()
+                .filter(|message| message.flags.system.contains(flags))
+                .map(|message| message.uid)
+                .collect();
+            if !chosen.is_empty() {
+                let numbers = mailboxes::advance(transaction, row, 0).await?;
+                messages::expunge(transaction, row, &chosen, numbers.modseq, now_seconds()).await?;
+                hub.touch(row);
+            }
+            Ok(chosen)
+        };
+        self.mail.store.run(job).await
+    }
+
+    /// Copies messages with their flags and dates into another mailbox of the same account (or this one): all or none.
+    pub async fn copy(&self, uids: &UidSet, to: &MailboxName) -> Result<Copied, StoreError> {
+        let (row, account, quota_bytes) = (self.row, self.mail.row, self.mail.account.quota_bytes);
+        let (uids, to, hub) = (uids.clone(), to.clone(), self.mail.store.inner.hub.clone());
+        let job = async move |transaction: &mut sqlx::SqliteConnection| {
+            mailboxes::state(transaction, row).await?;
+            let target = mailboxes::select(transaction, account, &to).await?;
+            let chosen = messages::find(transaction, row, &uids).await?;
+            let bytes = chosen.iter().map(|message| u64::from(message.size)).sum();
+            accounts::check_room(transaction, account, quota_bytes, bytes).await?;
+            hub.touch(target.row);
+            let uids = messages::duplicate(transaction, row, &chosen, target.row, now_seconds()).await?;
+            Ok(Copied { uid_validity: target.uid_validity, uids })
+        };
+        self.mail.store.run(job).await
+    }
+
+    /// Moves messages: a copy and an expunge in one. The target may be this mailbox: they get new UIDs.
+    pub async fn move_to(&self, uids: &UidSet, to: &MailboxName) -> Result<Copied, StoreError> {
+        let (row, account) = (self.row, self.mail.row);
+        let (uids, to, hub) = (uids.clone(), to.clone(), self.mail.store.inner.hub.clone());
+        let job = async move |transaction: &mut sqlx::SqliteConnection| {
+            mailboxes::state(transaction, row).await?;
+            let target = mailboxes::select(transaction, account, &to).await?;
+            hub.touch(row);
+            hub.touch(target.row);
+            let uids = messages::relocate(transaction, row, &uids, target.row, now_seconds()).await?;
+            Ok(Copied { uid_validity: target.uid_validity, uids })
+        };
+        self.mail.store.run(job).await
+    }
+}

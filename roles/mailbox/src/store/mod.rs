@@ -1,0 +1,176 @@
+//! The message store: mailboxes, their messages, and what changed.
+//!
+//! The way in: [`Store::open`] once a node; [`Store::account`] gives an account's mail, [`AccountMail::mailbox`] one of
+//! its mailboxes. Handles are cheap to clone and hold nothing open. Who may ask is decided before: the store trusts
+//! its callers.
+//!
+//! What is true of it (DESIGN.md, invariants 1, 2, 4):
+//! - an operation that has answered is durable; one that failed changed nothing;
+//! - a UID is never used twice and never appears below one that was seen; a modification sequence never goes back;
+//!   UIDVALIDITY comes from a counter, so no two mailboxes of a store ever share one;
+//! - a snapshot, or changes, are of one moment;
+//! - a body is on disk before the row that names it, is kept once for all recipients, and lives while a row names it;
+//! - after every commit that touches a mailbox its [`Watcher`]s wake.
+//!
+//! A mailbox's messages are known to a session by UID; sequence numbers are the session's own affair:
+//! take a [`Snapshot`], then ask [`Mailbox::changes`] since its `highest_modseq` whenever the protocol allows to tell
+//! the client, and wait for [`Watcher::changed`] in IDLE.
+
+mod account;
+mod body;
+mod deliver;
+mod error;
+mod flags;
+mod garbage;
+mod hub;
+mod mailbox;
+mod message;
+mod name;
+mod sql;
+#[cfg(test)]
+mod tests;
+mod uid;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use estafeta_core::Message;
+use estafeta_core::directory::Account;
+use estafeta_storage::blobs::Blobs;
+use estafeta_storage::spool::{Spool, SpoolDirectory};
+use estafeta_storage::sql::{Database, DatabaseOptions};
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{Sqlite, SqliteConnection};
+
+use hub::Hub;
+
+pub use account::{AccountMail, MailboxEntry};
+pub use deliver::{Consignment, Delivered, Folder};
+pub use error::StoreError;
+pub use flags::{
+    FlagAction, FlagChange, Flags, KEYWORD_BYTES, KEYWORDS_PER_MAILBOX, Keyword, KeywordBits, KeywordError, Keywords, SystemFlags,
+};
+pub use garbage::{Collected, GarbageAges};
+pub use hub::Watcher;
+pub use mailbox::Mailbox;
+pub use message::{Appended, Changes, Copied, FlagsStored, MailboxStatus, MessageEntry, NewMessage, RecentClaim, Snapshot, Usage};
+pub use name::{DELIMITER, MailboxName, MailboxNameError, SpecialUse};
+pub use uid::{ModSeq, Uid, UidSet, UidValidity};
+
+/// How to open a store.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// Its directory: the database, the bodies and the spool stand in it.
+    pub directory: PathBuf,
+    /// The largest message that it takes, in bytes.
+    pub message_limit_bytes: u32,
+    /// How many read at the same moment at most.
+    pub readers: u32,
+}
+
+/// The mail of one store group, on one node. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    database: Database,
+    blobs: Blobs,
+    spools: SpoolDirectory,
+    hub: Hub,
+    message_limit_bytes: u32,
+}
+
+impl Store {
+    /// Opens the store, and makes it if it is missing. One process at a time may.
+    pub async fn open(options: StoreOptions) -> Result<Self, StoreError> {
+        let hub = Hub::default();
+        let published = hub.clone();
+        let database = Database::open(DatabaseOptions {
+            readers: options.readers,
+            after_commit: Box::new(move || published.publish()),
+            ..DatabaseOptions::new(options.directory.join("mailbox.db"), sql::MIGRATIONS)
+        });
+        // The database first: it holds the lock under which the directories are cleaned.
+        let database = database.await?;
+        let blobs = Blobs::open(&options.directory.join("bodies"))?;
+        let spools = SpoolDirectory::open(&options.directory.join("spool"))?;
+        Ok(Self { inner: Arc::new(Inner { database, blobs, spools, hub, message_limit_bytes: options.message_limit_bytes }) })
+    }
+
+    /// The mail of an account, if it lives here. [`StoreError::Moving`] and [`StoreError::Gone`] say why not now, or
+    /// never again.
+    pub async fn account(&self, account: &Account) -> Result<Option<AccountMail>, StoreError> {
+        let row = sql::accounts::find(&mut *self.reader().await?, account.id).await?;
+        Ok(row.map(|row| AccountMail { store: self.clone(), row, account: Arc::new(account.clone()) }))
+    }
+
+    /// Makes the mail of an account, with INBOX and the mailboxes that have a use, if it is not there yet. Only after
+    /// an uncached answer of the directory: a stale one would make a second mailbox.
+    pub async fn create_account(&self, account: &Account) -> Result<AccountMail, StoreError> {
+        let id = account.id;
+        let create = async move |transaction: &mut SqliteConnection| {
+            if let Some(row) = sql::accounts::find(transaction, id).await? {
+                return Ok(row);
+            }
+            let row = sql::accounts::insert(transaction, id).await?;
+            let uses = SpecialUse::ALL.into_iter().map(|(special_use, name)| (Some(special_use), name));
+            for (special_use, name) in std::iter::once((None, "INBOX")).chain(uses) {
+                let name = name.parse().map_err(|_| StoreError::NotAllowed("not a mailbox name"))?;
+                sql::mailboxes::insert(transaction, row, &name, true, special_use).await?;
+                sql::mailboxes::subscribe(transaction, row, &name).await?;
+            }
+            Ok(row)
+        };
+        let row = self.run(create).await?;
+        Ok(AccountMail { store: self.clone(), row, account: Arc::new(account.clone()) })
+    }
+
+    /// Where the text of an incoming message is gathered. It takes what the store takes.
+    pub fn spool(&self) -> Spool {
+        self.inner.spools.spool(self.inner.message_limit_bytes.into())
+    }
+
+    /// The largest message that is taken, in bytes.
+    pub fn message_limit_bytes(&self) -> u32 {
+        self.inner.message_limit_bytes
+    }
+
+    /// Whether the store can be read and written now. The text says why not.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let write = async |transaction: &mut SqliteConnection| {
+            sqlx::query("UPDATE counters SET value = value WHERE name = 'uidvalidity'").execute(transaction).await?;
+            Ok(())
+        };
+        self.run(write).await
+    }
+
+    /// Commits what waits and closes. Later calls fail.
+    pub async fn close(&self) {
+        self.inner.database.close().await;
+    }
+
+    /// The size of a message, which must be acceptable.
+    fn check_size(&self, message: &Message) -> Result<u32, StoreError> {
+        let size = u32::try_from(message.len()).map_err(|_| StoreError::TooLarge)?;
+        if size > self.inner.message_limit_bytes { Err(StoreError::TooLarge) } else { Ok(size) }
+    }
+
+    async fn reader(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+        Ok(self.inner.database.readers().acquire().await?)
+    }
+
+    /// A reader that sees one moment.
+    async fn snapshot_reader(&self) -> Result<sqlx::Transaction<'static, Sqlite>, StoreError> {
+        Ok(self.inner.database.readers().begin().await?)
+    }
+
+    async fn run<T, F>(&self, job: F) -> Result<T, StoreError>
+    where
+        F: AsyncFnMut(&mut SqliteConnection) -> Result<T, StoreError> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.inner.database.run(job).await
+    }
+}

@@ -1,0 +1,85 @@
+//! Which bodies live.
+//!
+//! At most one generation of a hash is not condemned. A condemned one stays so until its file and then its row are
+//! deleted.
+
+use estafeta_storage::blobs::{BlobHash, BlobName};
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{Row, query};
+
+use super::BlobRow;
+use crate::store::StoreError;
+
+/// What is known of a hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// It lives: its file is complete.
+    Living,
+    /// It does not; a file may be written under this generation.
+    Free(u32),
+}
+
+/// What is known of a hash.
+pub async fn look_up(connection: &mut SqliteConnection, hash: BlobHash) -> Result<Known, StoreError> {
+    let found = query("SELECT max(generation) AS newest, count(*) - count(condemned) AS living FROM blobs WHERE hash = ?");
+    let row = found.bind(hash.0.as_slice()).fetch_one(connection).await?;
+    if row.try_get::<i64, _>("living")? > 0 {
+        return Ok(Known::Living);
+    }
+    let newest: Option<u32> = row.try_get("newest")?;
+    Ok(Known::Free(newest.map_or(0, |newest| newest.saturating_add(1))))
+}
+
+/// The living row of a hash. When there is none, it is made of `written`, the generation whose file was written for it.
+/// None when neither is possible: the body must be written anew.
+pub async fn link(connection: &mut SqliteConnection, hash: BlobHash, written: Option<u32>) -> Result<Option<BlobRow>, StoreError> {
+    let living = query("SELECT id FROM blobs WHERE hash = ? AND condemned IS NULL").bind(hash.0.as_slice());
+    if let Some(row) = living.fetch_optional(&mut *connection).await? {
+        return Ok(Some(row.try_get("id")?));
+    }
+    let Some(generation) = written else { return Ok(None) };
+    let inserted = query("INSERT INTO blobs (hash, generation) VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING id");
+    let row = inserted.bind(hash.0.as_slice()).bind(generation).fetch_optional(connection).await?;
+    row.map(|row| row.try_get("id").map_err(Into::into)).transpose()
+}
+
+/// Condemns up to `limit` bodies that no message names, and says how many.
+pub async fn condemn_unused(connection: &mut SqliteConnection, now: i64, limit: u32) -> Result<u64, StoreError> {
+    let condemned = query(
+        "UPDATE blobs SET condemned = ? WHERE id IN (SELECT id FROM blobs WHERE refs = 0 AND condemned IS NULL LIMIT ?)",
+    );
+    Ok(condemned.bind(now).bind(limit).execute(connection).await?.rows_affected())
+}
+
+/// Condemns a file that no row names; one that some row names is left alone.
+pub async fn condemn_stray(connection: &mut SqliteConnection, name: BlobName, now: i64) -> Result<bool, StoreError> {
+    let inserted = query("INSERT INTO blobs (hash, generation, condemned) VALUES (?, ?, ?) ON CONFLICT DO NOTHING");
+    let inserted = inserted.bind(name.hash.0.as_slice()).bind(name.generation).bind(now).execute(connection).await?;
+    Ok(inserted.rows_affected() > 0)
+}
+
+/// Whether some row names this blob.
+pub async fn is_named(connection: &mut SqliteConnection, name: BlobName) -> Result<bool, StoreError> {
+    let found = query("SELECT EXISTS (SELECT 1 FROM blobs WHERE hash = ? AND generation = ?)");
+    Ok(found.bind(name.hash.0.as_slice()).bind(name.generation).fetch_one(connection).await?.try_get(0)?)
+}
+
+/// Up to `limit` bodies that were condemned before `before`.
+pub async fn condemned(connection: &mut SqliteConnection, before: i64, limit: u32) -> Result<Vec<(BlobRow, BlobName)>, StoreError> {
+    let found = query("SELECT id, hash, generation FROM blobs WHERE condemned < ? LIMIT ?");
+    let rows = found.bind(before).bind(limit).fetch_all(connection).await?;
+    rows.iter().map(|row| Ok((row.try_get("id")?, name(row)?))).collect()
+}
+
+/// Forgets a condemned body, whose file is deleted.
+pub async fn remove(connection: &mut SqliteConnection, blob: BlobRow) -> Result<(), StoreError> {
+    query("DELETE FROM blobs WHERE id = ? AND condemned IS NOT NULL").bind(blob).execute(connection).await?;
+    Ok(())
+}
+
+/// The name of a body, of the columns `hash` and `generation`.
+pub fn name(row: &SqliteRow) -> Result<BlobName, StoreError> {
+    let hash: &[u8] = row.try_get("hash")?;
+    let hash = hash.try_into().map_err(|error| StoreError::from(sqlx::Error::Decode(Box::new(error))))?;
+    Ok(BlobName { hash: BlobHash(hash), generation: row.try_get("generation")? })
+}

@@ -1,0 +1,33 @@
+//! The keywords of a mailbox, by number.
+
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Row, query};
+
+use super::MailboxRow;
+use crate::store::{Keyword, Keywords, StoreError};
+
+/// All of a mailbox.
+pub async fn list(connection: &mut SqliteConnection, mailbox: MailboxRow) -> Result<Keywords, StoreError> {
+    let rows = query("SELECT name FROM keywords WHERE mailbox = ? ORDER BY number").bind(mailbox).fetch_all(connection).await?;
+    let kept = |name: &str| name.parse::<Keyword>().map_err(|error| StoreError::from(sqlx::Error::Decode(Box::new(error))));
+    let names = rows.iter().map(|row| kept(row.try_get("name")?));
+    Ok(Keywords::new(names.collect::<Result<_, StoreError>>()?))
+}
+
+/// All of a mailbox, after those of `wanted` that it did not know got a number. Those that find no room are left out.
+pub async fn learn<'a>(
+    connection: &mut SqliteConnection,
+    mailbox: MailboxRow,
+    wanted: impl IntoIterator<Item = &'a Keyword>,
+) -> Result<Keywords, StoreError> {
+    let mut known = list(connection, mailbox).await?;
+    for keyword in wanted {
+        if known.bit(keyword).is_none() && known.has_room() {
+            let inserted = query("INSERT INTO keywords (mailbox, number, name) VALUES (?, ?, ?)");
+            let inserted = inserted.bind(mailbox).bind(known.len() as i64).bind(keyword.as_str());
+            inserted.execute(&mut *connection).await?;
+            known.push(keyword.clone());
+        }
+    }
+    Ok(known)
+}

@@ -1,0 +1,251 @@
+//! Mailboxes and subscriptions.
+//!
+//! Invariants: every superior of a name has a row; a row that cannot be selected has inferiors.
+
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{Row, query};
+
+use super::{AccountRow, MailboxRow};
+use crate::store::{MailboxEntry, MailboxName, MailboxStatus, ModSeq, SpecialUse, StoreError, Uid, UidValidity};
+
+/// The most mailboxes of an account, and the most subscriptions.
+pub const MAILBOXES_LIMIT: i64 = 10_000;
+
+/// What an operation on a name has to know first.
+#[derive(Debug, Clone, Copy)]
+pub struct Found {
+    /// Its row.
+    pub row: MailboxRow,
+    /// Whether it is a mailbox, or only holds others.
+    pub selectable: bool,
+    /// The life of its UIDs.
+    pub uid_validity: UidValidity,
+}
+
+impl Found {
+    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+        Ok(Self { row: row.try_get("id")?, selectable: row.try_get("selectable")?, uid_validity: UidValidity(row.try_get("uidvalidity")?) })
+    }
+}
+
+/// Numbers for a change: the first of the UIDs that it takes, and its modification sequence.
+#[derive(Debug, Clone, Copy)]
+pub struct Numbers {
+    /// The first UID.
+    pub first_uid: u32,
+    /// The modification sequence.
+    pub modseq: i64,
+}
+
+/// What a name stands for.
+pub async fn find(connection: &mut SqliteConnection, account: AccountRow, name: &MailboxName) -> Result<Option<Found>, StoreError> {
+    let found = query("SELECT id, selectable, uidvalidity FROM mailboxes WHERE account = ? AND name = ?");
+    let row = found.bind(account).bind(name.as_str()).fetch_optional(connection).await?;
+    row.as_ref().map(Found::read).transpose()
+}
+
+/// The mailbox of a name, to read or change.
+pub async fn select(connection: &mut SqliteConnection, account: AccountRow, name: &MailboxName) -> Result<Found, StoreError> {
+    match find(connection, account, name).await? {
+        None => Err(StoreError::NoMailbox),
+        Some(found) if !found.selectable => Err(StoreError::NotSelectable),
+        Some(found) => Ok(found),
+    }
+}
+
+/// The mailbox of a use; INBOX when there is none.
+pub async fn of_use(connection: &mut SqliteConnection, account: AccountRow, special_use: SpecialUse) -> Result<Found, StoreError> {
+    let found = query("SELECT id, selectable, uidvalidity FROM mailboxes WHERE account = ? AND special_use = ?");
+    match found.bind(account).bind(special_use.attribute()).fetch_optional(&mut *connection).await? {
+        Some(row) => Found::read(&row),
+        None => select(connection, account, &MailboxName::inbox()).await,
+    }
+}
+
+/// Whether no mailbox of the account is for this use.
+pub async fn use_is_free(connection: &mut SqliteConnection, account: AccountRow, special_use: SpecialUse) -> Result<bool, StoreError> {
+    let found = query("SELECT NOT EXISTS (SELECT 1 FROM mailboxes WHERE account = ? AND special_use = ?)");
+    Ok(found.bind(account).bind(special_use.attribute()).fetch_one(connection).await?.try_get(0)?)
+}
+
+/// All of an account, INBOX first.
+pub async fn list(connection: &mut SqliteConnection, account: AccountRow) -> Result<Vec<MailboxEntry>, StoreError> {
+    let rows = query(
+        "SELECT name, special_use, selectable,
+            EXISTS (SELECT 1 FROM subscriptions s WHERE s.account = m.account AND s.name = m.name) AS subscribed
+         FROM mailboxes m WHERE account = ? ORDER BY name <> 'INBOX', name",
+    );
+    let mut entries: Vec<MailboxEntry> = Vec::new();
+    for row in rows.bind(account).fetch_all(connection).await? {
+        let special_use: Option<&str> = row.try_get("special_use")?;
+        entries.push(MailboxEntry {
+            name: kept_name(row.try_get("name")?)?,
+            special_use: special_use.and_then(SpecialUse::from_attribute),
+            selectable: row.try_get("selectable")?,
+            has_children: false,
+            subscribed: row.try_get("subscribed")?,
+        });
+    }
+    let above: std::collections::HashSet<MailboxName> = entries.iter().flat_map(|entry| entry.name.superiors()).collect();
+    for entry in &mut entries {
+        entry.has_children = above.contains(&entry.name);
+    }
+    Ok(entries)
+}
+
+/// Makes a mailbox (or a name that only holds others), without looking at what is there.
+pub async fn insert(
+    connection: &mut SqliteConnection,
+    account: AccountRow,
+    name: &MailboxName,
+    selectable: bool,
+    special_use: Option<SpecialUse>,
+) -> Result<(), StoreError> {
+    let count: i64 = query("SELECT count(*) FROM mailboxes WHERE account = ?").bind(account).fetch_one(&mut *connection).await?.try_get(0)?;
+    if count >= MAILBOXES_LIMIT {
+        return Err(StoreError::Limit("there are too many mailboxes"));
+    }
+    let counted = query("UPDATE counters SET value = value + 1 WHERE name = 'uidvalidity' RETURNING value");
+    let uid_validity: u32 = counted.fetch_one(&mut *connection).await?.try_get("value")?;
+    let inserted = query("INSERT INTO mailboxes (account, name, selectable, special_use, uidvalidity) VALUES (?, ?, ?, ?, ?)");
+    let inserted = inserted.bind(account).bind(name.as_str()).bind(selectable).bind(special_use.map(SpecialUse::attribute));
+    inserted.bind(uid_validity).execute(connection).await?;
+    Ok(())
+}
+
+/// Makes the superiors of a name that are missing, as names that only hold others.
+pub async fn insert_superiors(connection: &mut SqliteConnection, account: AccountRow, name: &MailboxName) -> Result<(), StoreError> {
+    for superior in name.superiors() {
+        if find(connection, account, &superior).await?.is_none() {
+            insert(connection, account, &superior, false, None).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the superiors of a name that only held others and hold none any more.
+pub async fn remove_idle_superiors(connection: &mut SqliteConnection, account: AccountRow, name: &MailboxName) -> Result<(), StoreError> {
+    let superiors: Vec<_> = name.superiors().collect();
+    for superior in superiors.into_iter().rev() {
+        match find(connection, account, &superior).await? {
+            Some(found) if !found.selectable && !has_inferiors(connection, account, &superior).await? => remove(connection, found.row).await?,
+            _ => break,
+        }
+    }
+    Ok(())
+}
+
+/// Whether others lie below a name.
+pub async fn has_inferiors(connection: &mut SqliteConnection, account: AccountRow, name: &MailboxName) -> Result<bool, StoreError> {
+    // All names below `a` stand between `a/` and `a0`, for 0 follows the slash.
+    let found = query("SELECT EXISTS (SELECT 1 FROM mailboxes WHERE account = ?1 AND name > ?2 || '/' AND name < ?2 || '0')");
+    Ok(found.bind(account).bind(name.as_str()).fetch_one(connection).await?.try_get(0)?)
+}
+
+/// Removes a mailbox with all it holds.
+pub async fn remove(connection: &mut SqliteConnection, mailbox: MailboxRow) -> Result<(), StoreError> {
+    for statement in [
+        "DELETE FROM messages WHERE mailbox = ?",
+        "DELETE FROM expunged WHERE mailbox = ?",
+        "DELETE FROM keywords WHERE mailbox = ?",
+        "DELETE FROM mailboxes WHERE id = ?",
+    ] {
+        query(statement).bind(mailbox).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Gives a mailbox and all below it another name.
+pub async fn rename(connection: &mut SqliteConnection, account: AccountRow, from: &MailboxName, to: &MailboxName) -> Result<(), StoreError> {
+    let renamed = query(
+        "UPDATE mailboxes SET name = ?3 || substr(name, length(?2) + 1)
+         WHERE account = ?1 AND (name = ?2 OR name > ?2 || '/' AND name < ?2 || '0') RETURNING name",
+    );
+    for row in renamed.bind(account).bind(from.as_str()).bind(to.as_str()).fetch_all(connection).await? {
+        row.try_get::<&str, _>("name")?.parse::<MailboxName>().map_err(|_| StoreError::Limit("a name below would become too long"))?;
+    }
+    Ok(())
+}
+
+/// Takes `uids` new UIDs and one modification sequence. The row stays locked until the commit, so that none appears late.
+pub async fn advance(connection: &mut SqliteConnection, mailbox: MailboxRow, uids: usize) -> Result<Numbers, StoreError> {
+    let uids = i64::try_from(uids).unwrap_or(i64::MAX);
+    let advanced = query("UPDATE mailboxes SET uidnext = uidnext + ?2, modseq = modseq + 1 WHERE id = ?1 RETURNING uidnext - ?2 AS first_uid, uidnext, modseq");
+    let row = advanced.bind(mailbox).bind(uids).fetch_optional(connection).await?.ok_or(StoreError::NoMailbox)?;
+    // RFC 9051 §2.3.1.1: a UID is a non-zero 32-bit number.
+    if row.try_get::<i64, _>("uidnext")? > i64::from(u32::MAX) {
+        return Err(StoreError::Limit("this mailbox has no UIDs left"));
+    }
+    Ok(Numbers { first_uid: row.try_get("first_uid")?, modseq: row.try_get("modseq")? })
+}
+
+/// Where a mailbox stands.
+#[derive(Debug, Clone, Copy)]
+pub struct State {
+    /// What STATUS says, `recent` excepted.
+    pub status: MailboxStatus,
+    /// UIDs from here on are recent.
+    pub recent_from: Uid,
+    /// Expunged messages up to this one may be forgotten.
+    pub forgotten_modseq: ModSeq,
+}
+
+/// Where a mailbox stands.
+pub async fn state(connection: &mut SqliteConnection, mailbox: MailboxRow) -> Result<State, StoreError> {
+    let found = query(
+        "SELECT uidvalidity, uidnext, modseq, recent_from, forgotten_modseq, messages, unseen, deleted, size_bytes
+         FROM mailboxes WHERE id = ?",
+    );
+    let row = found.bind(mailbox).fetch_optional(connection).await?.ok_or(StoreError::NoMailbox)?;
+    Ok(State {
+        status: MailboxStatus {
+            uid_validity: UidValidity(row.try_get("uidvalidity")?),
+            uid_next: Uid(row.try_get("uidnext")?),
+            highest_modseq: ModSeq(row.try_get::<i64, _>("modseq")? as u64),
+            messages: row.try_get("messages")?,
+            unseen: row.try_get("unseen")?,
+            deleted: row.try_get("deleted")?,
+            recent: 0,
+            size_bytes: row.try_get::<i64, _>("size_bytes")? as u64,
+        },
+        recent_from: Uid(row.try_get("recent_from")?),
+        forgotten_modseq: ModSeq(row.try_get::<i64, _>("forgotten_modseq")? as u64),
+    })
+}
+
+/// Nothing up to the next UID is recent any more.
+pub async fn take_recent(connection: &mut SqliteConnection, mailbox: MailboxRow) -> Result<(), StoreError> {
+    query("UPDATE mailboxes SET recent_from = uidnext WHERE id = ?").bind(mailbox).execute(connection).await?;
+    Ok(())
+}
+
+/// The names that an account is subscribed to.
+pub async fn subscriptions(connection: &mut SqliteConnection, account: AccountRow) -> Result<Vec<MailboxName>, StoreError> {
+    let rows = query("SELECT name FROM subscriptions WHERE account = ? ORDER BY name").bind(account).fetch_all(connection).await?;
+    rows.iter().map(|row| kept_name(row.try_get("name")?)).collect()
+}
+
+/// Adds a subscription.
+pub async fn subscribe(connection: &mut SqliteConnection, account: AccountRow, name: &MailboxName) -> Result<(), StoreError> {
+    let inserted = query(
+        "INSERT INTO subscriptions SELECT ?1, ?2 WHERE (SELECT count(*) FROM subscriptions WHERE account = ?1) < ?3
+         ON CONFLICT DO NOTHING",
+    );
+    let inserted = inserted.bind(account).bind(name.as_str()).bind(MAILBOXES_LIMIT).execute(&mut *connection).await?;
+    if inserted.rows_affected() == 0 && !subscriptions(connection, account).await?.contains(name) {
+        return Err(StoreError::Limit("there are too many subscriptions"));
+    }
+    Ok(())
+}
+
+/// Removes a subscription.
+pub async fn unsubscribe(connection: &mut SqliteConnection, account: AccountRow, name: &MailboxName) -> Result<(), StoreError> {
+    let deleted = query("DELETE FROM subscriptions WHERE account = ? AND name = ?").bind(account).bind(name.as_str());
+    deleted.execute(connection).await?;
+    Ok(())
+}
+
+/// A name as the database has it: one that was checked before it was written.
+fn kept_name(name: &str) -> Result<MailboxName, StoreError> {
+    name.parse().map_err(|error| StoreError::from(sqlx::Error::Decode(Box::new(error))))
+}

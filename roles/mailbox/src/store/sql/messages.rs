@@ -1,0 +1,246 @@
+//! Messages, and what is left of expunged ones.
+
+use bytes::Bytes;
+use estafeta_storage::blobs::BlobName;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{AssertSqlSafe, Row, query};
+
+use super::{BlobRow, MailboxRow, blobs, keywords, mailboxes};
+use crate::store::flags::KeywordBits;
+use crate::store::{FlagAction, Flags, MessageEntry, ModSeq, StoreError, SystemFlags, Uid, UidSet};
+
+/// Whole entries, to be followed by the table's name.
+macro_rules! entries {
+    ($behind:literal) => {
+        concat!("SELECT uid, modseq, flags, keywords, size, internal_date, saved FROM messages ", $behind)
+    };
+}
+
+fn entry(row: &SqliteRow) -> Result<MessageEntry, StoreError> {
+    Ok(MessageEntry {
+        uid: Uid(row.try_get(0)?),
+        modseq: ModSeq(row.try_get::<i64, _>(1)? as u64),
+        flags: Flags { system: SystemFlags::from_bits(row.try_get(2)?), keywords: KeywordBits(row.try_get::<i64, _>(3)? as u64) },
+        size: row.try_get(4)?,
+        internal_date: row.try_get(5)?,
+        saved: row.try_get(6)?,
+    })
+}
+
+/// All of a mailbox, by UID.
+pub async fn list(connection: &mut SqliteConnection, mailbox: MailboxRow) -> Result<Vec<MessageEntry>, StoreError> {
+    let rows = query(entries!("WHERE mailbox = ? ORDER BY uid")).bind(mailbox).fetch_all(connection).await?;
+    rows.iter().map(entry).collect()
+}
+
+/// Those of `uids` that are there, by UID.
+pub async fn find(connection: &mut SqliteConnection, mailbox: MailboxRow, uids: &UidSet) -> Result<Vec<MessageEntry>, StoreError> {
+    let mut found = Vec::new();
+    for range in uids.ranges() {
+        let rows = query(entries!("WHERE mailbox = ? AND uid BETWEEN ? AND ? ORDER BY uid"));
+        for row in rows.bind(mailbox).bind(range.start()).bind(range.end()).fetch_all(&mut *connection).await? {
+            found.push(entry(&row)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Those that changed after `since`, by UID.
+pub async fn changed(connection: &mut SqliteConnection, mailbox: MailboxRow, since: ModSeq) -> Result<Vec<MessageEntry>, StoreError> {
+    let rows = query(entries!("WHERE mailbox = ? AND modseq > ? ORDER BY uid"));
+    rows.bind(mailbox).bind(since.0 as i64).fetch_all(connection).await?.iter().map(entry).collect()
+}
+
+/// The UIDs that were expunged after `since`, ascending.
+pub async fn expunged(connection: &mut SqliteConnection, mailbox: MailboxRow, since: ModSeq) -> Result<Vec<Uid>, StoreError> {
+    let rows = query("SELECT uid FROM expunged WHERE mailbox = ? AND modseq > ? ORDER BY uid").bind(mailbox).bind(since.0 as i64);
+    rows.fetch_all(connection).await?.iter().map(|row| Ok(Uid(row.try_get(0)?))).collect()
+}
+
+/// How many have a UID from `from` on.
+pub async fn count_from(connection: &mut SqliteConnection, mailbox: MailboxRow, from: Uid) -> Result<u32, StoreError> {
+    let counted = query("SELECT count(*) FROM messages WHERE mailbox = ? AND uid >= ?").bind(mailbox).bind(from.0);
+    Ok(counted.fetch_one(connection).await?.try_get(0)?)
+}
+
+/// Where a message's text is: what stands before the body, and the body's name.
+pub async fn text(connection: &mut SqliteConnection, mailbox: MailboxRow, uid: Uid) -> Result<Option<(Bytes, BlobName)>, StoreError> {
+    let found = query("SELECT prefix, hash, generation FROM messages JOIN blobs ON blobs.id = blob WHERE mailbox = ? AND uid = ?");
+    let row = found.bind(mailbox).bind(uid.0).fetch_optional(connection).await?;
+    row.map(|row| Ok((row.try_get::<Vec<u8>, _>("prefix")?.into(), blobs::name(&row)?))).transpose()
+}
+
+/// A message to insert.
+pub struct NewRow<'a> {
+    /// Its UID.
+    pub uid: u32,
+    /// The change that it is part of.
+    pub modseq: i64,
+    /// Its flags.
+    pub flags: Flags,
+    /// The size of prefix and body together.
+    pub size: u32,
+    /// In seconds since 1970.
+    pub internal_date: i64,
+    /// In seconds since 1970.
+    pub saved: i64,
+    /// Its body.
+    pub blob: BlobRow,
+    /// What stands before the body.
+    pub prefix: &'a [u8],
+}
+
+/// Inserts a message.
+pub async fn insert(connection: &mut SqliteConnection, mailbox: MailboxRow, new: NewRow<'_>) -> Result<(), StoreError> {
+    let inserted = query(
+        "INSERT INTO messages (mailbox, uid, modseq, flags, keywords, size, internal_date, saved, blob, prefix)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    );
+    let inserted = inserted.bind(mailbox).bind(new.uid).bind(new.modseq).bind(new.flags.system.bits()).bind(new.flags.keywords.0 as i64);
+    let inserted = inserted.bind(new.size).bind(new.internal_date).bind(new.saved).bind(new.blob).bind(new.prefix);
+    inserted.execute(connection).await?;
+    Ok(())
+}
+
+/// Those of `uids` that changed after `since`.
+pub async fn changed_among(connection: &mut SqliteConnection, mailbox: MailboxRow, uids: &UidSet, since: ModSeq) -> Result<Vec<Uid>, StoreError> {
+    let mut found = Vec::new();
+    for range in uids.ranges() {
+        let rows = query("SELECT uid FROM messages WHERE mailbox = ? AND uid BETWEEN ? AND ? AND modseq > ? ORDER BY uid");
+        let rows = rows.bind(mailbox).bind(range.start()).bind(range.end()).bind(since.0 as i64);
+        for row in rows.fetch_all(&mut *connection).await? {
+            found.push(Uid(row.try_get(0)?));
+        }
+    }
+    Ok(found)
+}
+
+/// Changes the flags of those of `uids` that have others and did not change after `unchanged_since`, and says how many.
+pub async fn flag(
+    connection: &mut SqliteConnection,
+    mailbox: MailboxRow,
+    uids: &UidSet,
+    (action, flags): (FlagAction, Flags),
+    unchanged_since: Option<ModSeq>,
+    modseq: i64,
+) -> Result<u64, StoreError> {
+    let (system, keywords) = (i64::from(flags.system.bits()), flags.keywords.0 as i64);
+    // Every action keeps some bits and then sets some.
+    let (keep_system, keep_keywords, set_system, set_keywords) = match action {
+        FlagAction::Add => (-1, -1, system, keywords),
+        FlagAction::Remove => (!system, !keywords, 0, 0),
+        FlagAction::Replace => (0, 0, system, keywords),
+    };
+    let mut changed = 0;
+    for range in uids.ranges() {
+        let updated = query(
+            "UPDATE messages SET modseq = ?4, flags = flags & ?5 | ?7, keywords = keywords & ?6 | ?8
+             WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 AND modseq <= ?9
+               AND (flags <> (flags & ?5 | ?7) OR keywords <> (keywords & ?6 | ?8))",
+        );
+        let updated = updated.bind(mailbox).bind(range.start()).bind(range.end()).bind(modseq);
+        let updated = updated.bind(keep_system).bind(keep_keywords).bind(set_system).bind(set_keywords);
+        let updated = updated.bind(unchanged_since.map_or(i64::MAX, |since| since.0.min(i64::MAX as u64) as i64));
+        changed += updated.execute(&mut *connection).await?.rows_affected();
+    }
+    Ok(changed)
+}
+
+/// Deletes these messages and leaves word of them.
+pub async fn expunge(
+    connection: &mut SqliteConnection,
+    mailbox: MailboxRow,
+    chosen: &[Uid],
+    modseq: i64,
+    now: i64,
+) -> Result<(), StoreError> {
+    for range in UidSet::from_uids(chosen.iter().copied()).ranges() {
+        let left = query("INSERT INTO expunged SELECT mailbox, ?4, uid, ?5 FROM messages WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3");
+        left.bind(mailbox).bind(range.start()).bind(range.end()).bind(modseq).bind(now).execute(&mut *connection).await?;
+        let deleted = query("DELETE FROM messages WHERE mailbox = ? AND uid BETWEEN ? AND ?");
+        deleted.bind(mailbox).bind(range.start()).bind(range.end()).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Copies the messages `chosen`, ascending, into `target` under UIDs from `first_uid` on. `keywords` says which number
+/// there each number here has; those without are left out.
+pub async fn copy(
+    connection: &mut SqliteConnection,
+    source: MailboxRow,
+    chosen: &[Uid],
+    target: MailboxRow,
+    (first_uid, modseq): (u32, i64),
+    keywords: &[(usize, usize)],
+    now: i64,
+) -> Result<(), StoreError> {
+    let mapped: Vec<_> = keywords.iter().map(|(here, there)| format!("((keywords >> {here} & 1) << {there})")).collect();
+    let mapped = if mapped.is_empty() { "0".to_owned() } else { mapped.join(" | ") };
+    // Only numbers of ours are put into the text.
+    let statement = format!(
+        "INSERT INTO messages (mailbox, uid, modseq, flags, keywords, size, internal_date, saved, blob, prefix)
+         SELECT ?4, ?5 + row_number() OVER (ORDER BY uid) - 1, ?6, flags, {mapped}, size, internal_date, ?7, blob, prefix
+         FROM messages WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3"
+    );
+    let mut next = i64::from(first_uid);
+    for range in UidSet::from_uids(chosen.iter().copied()).ranges() {
+        let inserted = query(AssertSqlSafe(statement.as_str())).bind(source).bind(range.start()).bind(range.end());
+        let inserted = inserted.bind(target).bind(next).bind(modseq).bind(now);
+        next += inserted.execute(&mut *connection).await?.rows_affected() as i64;
+    }
+    Ok(())
+}
+
+/// Forgets up to `limit` expunged messages from before `before`, and says how many. Their mailboxes remember up to
+/// where they forgot.
+pub async fn forget_expunged(connection: &mut SqliteConnection, before: i64, limit: u32) -> Result<u64, StoreError> {
+    let rows = query("SELECT mailbox, modseq, uid FROM expunged WHERE at < ? LIMIT ?").bind(before).bind(limit);
+    let rows = rows.fetch_all(&mut *connection).await?;
+    for row in &rows {
+        let (mailbox, modseq, uid): (MailboxRow, i64, u32) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let deleted = query("DELETE FROM expunged WHERE mailbox = ? AND modseq = ? AND uid = ?").bind(mailbox).bind(modseq).bind(uid);
+        deleted.execute(&mut *connection).await?;
+        let noted = query("UPDATE mailboxes SET forgotten_modseq = max(forgotten_modseq, ?) WHERE id = ?").bind(modseq).bind(mailbox);
+        noted.execute(&mut *connection).await?;
+    }
+    Ok(rows.len() as u64)
+}
+
+/// Copies messages into a mailbox, with the numbers and keywords that they get there: UID here and UID there.
+pub async fn duplicate(
+    connection: &mut SqliteConnection,
+    source: MailboxRow,
+    chosen: &[MessageEntry],
+    target: MailboxRow,
+    now: i64,
+) -> Result<Vec<(Uid, Uid)>, StoreError> {
+    if chosen.is_empty() {
+        return Ok(Vec::new());
+    }
+    let numbers = mailboxes::advance(connection, target, chosen.len()).await?;
+    let used = KeywordBits(chosen.iter().fold(0, |all, message| all | message.flags.keywords.0));
+    let here = keywords::list(connection, source).await?;
+    let there = keywords::learn(connection, target, here.of(used)).await?;
+    let mapped: Vec<_> = here.of(used).filter_map(|keyword| Some((here.number(keyword)?, there.number(keyword)?))).collect();
+    let uids: Vec<Uid> = chosen.iter().map(|message| message.uid).collect();
+    copy(connection, source, &uids, target, (numbers.first_uid, numbers.modseq), &mapped, now).await?;
+    Ok(uids.into_iter().zip((numbers.first_uid..).map(Uid)).collect())
+}
+
+/// Moves those of `uids` that are there into a mailbox: UID here and UID there.
+pub async fn relocate(
+    connection: &mut SqliteConnection,
+    source: MailboxRow,
+    uids: &UidSet,
+    target: MailboxRow,
+    now: i64,
+) -> Result<Vec<(Uid, Uid)>, StoreError> {
+    let chosen = find(connection, source, uids).await?;
+    let pairs = duplicate(connection, source, &chosen, target, now).await?;
+    if !pairs.is_empty() {
+        let gone: Vec<Uid> = pairs.iter().map(|(here, _)| *here).collect();
+        let numbers = mailboxes::advance(connection, source, 0).await?;
+        expunge(connection, source, &gone, numbers.modseq, now).await?;
+    }
+    Ok(pairs)
+}

@@ -1,0 +1,125 @@
+//! The schema. What can be counted from `messages` (a mailbox's counts, an account's usage, a blob's references) is
+//! kept by triggers, so that no statement can forget it.
+
+use estafeta_storage::sql::Migration;
+
+/// Every step there ever was.
+pub const MIGRATIONS: &[Migration] = &[Migration { version: 1, description: "mailboxes", sql: MAILBOXES }];
+
+const MAILBOXES: &str = "
+-- UIDVALIDITY starts at random, so that a database made anew does not repeat the values of a lost one.
+CREATE TABLE counters (
+    name TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) WITHOUT ROWID;
+INSERT INTO counters VALUES ('uidvalidity', 1 + abs(random() % 1000000000));
+
+CREATE TABLE accounts (
+    id INTEGER PRIMARY KEY,
+    account BLOB NOT NULL UNIQUE CHECK (length(account) = 16),
+    state TEXT NOT NULL DEFAULT 'present' CHECK (state IN ('present', 'moving', 'gone')),
+    messages INTEGER NOT NULL DEFAULT 0,
+    used_bytes INTEGER NOT NULL DEFAULT 0
+);
+
+-- A row lives as long as the mailbox that it names, and its number is never used again. A name that only holds others
+-- (selectable = 0) has a row of its own, for as long as it holds any.
+CREATE TABLE mailboxes (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    account INTEGER NOT NULL REFERENCES accounts,
+    name TEXT NOT NULL,
+    selectable INTEGER NOT NULL,
+    special_use TEXT,
+    uidvalidity INTEGER NOT NULL,
+    uidnext INTEGER NOT NULL DEFAULT 1,
+    modseq INTEGER NOT NULL DEFAULT 1,
+    -- UIDs from here on are recent.
+    recent_from INTEGER NOT NULL DEFAULT 1,
+    -- Expunged messages up to this modseq may be forgotten.
+    forgotten_modseq INTEGER NOT NULL DEFAULT 0,
+    messages INTEGER NOT NULL DEFAULT 0,
+    unseen INTEGER NOT NULL DEFAULT 0,
+    deleted INTEGER NOT NULL DEFAULT 0,
+    size_bytes INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (account, name)
+);
+CREATE UNIQUE INDEX mailboxes_special_use ON mailboxes (account, special_use) WHERE special_use IS NOT NULL;
+
+CREATE TABLE subscriptions (
+    account INTEGER NOT NULL REFERENCES accounts,
+    name TEXT NOT NULL,
+    PRIMARY KEY (account, name)
+) WITHOUT ROWID;
+
+CREATE TABLE keywords (
+    mailbox INTEGER NOT NULL REFERENCES mailboxes,
+    number INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    PRIMARY KEY (mailbox, number)
+) WITHOUT ROWID;
+
+-- A body. It lives while it is not condemned; a condemned one is deleted after a grace, and never comes back to life.
+CREATE TABLE blobs (
+    id INTEGER PRIMARY KEY,
+    hash BLOB NOT NULL CHECK (length(hash) = 32),
+    generation INTEGER NOT NULL,
+    refs INTEGER NOT NULL DEFAULT 0,
+    condemned INTEGER,
+    UNIQUE (hash, generation)
+);
+CREATE UNIQUE INDEX blobs_living ON blobs (hash) WHERE condemned IS NULL;
+CREATE INDEX blobs_unused ON blobs (id) WHERE refs = 0 AND condemned IS NULL;
+CREATE INDEX blobs_condemned ON blobs (condemned) WHERE condemned IS NOT NULL;
+
+CREATE TABLE messages (
+    mailbox INTEGER NOT NULL REFERENCES mailboxes,
+    uid INTEGER NOT NULL,
+    modseq INTEGER NOT NULL,
+    flags INTEGER NOT NULL,
+    keywords INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    internal_date INTEGER NOT NULL,
+    saved INTEGER NOT NULL,
+    blob INTEGER NOT NULL REFERENCES blobs,
+    prefix BLOB NOT NULL,
+    PRIMARY KEY (mailbox, uid)
+) WITHOUT ROWID;
+CREATE INDEX messages_modseq ON messages (mailbox, modseq);
+
+CREATE TABLE expunged (
+    mailbox INTEGER NOT NULL REFERENCES mailboxes,
+    modseq INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (mailbox, modseq, uid)
+) WITHOUT ROWID;
+CREATE INDEX expunged_at ON expunged (at);
+
+CREATE TABLE deliveries (
+    delivery BLOB NOT NULL CHECK (length(delivery) = 16),
+    account INTEGER NOT NULL REFERENCES accounts,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (delivery, account)
+) WITHOUT ROWID;
+CREATE INDEX deliveries_at ON deliveries (at);
+
+-- Of the flags, 1 is \\Seen and 8 is \\Deleted.
+CREATE TRIGGER messages_inserted AFTER INSERT ON messages BEGIN
+    UPDATE mailboxes SET messages = messages + 1, size_bytes = size_bytes + NEW.size,
+        unseen = unseen + (NEW.flags & 1 = 0), deleted = deleted + (NEW.flags & 8 <> 0) WHERE id = NEW.mailbox;
+    UPDATE accounts SET messages = messages + 1, used_bytes = used_bytes + NEW.size
+        WHERE id = (SELECT account FROM mailboxes WHERE id = NEW.mailbox);
+    UPDATE blobs SET refs = refs + 1 WHERE id = NEW.blob;
+END;
+CREATE TRIGGER messages_deleted AFTER DELETE ON messages BEGIN
+    UPDATE mailboxes SET messages = messages - 1, size_bytes = size_bytes - OLD.size,
+        unseen = unseen - (OLD.flags & 1 = 0), deleted = deleted - (OLD.flags & 8 <> 0) WHERE id = OLD.mailbox;
+    UPDATE accounts SET messages = messages - 1, used_bytes = used_bytes - OLD.size
+        WHERE id = (SELECT account FROM mailboxes WHERE id = OLD.mailbox);
+    UPDATE blobs SET refs = refs - 1 WHERE id = OLD.blob;
+END;
+CREATE TRIGGER messages_flagged AFTER UPDATE OF flags ON messages WHEN (NEW.flags & 9) <> (OLD.flags & 9) BEGIN
+    UPDATE mailboxes SET unseen = unseen + (NEW.flags & 1 = 0) - (OLD.flags & 1 = 0),
+        deleted = deleted + (NEW.flags & 8 <> 0) - (OLD.flags & 8 <> 0) WHERE id = NEW.mailbox;
+END;
+";

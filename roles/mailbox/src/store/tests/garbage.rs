@@ -1,0 +1,101 @@
+//! What is collected, when, and what a delivery makes of content that is about to be deleted.
+
+use std::time::Duration;
+
+use estafeta_core::DeliveryId;
+use estafeta_storage::blobs::{BlobHash, BlobName};
+
+use super::*;
+
+const AT_ONCE: Duration = Duration::ZERO;
+const NEVER: Duration = Duration::from_secs(1 << 40);
+
+/// Ages at which nothing is old.
+const KEEP: GarbageAges = GarbageAges { grace: NEVER, stray: NEVER, deliveries: NEVER, expunged: NEVER };
+
+/// A second later: ages are compared in whole seconds.
+async fn a_second() {
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+}
+
+fn blob(body: &str, generation: u32) -> BlobName {
+    BlobName { hash: BlobHash::of(body.as_bytes()), generation }
+}
+
+async fn exists(store: &Store, name: BlobName) -> bool {
+    store.inner.blobs.get(name).await.is_ok()
+}
+
+#[tokio::test]
+async fn a_body_goes_in_steps_and_only_when_nobody_names_it() {
+    let (_directory, store, mail) = ana().await;
+    let inbox = mail.mailbox(&name("INBOX")).await.unwrap();
+    append(&mail, "INBOX", "body").await;
+    inbox.copy(&UidSet::all(), &name("Sent")).await.unwrap();
+    let at_once = GarbageAges { grace: AT_ONCE, ..KEEP };
+    inbox.remove(&UidSet::all()).await.unwrap();
+    assert_eq!(store.collect_garbage(at_once).await.unwrap(), Collected::default(), "Sent still names it");
+    mail.delete(&name("Sent")).await.unwrap();
+    assert_eq!(store.collect_garbage(at_once).await.unwrap(), Collected { condemned: 1, ..Collected::default() });
+    assert!(exists(&store, blob("body", 0)).await);
+    a_second().await;
+    assert_eq!(store.collect_garbage(KEEP).await.unwrap(), Collected::default(), "the grace is not over");
+    assert_eq!(store.collect_garbage(at_once).await.unwrap(), Collected { deleted: 1, ..Collected::default() });
+    assert!(!exists(&store, blob("body", 0)).await);
+    append(&mail, "INBOX", "body").await;
+    assert!(exists(&store, blob("body", 0)).await);
+}
+
+#[tokio::test]
+async fn a_delivery_that_meets_a_condemned_body_writes_a_new_generation() {
+    let (_directory, store, mail) = ana().await;
+    let inbox = mail.mailbox(&name("INBOX")).await.unwrap();
+    let uid = append(&mail, "INBOX", "body").await;
+    // It was placed while the body lived, so nothing was written for it.
+    let placed_before = store.consign(DeliveryId::generate(), &text("body")).await.unwrap();
+    inbox.remove(&UidSet::from_uids([uid])).await.unwrap();
+    assert_eq!(store.collect_garbage(KEEP).await.unwrap().condemned, 1);
+    mail.deliver(&placed_before, b"", Folder::Inbox).await.unwrap();
+    assert!(exists(&store, blob("body", 1)).await);
+    a_second().await;
+    let collected = store.collect_garbage(GarbageAges { grace: AT_ONCE, ..KEEP }).await.unwrap();
+    assert_eq!(collected, Collected { deleted: 1, ..Collected::default() });
+    assert!(!exists(&store, blob("body", 0)).await);
+    assert_eq!(inbox.text(Uid(2)).await.unwrap(), text("body"));
+}
+
+#[tokio::test]
+async fn a_file_without_a_row_is_condemned_and_its_delivery_survives_that() {
+    let (_directory, store, mail) = ana().await;
+    let inbox = mail.mailbox(&name("INBOX")).await.unwrap();
+    // A crash between file and row, or a delivery that is just there.
+    let consignment = store.consign(DeliveryId::generate(), &text("body")).await.unwrap();
+    assert!(exists(&store, blob("body", 0)).await);
+    assert_eq!(store.collect_garbage(KEEP).await.unwrap().strays, 0, "it is too young");
+    let ages = GarbageAges { stray: AT_ONCE, ..KEEP };
+    a_second().await;
+    assert_eq!(store.collect_garbage(ages).await.unwrap(), Collected { strays: 1, ..Collected::default() });
+    assert_eq!(store.collect_garbage(ages).await.unwrap(), Collected::default(), "once");
+    mail.deliver(&consignment, b"", Folder::Inbox).await.unwrap();
+    a_second().await;
+    assert_eq!(store.collect_garbage(GarbageAges { grace: AT_ONCE, ..ages }).await.unwrap().deleted, 1);
+    assert!(!exists(&store, blob("body", 0)).await && exists(&store, blob("body", 1)).await);
+    assert_eq!(inbox.text(Uid(1)).await.unwrap(), text("body"));
+}
+
+#[tokio::test]
+async fn delivery_ids_and_expunged_messages_are_forgotten_in_time() {
+    let (_directory, store, mail) = ana().await;
+    let inbox = mail.mailbox(&name("INBOX")).await.unwrap();
+    let consignment = store.consign(DeliveryId::generate(), &text("body")).await.unwrap();
+    mail.deliver(&consignment, b"", Folder::Inbox).await.unwrap();
+    let since = inbox.snapshot(RecentClaim::Leave).await.unwrap().highest_modseq;
+    inbox.remove(&UidSet::all()).await.unwrap();
+    a_second().await;
+    let collected = store.collect_garbage(GarbageAges { deliveries: AT_ONCE, expunged: AT_ONCE, ..KEEP }).await.unwrap();
+    assert_eq!((collected.deliveries, collected.expunged), (1, 1));
+    assert!(matches!(inbox.changes(since, RecentClaim::Leave).await, Err(StoreError::Forgotten)));
+    let now = inbox.snapshot(RecentClaim::Leave).await.unwrap().highest_modseq;
+    assert!(inbox.changes(now, RecentClaim::Leave).await.is_ok());
+    assert!(matches!(mail.deliver(&consignment, b"", Folder::Inbox).await.unwrap(), Delivered::Stored(Uid(2))));
+}

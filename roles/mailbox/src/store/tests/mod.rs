@@ -1,0 +1,59 @@
+//! The store's tests, by subject; here what they share.
+
+mod crash;
+mod delivery;
+mod garbage;
+mod messages;
+mod model;
+mod names;
+
+use std::path::Path;
+
+use bytes::Bytes;
+use estafeta_core::{AccountId, Message};
+
+use super::*;
+
+async fn open(directory: &Path) -> Store {
+    Store::open(StoreOptions { directory: directory.to_owned(), message_limit_bytes: 1_000_000, readers: 2 }).await.unwrap()
+}
+
+fn account(name: &str, quota_bytes: Option<u64>) -> Account {
+    Account {
+        id: AccountId::random(),
+        address: format!("{name}@example.edu").parse().unwrap(),
+        name: String::new(),
+        store_group: "g".parse().unwrap(),
+        quota_bytes,
+        enabled: true,
+        created: 0,
+    }
+}
+
+/// A store in a directory of its own, and one account's mail in it.
+async fn ana() -> (tempfile::TempDir, Store, AccountMail) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    let mail = store.create_account(&account("ana", None)).await.unwrap();
+    (directory, store, mail)
+}
+
+fn text(text: &str) -> Message {
+    Message::new(Bytes::from(text.to_owned()))
+}
+
+fn name(text: &str) -> MailboxName {
+    text.parse().unwrap()
+}
+
+fn keyword(text: &str) -> Keyword {
+    text.parse().unwrap()
+}
+
+async fn append(mail: &AccountMail, to: &str, body: &str) -> Uid {
+    mail.append(&name(to), vec![NewMessage::received(text(body))]).await.unwrap().uids.start
+}
+
+async fn uids(mailbox: &Mailbox) -> Vec<u32> {
+    mailbox.snapshot(RecentClaim::Leave).await.unwrap().messages.iter().map(|message| message.uid.0).collect()
+}
