@@ -16,5 +16,6 @@ mod crash;
 mod dialogs;
 mod documents;
 mod mail;
+mod memory;
 mod programs;
 mod story;

@@ -108,7 +108,11 @@ impl Blobs {
         for entry in fs::read_dir(&incoming).map_err(failed)? {
             fs::remove_file(entry.map_err(failed)?.path()).map_err(failed)?;
         }
-        let inner = Inner { root: root.to_owned(), shards: (0..SHARDS).map(|_| Shard::default()).collect(), number: AtomicU64::new(0) };
+        let inner = Inner {
+            root: root.to_owned(),
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            number: AtomicU64::new(0),
+        };
         let mut made = false;
         for shard in 0..SHARDS {
             let path = inner.shard_path(shard);
@@ -140,7 +144,9 @@ impl Blobs {
     /// Deletes a blob. Nothing happens when there is none. Whoever reads it meanwhile goes on reading.
     pub async fn delete(&self, name: BlobName) -> Result<(), StorageError> {
         self.blocking(move |inner| match fs::remove_file(inner.path(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StorageError::file("delete", &inner.path(name), error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StorageError::file("delete", &inner.path(name), error))
+            }
             _ => Ok(()),
         })
         .await
@@ -169,7 +175,10 @@ impl Blobs {
     }
 
     /// Disk work, off the threads that must not wait.
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Inner) -> Result<T, StorageError> + Send + 'static) -> Result<T, StorageError> {
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
         let inner = self.0.clone();
         let stopped = |_| StorageError::Closed;
         tokio::task::spawn_blocking(move || work(&inner)).await.map_err(stopped)?
@@ -221,7 +230,10 @@ impl Inner {
 
     fn get(&self, name: BlobName) -> Result<Bytes, StorageError> {
         let path = self.path(name);
-        let failed = |doing| { let path = path.clone(); move |error| StorageError::file(doing, &path, error) };
+        let failed = |doing| {
+            let path = path.clone();
+            move |error| StorageError::file(doing, &path, error)
+        };
         let file = File::open(&path).map_err(failed("open"))?;
         let len = file.metadata().map_err(failed("read"))?.len();
         if len > READ_BYTES {

@@ -9,7 +9,11 @@ use crate::error::StorageError;
 /// Makes sure that `path` is a directory of this process's user. Parents that are missing are made too.
 pub fn prepare(path: &Path) -> Result<(), StorageError> {
     if !path.is_dir() {
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| StorageError::file("create the directory", path, error))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|error| StorageError::file("create the directory", path, error))?;
         if let Some(parent) = path.parent() {
             sync(parent)?;
         }
@@ -26,7 +30,9 @@ pub fn prepare(path: &Path) -> Result<(), StorageError> {
 pub fn sync(path: &Path) -> Result<(), StorageError> {
     // An empty path is the parent of a relative one.
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    File::open(path).and_then(|directory| directory.sync_all()).map_err(|error| StorageError::file("fsync", path, error))
+    File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|error| StorageError::file("fsync", path, error))
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use estafeta_core::{Failure, Reason};
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// The directory belongs to another user.
-    #[error("{path} belongs to user {owner} and this program runs as user {user}: change its owner (chown) or run as that user")]
+    #[error(
+        "{path} belongs to user {owner} and this program runs as user {user}: change its owner (chown) or run as that user"
+    )]
     Owner {
         /// The directory.
         path: PathBuf,
@@ -19,7 +21,9 @@ pub enum StorageError {
         user: u32,
     },
     /// Another process has the database open.
-    #[error("{path} is in use by process {holder}: one process alone may serve it; stop the other or give this node its own data directory")]
+    #[error(
+        "{path} is in use by process {holder}: one process alone may serve it; stop the other or give this node its own data directory"
+    )]
     Locked {
         /// The database.
         path: PathBuf,
@@ -90,9 +94,13 @@ impl StorageError {
     /// As it crosses a contract: the client learns that it may try again, the operator why.
     pub fn to_failure(&self) -> Failure {
         match self {
-            Self::Full { .. } => Failure::new(Reason::Unavailable, "insufficient storage, try again later").because(self),
+            Self::Full { .. } => {
+                Failure::new(Reason::Unavailable, "insufficient storage, try again later").because(self)
+            }
             Self::Closed => Failure::unavailable(self),
-            Self::TooLarge { limit_bytes } => Failure::new(Reason::TooLarge, format!("larger than {limit_bytes} bytes")),
+            Self::TooLarge { limit_bytes } => {
+                Failure::new(Reason::TooLarge, format!("larger than {limit_bytes} bytes"))
+            }
             _ => Failure::internal(self),
         }
     }
@@ -101,7 +109,9 @@ impl StorageError {
 impl From<sqlx::Error> for StorageError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
-            sqlx::Error::Database(cause) if cause.code().as_deref() == Some(SQLITE_FULL) => Self::Full { path: "the database".into() },
+            sqlx::Error::Database(cause) if cause.code().as_deref() == Some(SQLITE_FULL) => {
+                Self::Full { path: "the database".into() }
+            }
             sqlx::Error::PoolClosed => Self::Closed,
             _ => Self::Database(error),
         }

@@ -25,7 +25,10 @@ pub fn describe_metrics() {
         "Time of one turn of a database's writer, its commit and fsync included, by database."
     );
     metrics::describe_histogram!("estafeta_database_turn_jobs", "How many jobs shared one commit, by database.");
-    metrics::describe_counter!("estafeta_database_commit_failures_total", "Commits that failed and were done again job by job, by database.");
+    metrics::describe_counter!(
+        "estafeta_database_commit_failures_total",
+        "Commits that failed and were done again job by job, by database."
+    );
     metrics::describe_histogram!(
         "estafeta_blob_write_seconds",
         metrics::Unit::Seconds,

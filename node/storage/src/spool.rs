@@ -101,7 +101,9 @@ impl Spool {
         }
         self.spill().await?;
         let body = match &self.file {
-            Some(file) => mapped::map(file).map_err(|error| StorageError::file("map a spool file", &self.directory.0, error))?,
+            Some(file) => {
+                mapped::map(file).map_err(|error| StorageError::file("map a spool file", &self.directory.0, error))?
+            }
             None => Bytes::new(),
         };
         Ok(Message::new(body))

@@ -11,11 +11,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use async_trait::async_trait;
 use estafeta_core::directory::{ALIAS_TARGETS, Account, AccountChange, Alias, Directory, NewAccount, Resolution};
 use estafeta_core::settings::{Settings, SettingsStore};
-use estafeta_core::{AccountId, Address, Domain, Failure, Reason, Secret};
+use estafeta_core::{AccountId, Address, Domain, Failure, Reason, Secret, StoreGroup};
 use estafeta_storage::StorageError;
 use estafeta_storage::sql::{Database, DatabaseOptions};
 use sqlx::pool::PoolConnection;
 use sqlx::{Acquire, Sqlite, SqliteConnection};
+use uuid::Uuid;
 
 use crate::expand::{self, Found, LookUp};
 use crate::guesses::{Attempt, FORGOTTEN_SECONDS};
@@ -48,7 +49,7 @@ pub struct Store {
 impl Store {
     /// Opens the database in this directory, and makes it if it is missing.
     pub async fn open(data: PathBuf) -> Result<Self, Failure> {
-        let database = Database::open(DatabaseOptions::new(data.join("directory.sqlite"), sql::MIGRATIONS)).await?;
+        let database = Database::open(DatabaseOptions::new(data.join("directory.db"), sql::MIGRATIONS)).await?;
         Ok(Self { database, hasher: Hasher::new().await?, failures: Arc::default() })
     }
 
@@ -72,16 +73,21 @@ impl Store {
             check_name(name)?;
         }
         let verifiers = self.verifiers(password).await?;
+        let with_password = !verifiers.is_empty();
         let (address, change) = (address.clone(), change.clone());
-        self.database
+        let changed = self
+            .database
             .run(async move |connection| {
                 let account = accounts::update(&mut *connection, &address, &change).await?.ok_or_else(|| no_account(&address))?;
                 if !verifiers.is_empty() {
                     credentials::replace(connection, account.id, &verifiers).await?;
                 }
-                Ok(account)
+                Ok::<_, Failure>(account)
             })
-            .await
+            .await?;
+        let Account { address, enabled, quota_bytes, .. } = &changed;
+        tracing::info!(account = %address, enabled, ?quota_bytes, with_password, "account changed");
+        Ok(changed)
     }
 
     async fn verifiers(&self, password: Option<&Secret>) -> Result<Vec<password::Verifier>, Failure> {
@@ -110,15 +116,17 @@ impl Store {
     where
         E: From<Failure> + From<StorageError> + Send + 'static,
     {
-        let address = address.clone();
+        let asked = address.clone();
         self.database
             .run(async move |connection| {
-                let mut alias = aliases::find(&mut *connection, &address).await?.ok_or_else(|| no_alias(&address))?;
+                let mut alias = aliases::find(&mut *connection, &asked).await?.ok_or_else(|| no_alias(&asked))?;
                 edit(&mut alias)?;
                 aliases::replace_targets(connection, &checked_alias(&alias)?).await?;
-                Ok(())
+                Ok::<_, E>(())
             })
-            .await
+            .await?;
+        tracing::info!(alias = %address, "alias changed");
+        Ok(())
     }
 
     /// Every domain and what of it is in use.
@@ -134,7 +142,7 @@ impl Store {
 
     /// Notes a wrong password.
     async fn note_failure(&self, attempt: Attempt) -> Result<(), Failure> {
-        let prune = self.failures.fetch_add(1, Ordering::Relaxed) % PRUNE_EACH == 0;
+        let prune = self.failures.fetch_add(1, Ordering::Relaxed).is_multiple_of(PRUNE_EACH);
         self.database
             .run(async move |connection| {
                 let now = now();
@@ -191,10 +199,9 @@ impl Directory for Store {
             Some(address) => accounts::find(&mut connection, address).await?,
             None => None,
         };
-        let verifier = match &account {
-            Some(account) => credentials::find(&mut connection, account.id, Scheme::Argon2id).await?,
-            None => None,
-        };
+        // For nobody as for somebody, that it takes as long.
+        let id = account.as_ref().map_or(AccountId(Uuid::nil()), |account| account.id);
+        let verifier = credentials::find(&mut connection, id, Scheme::Argon2id).await?;
         // Not held while hashing: others may read meanwhile.
         drop(connection);
         let right = self.hasher.matches(password, verifier).await?;
@@ -233,6 +240,10 @@ impl Directory for Store {
         }
     }
 
+    async fn accounts_in(&self, group: &StoreGroup) -> Result<u64, Failure> {
+        Ok(accounts::count_in(&mut *self.reader().await?, group).await?)
+    }
+
     async fn add_account(&self, new: &NewAccount) -> Result<Account, Failure> {
         check_name(&new.name)?;
         let verifiers = self.verifiers(new.password.as_ref()).await?;
@@ -245,14 +256,16 @@ impl Directory for Store {
             enabled: true,
             created: now(),
         };
+        let added = account.clone();
         self.database
             .run(async move |connection| {
-                check_free(&mut *connection, &account.address).await?;
-                accounts::insert(&mut *connection, &account).await.map_err(|error| taken(error, &account.address))?;
-                credentials::replace(connection, account.id, &verifiers).await?;
-                Ok(account.clone())
+                check_free(&mut *connection, &added.address).await?;
+                accounts::insert(&mut *connection, &added).await.map_err(|error| taken(error, &added.address))?;
+                Ok::<_, Failure>(credentials::replace(connection, added.id, &verifiers).await?)
             })
-            .await
+            .await?;
+        tracing::info!(account = %account.address, id = %account.id, store_group = %account.store_group, "account added");
+        Ok(account)
     }
 
     async fn change_account(&self, address: &Address, change: &AccountChange) -> Result<Account, Failure> {
@@ -264,13 +277,15 @@ impl Directory for Store {
     }
 
     async fn remove_account(&self, address: &Address) -> Result<(), Failure> {
-        let address = address.clone();
+        let asked = address.clone();
         self.database
             .run(async move |connection| {
-                let found = accounts::delete(connection, &address).await?;
-                if found { Ok(()) } else { Err(no_account(&address)) }
+                let found = accounts::delete(connection, &asked).await?;
+                if found { Ok(()) } else { Err(no_account(&asked)) }
             })
-            .await
+            .await?;
+        tracing::info!(account = %address, "account removed");
+        Ok(())
     }
 
     async fn aliases(&self, domain: Option<&Domain>) -> Result<Vec<Alias>, Failure> {
@@ -286,23 +301,27 @@ impl Directory for Store {
     }
 
     async fn add_alias(&self, alias: &Alias) -> Result<(), Failure> {
-        let alias = checked_alias(alias)?;
+        let added = checked_alias(alias)?;
         self.database
             .run(async move |connection| {
-                check_free(&mut *connection, &alias.address).await?;
-                aliases::insert(connection, &alias).await.map_err(|error| taken(error, &alias.address))
+                check_free(&mut *connection, &added.address).await?;
+                aliases::insert(connection, &added).await.map_err(|error| taken(error, &added.address))
             })
-            .await
+            .await?;
+        tracing::info!(alias = %alias.address, targets = alias.targets.len(), "alias added");
+        Ok(())
     }
 
     async fn remove_alias(&self, address: &Address) -> Result<(), Failure> {
-        let address = address.clone();
+        let asked = address.clone();
         self.database
             .run(async move |connection| {
-                let found = aliases::delete(connection, &address).await?;
-                if found { Ok(()) } else { Err(no_alias(&address)) }
+                let found = aliases::delete(connection, &asked).await?;
+                if found { Ok(()) } else { Err(no_alias(&asked)) }
             })
-            .await
+            .await?;
+        tracing::info!(alias = %address, "alias removed");
+        Ok(())
     }
 }
 
@@ -315,30 +334,35 @@ impl SettingsStore for Store {
     }
 
     async fn add_domain(&self, domain: &Domain) -> Result<(), Failure> {
-        let domain = domain.clone();
+        let asked = domain.clone();
         self.database
             .run(async move |connection| {
-                if domains::exists(&mut *connection, &domain).await? {
-                    return Err(Failure::new(Reason::Exists, format!("{domain} is a domain of this cluster already")));
+                if domains::exists(&mut *connection, &asked).await? {
+                    return Err(Failure::new(Reason::Exists, format!("{asked} is a domain of this cluster already")));
                 }
-                Ok(domains::insert(connection, &domain).await?)
+                Ok(domains::insert(connection, &asked).await?)
             })
-            .await
+            .await?;
+        tracing::info!(%domain, "domain added");
+        Ok(())
     }
 
     async fn remove_domain(&self, domain: &Domain) -> Result<(), Failure> {
-        let domain = domain.clone();
+        let asked = domain.clone();
         self.database
             .run(async move |connection| {
-                let Uses { accounts, aliases } = domains::uses(&mut *connection, &domain).await?;
+                let Uses { accounts, aliases } = domains::uses(&mut *connection, &asked).await?;
                 if accounts + aliases > 0 {
-                    let text = format!("{domain} is in use by {accounts} accounts and {aliases} aliases: remove them first");
+                    let text = format!("{asked} is in use by {accounts} accounts and {aliases} aliases: remove them first");
                     return Err(Failure::new(Reason::Denied, text));
                 }
-                let found = domains::delete(connection, &domain).await?;
-                if found { Ok(()) } else { Err(Failure::new(Reason::NotFound, format!("{domain} is not a domain of this cluster"))) }
+                let missing = || Failure::new(Reason::NotFound, format!("{asked} is not a domain of this cluster"));
+                let found = domains::delete(connection, &asked).await?;
+                if found { Ok(()) } else { Err(missing()) }
             })
-            .await
+            .await?;
+        tracing::info!(%domain, "domain removed");
+        Ok(())
     }
 }
 

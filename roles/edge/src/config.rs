@@ -209,7 +209,10 @@ mod tests {
              [outgoing]\nresolvers = ['127.0.0.1:5353']\nroutes = { 'example.org' = '127.0.0.1:2526', '*' = 'smart.example' }\n",
         )
         .unwrap();
-        assert_eq!((config.unjudged, config.message_limit_bytes, config.queue.concurrency), (Unjudged::Accept, 1000, 3));
+        assert_eq!(
+            (config.unjudged, config.message_limit_bytes, config.queue.concurrency),
+            (Unjudged::Accept, 1000, 3)
+        );
         assert_eq!(config.outgoing.routes["*"].to_string(), "smart.example");
         assert!(read("mesage_limit_bytes = 1").unwrap_err().message.contains("message_limit_bytes"));
         assert!(read("[outgoing]\nroutes = { 'a.example' = 'b:c:d' }").unwrap_err().message.contains("b:c:d"));

@@ -104,3 +104,19 @@ async fn open(config: Config, names: Arc<dyn Names>, context: Context) -> Result
         drain,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_row_is_complete_and_its_section_is_checked() {
+        let role = role();
+        for service in &role.services {
+            assert_eq!(service.name.as_str().parse::<estafeta_core::ServiceName>().as_ref(), Ok(&service.name));
+        }
+        assert!((role.plan)(Section::absent()).is_ok_and(|plan| plan.needs_service_certificate()));
+        let error = (role.plan)(Section::parse("unjudgd = 'accept'").unwrap()).err().unwrap();
+        assert!(error.message.contains("unjudged"), "{error}");
+    }
+}

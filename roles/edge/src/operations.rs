@@ -109,3 +109,66 @@ fn delivery_id(text: &str) -> Result<DeliveryId, Failure> {
 fn unknown(id: DeliveryId) -> Failure {
     Failure::new(Reason::NotFound, format!("no message {id} waits on this node"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::{Letter, Waiting};
+    use crate::testing::address;
+    use estafeta_core::Message;
+    use std::time::SystemTime;
+
+    #[tokio::test]
+    async fn the_queue_is_shown_hastened_and_cleared() {
+        let directory = tempfile::tempdir().unwrap();
+        let queue = Queue::open(directory.path(), 10).await.unwrap();
+        let id = DeliveryId::generate();
+        let letter = Letter {
+            id,
+            sender: None,
+            message: Message::new("Subject: x\r\n\r\n".into()),
+            smtputf8: false,
+            arrived: SystemTime::now(),
+            recipients: vec![Waiting::at(address("a@one.example"))],
+        };
+        queue.keep(vec![letter]).await.unwrap();
+        let operations = QueueOperations(queue);
+        let perform = async |name, value| operations.perform(name, value).await;
+
+        let listed = perform("queue list", json!({})).await.unwrap();
+        assert_eq!(
+            (listed[0]["id"].as_str(), listed[0]["recipient"].as_str()),
+            (Some(id.to_string().as_str()), Some("a@one.example"))
+        );
+        assert_eq!(perform("queue retry", json!({})).await.unwrap(), json!({ "recipients": 1 }));
+        assert_eq!(perform("queue retry", json!({ "id": id.to_string() })).await.unwrap(), json!({ "recipients": 1 }));
+        assert_eq!(perform("queue remove", json!({ "id": id.to_string() })).await.unwrap(), Value::Null);
+        assert_eq!(perform("queue list", json!({})).await.unwrap(), json!([]));
+
+        let reason = async |name, value| perform(name, value).await.unwrap_err().reason;
+        assert_eq!(reason("queue remove", json!({ "id": id.to_string() })).await, Reason::NotFound);
+        assert_eq!(reason("queue retry", json!({ "id": id.to_string() })).await, Reason::NotFound);
+        assert_eq!(reason("queue remove", json!({ "id": "x" })).await, Reason::Invalid);
+        assert_eq!(reason("queue remove", json!({})).await, Reason::Invalid);
+        assert_eq!(reason("queue list", json!({ "all": true })).await, Reason::Invalid);
+        assert_eq!(reason("queue burn", json!({})).await, Reason::NotFound);
+    }
+
+    #[test]
+    fn every_row_names_columns_that_are_listed() {
+        let listed = serde_json::to_value(crate::queue::Listed {
+            id: String::new(),
+            sender: String::new(),
+            recipient: String::new(),
+            size_bytes: 0,
+            arrived: 0,
+            next_attempt: 0,
+            attempts: 0,
+            last_answer: String::new(),
+        });
+        let listed = listed.unwrap();
+        for operation in operations() {
+            assert!(operation.columns.iter().all(|column| listed.get(column).is_some()), "{}", operation.name);
+        }
+    }
+}

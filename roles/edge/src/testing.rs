@@ -64,12 +64,8 @@ impl Judge for Words {
         if text.contains("SLOWLY") {
             tokio::time::sleep(Duration::from_secs(3600)).await;
         }
-        let actions = [
-            ("GTUBE", Action::Reject),
-            ("JUNK", Action::Junk),
-            ("GREY", Action::Greylist),
-            ("DEFER", Action::Defer),
-        ];
+        let actions =
+            [("GTUBE", Action::Reject), ("JUNK", Action::Junk), ("GREY", Action::Greylist), ("DEFER", Action::Defer)];
         let action = actions.iter().find(|(word, _)| text.contains(word)).map_or(Action::Accept, |(_, action)| *action);
         Ok(Verdict {
             action,
@@ -138,7 +134,12 @@ impl Delivery for Mailboxes {
                 None => {
                     if self.seen.lock().unwrap().insert((parcel.id, to.clone())) {
                         let text = String::from_utf8_lossy(&parcel.message.contiguous()).into_owned();
-                        self.stored.lock().unwrap().push(Stored { id: parcel.id, to, sender: parcel.sender.clone(), text });
+                        self.stored.lock().unwrap().push(Stored {
+                            id: parcel.id,
+                            to,
+                            sender: parcel.sender.clone(),
+                            text,
+                        });
                     } else {
                         self.repeats.fetch_add(1, Ordering::Relaxed);
                     }
@@ -168,7 +169,8 @@ pub struct Zone {
 
 impl Zone {
     pub fn with_mx(mut self, domain: &str, hosts: &[(u16, &str)]) -> Self {
-        let exchange = |(preference, host): &(u16, &str)| Exchange { preference: *preference, host: (*host).to_owned() };
+        let exchange =
+            |(preference, host): &(u16, &str)| Exchange { preference: *preference, host: (*host).to_owned() };
         self.exchanges.insert(domain.to_owned(), hosts.iter().map(exchange).collect());
         self
     }

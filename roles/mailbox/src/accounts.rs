@@ -39,7 +39,10 @@ impl Accounts {
     /// Whether an account belongs here and may be used.
     fn check(&self, account: &Account) -> Result<(), Failure> {
         if account.store_group != self.store_group {
-            let cause = format!("{} lives in store group {}, and this node serves {}", account.address, account.store_group, self.store_group);
+            let cause = format!(
+                "{} lives in store group {}, and this node serves {}",
+                account.address, account.store_group, self.store_group
+            );
             return Err(Failure::unavailable(cause));
         }
         if !account.enabled {
@@ -59,7 +62,8 @@ impl Accounts {
         self.check(&fresh)?;
         if fresh.id != account.id {
             // The address has another owner now, who does not inherit what was meant for the one before.
-            return Err(Failure::new(Reason::NotFound, "there is no such account").because("the address has another account now"));
+            return Err(Failure::new(Reason::NotFound, "there is no such account")
+                .because("the address has another account now"));
         }
         tracing::info!(account = %fresh.id, address = %fresh.address, "the account's first mail: its mailboxes are made");
         self.store.create_account(&fresh).await.map_err(failure)

@@ -110,9 +110,20 @@ mod tests {
     #[test]
     fn defaults_and_faults() {
         let config = read("store_group = 'g1'").unwrap();
-        assert_eq!((config.message_limit_bytes, config.junk, config.when_over_quota), (100 << 20, true, WhenOverQuota::Defer));
-        assert_eq!(read("store_group = 'g1'\nwhen_over_quota = 'refuse'").unwrap().when_over_quota, WhenOverQuota::Refuse);
-        for (text, word) in [("", "store_group"), ("store_group = 'G 1'", "store group"), ("store_group = 'g'\nreaders_limit = 0", "readers_limit"), ("store_group = 'g'\njunks = true", "junk")] {
+        assert_eq!(
+            (config.message_limit_bytes, config.junk, config.when_over_quota),
+            (100 << 20, true, WhenOverQuota::Defer)
+        );
+        assert_eq!(
+            read("store_group = 'g1'\nwhen_over_quota = 'refuse'").unwrap().when_over_quota,
+            WhenOverQuota::Refuse
+        );
+        for (text, word) in [
+            ("", "store_group"),
+            ("store_group = 'G 1'", "store group"),
+            ("store_group = 'g'\nreaders_limit = 0", "readers_limit"),
+            ("store_group = 'g'\njunks = true", "junk"),
+        ] {
             let error = read(text).unwrap_err();
             assert!(error.message.contains(word), "{error}");
         }

@@ -33,7 +33,14 @@ impl LocalDelivery {
         Self { accounts, junk, when_over_quota }
     }
 
-    async fn deliver_one(&self, consignment: &Consignment, id: DeliveryId, recipient: &Recipient, sender: Option<&Address>, folder: Folder) -> Outcome {
+    async fn deliver_one(
+        &self,
+        consignment: &Consignment,
+        id: DeliveryId,
+        recipient: &Recipient,
+        sender: Option<&Address>,
+        folder: Folder,
+    ) -> Outcome {
         let started = Instant::now();
         let delivered = async {
             let mail = self.accounts.open(&recipient.account).await.map_err(Refusal::Elsewhere)?;
@@ -130,7 +137,10 @@ impl Delivery for LocalDelivery {
         while !running.is_empty() {
             note(running.join_next().await, &mut outcomes);
         }
-        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| estafeta_core::delivery::later("internal error"))).collect()
+        outcomes
+            .into_iter()
+            .map(|outcome| outcome.unwrap_or_else(|| estafeta_core::delivery::later("internal error")))
+            .collect()
     }
 }
 
@@ -156,9 +166,13 @@ fn trace(sender: Option<&Address>, recipient: &Address) -> String {
 fn is_spam(message: &Message) -> bool {
     let (prefix, body) = (message.prefix(), message.body());
     // What edge adds stands first, so a header longer than this is not looked at to its end.
-    let lines = prefix.split_inclusive(|&byte| byte == b'\n').chain(body[..body.len().min(HEADER_BYTES)].split_inclusive(|&byte| byte == b'\n'));
+    let lines = prefix
+        .split_inclusive(|&byte| byte == b'\n')
+        .chain(body[..body.len().min(HEADER_BYTES)].split_inclusive(|&byte| byte == b'\n'));
     let header = lines.map(<[u8]>::trim_ascii_end).take_while(|line| !line.is_empty());
-    let fields = header.filter_map(|line| line.iter().position(|&byte| byte == b':').map(|colon| (&line[..colon], &line[colon + 1..])));
+    let fields = header.filter_map(|line| {
+        line.iter().position(|&byte| byte == b':').map(|colon| (&line[..colon], &line[colon + 1..]))
+    });
     let mut marks = fields.filter(|(name, _)| name.eq_ignore_ascii_case(SPAM_HEADER.as_bytes()));
     marks.next().is_some_and(|(_, value)| value.trim_ascii().eq_ignore_ascii_case(SPAM_HEADER_YES.as_bytes()))
 }

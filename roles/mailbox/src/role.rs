@@ -78,7 +78,7 @@ impl Plan for Config {
             readers: self.readers_limit,
         };
         // What fails here an operator must mend: the whole text is for them.
-        let store = Store::open(options).await.map_err(|error| Failure::internal(error))?;
+        let store = Store::open(options).await.map_err(Failure::internal)?;
         let accounts = Accounts::new(store.clone(), self.store_group.clone(), &context.contracts);
         let delivery = LocalDelivery::new(accounts.clone(), self.junk, self.when_over_quota);
         let provides = Provides {
@@ -132,7 +132,13 @@ impl Config {
     }
 
     /// Serves one of them, for nodes that hold one of `asked_by` alone.
-    fn serve<F, T>(&self, context: &Context, service: ServiceName, asked_by: &'static [RoleName], talk: F) -> Result<(), Failure>
+    fn serve<F, T>(
+        &self,
+        context: &Context,
+        service: ServiceName,
+        asked_by: &'static [RoleName],
+        talk: F,
+    ) -> Result<(), Failure>
     where
         F: Fn(Connection) -> T + Clone + Send + Sync + 'static,
         T: Future<Output = ()> + Send + 'static,
@@ -198,5 +204,8 @@ fn describe_metrics() {
         metrics::Unit::Seconds,
         "Time from a message's arrival at the store to its commit, for one recipient."
     );
-    metrics::describe_counter!("estafeta_mailbox_bodies_deleted_total", "Bodies that were deleted because no message named them.");
+    metrics::describe_counter!(
+        "estafeta_mailbox_bodies_deleted_total",
+        "Bodies that were deleted because no message named them."
+    );
 }

@@ -1,8 +1,8 @@
 //! The local implementation of the contract `Sessions`: an account's mail, open on this node.
 
 use async_trait::async_trait;
-use estafeta_core::{Failure, Reason};
 use estafeta_core::sessions::{Protocol, Session, SessionRequest, Sessions};
+use estafeta_core::{Failure, Reason};
 use estafeta_net::drain::Drain;
 
 use crate::accounts::Accounts;

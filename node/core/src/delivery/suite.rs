@@ -110,7 +110,8 @@ async fn each_recipient_has_an_outcome_of_its_own(fixture: Fixture) {
     let [ana, ben] = &fixture.accounts;
     let sent = parcel(&[ana, &fixture.unknown, ben, &fixture.disabled], message("x\r\n"));
     let outcomes = fixture.delivery.deliver(&sent).await;
-    let [Outcome::Delivered, Outcome::Refused(unknown), Outcome::Delivered, Outcome::Refused(disabled)] = &outcomes[..] else {
+    let [Outcome::Delivered, Outcome::Refused(unknown), Outcome::Delivered, Outcome::Refused(disabled)] = &outcomes[..]
+    else {
         panic!("{outcomes:?}")
     };
     assert_eq!((unknown.code, unknown.status.as_str()), (550, "5.1.1"));
@@ -153,7 +154,10 @@ async fn every_message_arrives_as_it_is(fixture: Fixture) {
         "no header\r\n",
         "\r\n",
         &long,
-        &"Subject: large\r\n\r\n".chars().chain("line of a large message\r\n".repeat(60_000).chars()).collect::<String>(),
+        &"Subject: large\r\n\r\n"
+            .chars()
+            .chain("line of a large message\r\n".repeat(60_000).chars())
+            .collect::<String>(),
     ];
     for text in texts {
         assert_eq!(fixture.delivery.deliver(&parcel(&[ana], message(text))).await, [Outcome::Delivered]);
@@ -168,7 +172,8 @@ async fn every_message_arrives_as_it_is(fixture: Fixture) {
 async fn many_at_once(fixture: Fixture) {
     const PARCELS: usize = 40;
     let [ana, ben] = &fixture.accounts;
-    let parcels: Vec<Parcel> = (0..PARCELS).map(|number| parcel(&[ana, ben], message(format!("{number}\r\n")))).collect();
+    let parcels: Vec<Parcel> =
+        (0..PARCELS).map(|number| parcel(&[ana, ben], message(format!("{number}\r\n")))).collect();
     let deliveries = parcels.iter().map(|parcel| fixture.delivery.deliver(parcel)).collect();
     for outcomes in all(deliveries).await {
         assert_eq!(outcomes, [Outcome::Delivered, Outcome::Delivered]);

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::{Account, AccountChange, Alias, Directory, NewAccount, Resolution};
 use crate::address::{Address, Domain};
 use crate::failure::{Failure, Reason};
+use crate::name::StoreGroup;
 use crate::secret::Secret;
 
 /// How long answers are good.
@@ -151,6 +152,10 @@ impl Directory for DirectoryCache {
 
     async fn accounts(&self, domain: Option<&Domain>) -> Result<Vec<Account>, Failure> {
         self.inner.accounts(domain).await
+    }
+
+    async fn accounts_in(&self, group: &StoreGroup) -> Result<u64, Failure> {
+        self.inner.accounts_in(group).await
     }
 
     async fn add_account(&self, account: &NewAccount) -> Result<Account, Failure> {

@@ -122,6 +122,12 @@ pub trait Directory: Send + Sync {
     /// All accounts, or those of one domain, by address.
     async fn accounts(&self, domain: Option<&Domain>) -> Result<Vec<Account>, Failure>;
 
+    /// How many accounts live in a store group. By default they are all read and counted.
+    async fn accounts_in(&self, group: &StoreGroup) -> Result<u64, Failure> {
+        let accounts = self.accounts(None).await?;
+        Ok(accounts.iter().filter(|account| &account.store_group == group).map(|_| 1).sum())
+    }
+
     /// Makes an account. [`crate::Reason::Exists`] when the address is an account's or an alias's;
     /// [`crate::Reason::NotFound`] when the domain is not ours; [`crate::Reason::Invalid`] when the password is too
     /// short.

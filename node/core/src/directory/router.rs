@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::{Account, AccountChange, Alias, Directory, NewAccount, Resolution};
 use crate::address::{Address, Domain};
 use crate::failure::Failure;
+use crate::name::StoreGroup;
 use crate::route::Routes;
 use crate::secret::Secret;
 
@@ -36,6 +37,10 @@ impl Directory for DirectoryRouter {
 
     async fn accounts(&self, domain: Option<&Domain>) -> Result<Vec<Account>, Failure> {
         ask!(self, accounts(domain))
+    }
+
+    async fn accounts_in(&self, group: &StoreGroup) -> Result<u64, Failure> {
+        ask!(self, accounts_in(group))
     }
 
     async fn add_account(&self, account: &NewAccount) -> Result<Account, Failure> {

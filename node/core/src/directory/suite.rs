@@ -120,6 +120,9 @@ async fn accounts(directory: &dyn Directory) {
     assert_eq!(names(&directory.accounts(Some(&"foreign.net".parse().unwrap())).await.unwrap()), [""; 0]);
     assert_eq!(directory.accounts(Some(&edu)).await.unwrap()[0], ana);
 
+    assert_eq!(directory.accounts_in(&"group1".parse().unwrap()).await.unwrap(), 4);
+    assert_eq!(directory.accounts_in(&"group2".parse().unwrap()).await.unwrap(), 0);
+
     directory.remove_account(&ana.address).await.unwrap();
     refused(directory.account(&ana.address).await, Reason::NotFound);
     refused(directory.remove_account(&ana.address).await, Reason::NotFound);

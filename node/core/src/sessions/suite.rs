@@ -155,11 +155,14 @@ async fn a_client_that_goes_ends_its_session(fixture: Fixture) {
 
 async fn who_may_not_is_refused(fixture: Fixture) {
     for protocol in [Protocol::Imap, Protocol::Pop3] {
-        for (account, reasons) in
-            [(&fixture.disabled, [Reason::Denied, Reason::Denied]), (&fixture.unknown, [Reason::NotFound, Reason::Denied])]
-        {
+        for (account, reasons) in [
+            (&fixture.disabled, [Reason::Denied, Reason::Denied]),
+            (&fixture.unknown, [Reason::NotFound, Reason::Denied]),
+        ] {
             match fixture.sessions.open(&request(protocol, account)).await {
-                Err(failure) => assert!(reasons.contains(&failure.reason), "{protocol:?} {}: {failure}", account.address),
+                Err(failure) => {
+                    assert!(reasons.contains(&failure.reason), "{protocol:?} {}: {failure}", account.address)
+                }
                 Ok(_) => panic!("{} was let in", account.address),
             }
         }

@@ -158,7 +158,10 @@ async fn one_process_alone_and_everything_is_there_when_it_opens_again() {
     insert(&database, 1, 0).await.unwrap();
     let second = Database::open(DatabaseOptions::new(directory.path().join("test.db"), MIGRATIONS)).await;
     let error = second.err().unwrap();
-    assert!(matches!(&error, StorageError::Locked { holder, .. } if *holder == std::process::id().to_string()), "{error}");
+    assert!(
+        matches!(&error, StorageError::Locked { holder, .. } if *holder == std::process::id().to_string()),
+        "{error}"
+    );
     database.close().await;
     assert!(matches!(insert(&database, 2, 0).await, Err(StorageError::Closed)));
     let (database, _) = open(directory.path()).await;

@@ -43,7 +43,12 @@ enum Message {
 
 impl Writer {
     /// Starts the thread. It ends when the last clone is dropped or one is closed; the lock goes with it.
-    pub(super) fn start(connection: SqliteConnection, lock: Lock, after_commit: AfterCommit, path: &Path) -> Result<Self, StorageError> {
+    pub(super) fn start(
+        connection: SqliteConnection,
+        lock: Lock,
+        after_commit: AfterCommit,
+        path: &Path,
+    ) -> Result<Self, StorageError> {
         let (sender, receiver) = mpsc::channel(QUEUE_JOBS);
         let failed = |error| StorageError::file("start the writer of", path, error);
         let runtime = runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
@@ -170,7 +175,11 @@ impl Turns {
     }
 
     /// One turn: `first` and what waits behind it.
-    async fn turn(&mut self, first: Box<dyn Job>, receiver: &mut mpsc::Receiver<Message>) -> Option<oneshot::Sender<()>> {
+    async fn turn(
+        &mut self,
+        first: Box<dyn Job>,
+        receiver: &mut mpsc::Receiver<Message>,
+    ) -> Option<oneshot::Sender<()>> {
         let started = Instant::now();
         let mut closed = None;
         let mut jobs = vec![first];
@@ -179,7 +188,12 @@ impl Turns {
         while together.is_ok() && run < jobs.len() {
             together = self.savepoint(&mut *jobs[run]).await;
             run += 1;
-            if together.is_ok() && run == jobs.len() && run < TURN_JOBS && started.elapsed() < TURN_TIME && closed.is_none() {
+            if together.is_ok()
+                && run == jobs.len()
+                && run < TURN_JOBS
+                && started.elapsed() < TURN_TIME
+                && closed.is_none()
+            {
                 match receiver.try_recv() {
                     Ok(Message::Job(job)) => jobs.push(job),
                     Ok(Message::Close(sender)) => closed = Some(sender),
@@ -194,7 +208,8 @@ impl Turns {
             Ok(()) => (self.after_commit)(),
             Err(error) => self.one_by_one(&mut jobs, error).await,
         }
-        metrics::histogram!("estafeta_database_turn_seconds", "database" => self.label.clone()).record(started.elapsed());
+        metrics::histogram!("estafeta_database_turn_seconds", "database" => self.label.clone())
+            .record(started.elapsed());
         metrics::histogram!("estafeta_database_turn_jobs", "database" => self.label.clone()).record(jobs.len() as f64);
         jobs.into_iter().for_each(Job::answer);
         closed

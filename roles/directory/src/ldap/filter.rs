@@ -52,6 +52,16 @@ pub fn fits(filter: &LdapFilter, entry: &Entry) -> Truth {
     }
 }
 
+/// How many questions a filter asks.
+pub fn terms(filter: &LdapFilter) -> usize {
+    match filter {
+        LdapFilter::And(parts) | LdapFilter::Or(parts) => parts.iter().map(terms).sum(),
+        LdapFilter::Not(part) => terms(part),
+        LdapFilter::Substring(_, parts) => 1 + parts.any.len(),
+        _ => 1,
+    }
+}
+
 /// False when one is False, else Undefined when one is Undefined, else True.
 fn all(parts: impl Iterator<Item = Truth>) -> Truth {
     let mut answer = Truth::True;

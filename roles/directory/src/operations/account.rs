@@ -1,7 +1,5 @@
 //! `account add|list|show|password|quota|disable|enable|remove`.
 
-use std::collections::BTreeMap;
-
 use estafeta_core::administration::{Kind, Operation, OperationContext, Perform, input, output};
 use estafeta_core::directory::{Account, AccountChange, Directory, NewAccount};
 use estafeta_core::{AccountId, Address, Domain, Failure, Reason, Secret, StoreGroup};
@@ -146,14 +144,12 @@ async fn emptiest(directory: &dyn Directory, groups: Vec<StoreGroup>) -> Result<
         let none = || Failure::new(Reason::NotFound, "the account needs a store group, and no node has the role mailbox: add one to the cluster");
         return groups.into_iter().next().ok_or_else(none);
     }
-    let mut counts: BTreeMap<StoreGroup, usize> = groups.iter().map(|group| (group.clone(), 0)).collect();
-    for account in directory.accounts(None).await? {
-        if let Some(count) = counts.get_mut(&account.store_group) {
-            *count += 1;
-        }
+    let mut counted = Vec::with_capacity(groups.len());
+    for group in groups {
+        counted.push((directory.accounts_in(&group).await?, group));
     }
-    let fewest = groups.into_iter().min_by_key(|group| counts.get(group).copied());
-    fewest.ok_or_else(|| Failure::internal("a minimum of at least two groups"))
+    let fewest = counted.into_iter().min();
+    fewest.map(|(_, group)| group).ok_or_else(|| Failure::internal("a minimum of at least two groups"))
 }
 
 #[derive(Deserialize)]

@@ -32,22 +32,4 @@ const PASSWORD: Field = Field {
 };
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::HashSet;
-
-    #[test]
-    fn names_fields_and_columns_are_in_order() {
-        let operations = all();
-        let names: HashSet<&str> = operations.iter().map(|one| one.name).collect();
-        assert_eq!(names.len(), operations.len());
-        for one in operations {
-            let fields: HashSet<&str> = one.fields.iter().map(|field| field.name).collect();
-            assert_eq!(fields.len(), one.fields.len(), "{}", one.name);
-            assert!(one.about.ends_with(|c: char| c.is_alphanumeric() || c == ')'), "{}: {}", one.name, one.about);
-            if let Some(question) = one.confirm {
-                assert!(question.ends_with('?') && question.contains('{'), "{}", one.name);
-            }
-        }
-    }
-}
+mod tests;

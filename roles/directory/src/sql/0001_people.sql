@@ -32,6 +32,8 @@ CREATE TABLE accounts (
     FOREIGN KEY (address_key, kind) REFERENCES addresses (key, kind)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX accounts_by_store_group ON accounts (store_group);
+
 -- A scope narrows what a credential is good for; the empty one is good for everything.
 CREATE TABLE credentials (
     id TEXT PRIMARY KEY,

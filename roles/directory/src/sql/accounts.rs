@@ -1,7 +1,7 @@
 //! Accounts.
 
 use estafeta_core::directory::{Account, AccountChange};
-use estafeta_core::{AccountId, Address, Domain};
+use estafeta_core::{AccountId, Address, Domain, StoreGroup};
 use estafeta_storage::StorageError;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -36,6 +36,12 @@ pub async fn page(
         .bind(domain.as_str().to_owned()),
     };
     rows.bind(after).bind(count).fetch_all(connection).await?.iter().map(account).collect()
+}
+
+/// How many accounts live in a store group.
+pub async fn count_in(connection: &mut SqliteConnection, group: &StoreGroup) -> Result<u64, StorageError> {
+    let row = sqlx::query("SELECT count(*) AS count FROM accounts WHERE store_group = ?").bind(group.as_str());
+    Ok(unsigned(&row.fetch_one(connection).await?, "count")?)
 }
 
 /// Adds an account. A unique violation when the address is taken.

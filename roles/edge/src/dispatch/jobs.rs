@@ -60,7 +60,8 @@ impl Jobs {
         if done > 0 {
             let to = if matches!(job.destination, Destination::Group(_)) { "mailbox" } else { "server" };
             metrics::counter!("estafeta_edge_delivered_total", "to" => to).increment(done as u64);
-            metrics::histogram!("estafeta_edge_delay_seconds", "to" => to).record(job.arrived.elapsed().unwrap_or_default());
+            metrics::histogram!("estafeta_edge_delay_seconds", "to" => to)
+                .record(job.arrived.elapsed().unwrap_or_default());
         }
         let settlement = Settlement::of(&job, fates, &edge.paces, &edge.reporter, now);
         for attempt in 1..=SETTLE_ATTEMPTS {

@@ -58,7 +58,9 @@ async fn still_there(edge: &Edge, waiting: &Waiting) -> Result<Account, Fate> {
         // The address is somebody else's now, or nobody's. The account itself may have been renamed: what the sender
         // wrote may still lead to it.
         Ok(_) | Err(_) => match edge.contracts.directory.resolve(&waiting.original).await {
-            Ok(Resolution::Recipients(targets)) => targets.into_iter().find_map(|target| same(target, known)).ok_or_else(gone),
+            Ok(Resolution::Recipients(targets)) => {
+                targets.into_iter().find_map(|target| same(target, known)).ok_or_else(gone)
+            }
             Err(failure) if failure.is_temporary() => Ok(known.clone()),
             Ok(_) | Err(_) => Err(gone()),
         },
@@ -85,7 +87,9 @@ pub async fn resolve(edge: &Edge, job: &Job) -> Vec<Fate> {
             Ok(Resolution::Unknown) => Fate::Never(no_such_user()),
             Ok(Resolution::Blocked(_)) => Fate::Never(blocked()),
             // The settings say that the domain is ours, the directory does not know that yet.
-            Ok(Resolution::Foreign) => Fate::Later(unresolved(&Failure::unavailable("the domain is not in the directory"))),
+            Ok(Resolution::Foreign) => {
+                Fate::Later(unresolved(&Failure::unavailable("the domain is not in the directory")))
+            }
             Err(failure) => Fate::Later(unresolved(&failure)),
         };
         fates.push(fate);

@@ -34,11 +34,8 @@ const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
 /// Runs workers until the drain begins. Workers that are at it then finish their letter.
 pub async fn run(edge: Arc<Edge>) {
-    let dispatcher = Dispatcher {
-        room: Arc::new(Semaphore::new(edge.config.queue.concurrency)),
-        running: Running::default(),
-        edge,
-    };
+    let dispatcher =
+        Dispatcher { room: Arc::new(Semaphore::new(edge.config.queue.concurrency)), running: Running::default(), edge };
     let drain = dispatcher.edge.drain.clone();
     while !drain.has_begun() {
         let pause = match dispatcher.start_workers().await {
@@ -73,10 +70,16 @@ impl Dispatcher {
         let mut due = queue.due(now).await?;
         // The sort is stable: among equals, what is due longest goes first.
         due.sort_by_key(|due| self.workers_for(&due.destination));
-        for due in due {
-            for _ in self.workers_for(&due.destination)..due.letters.min(most) {
-                let Ok(place) = self.room.clone().try_acquire_owned() else { return Ok(LOOK_AT_LEAST) };
-                self.start_worker(due.destination.clone(), place);
+        // One worker for each before anybody gets a second one.
+        let mut started = true;
+        while started {
+            started = false;
+            for due in &due {
+                if self.workers_for(&due.destination) < due.letters.min(most) {
+                    let Ok(place) = self.room.clone().try_acquire_owned() else { return Ok(LOOK_AT_LEAST) };
+                    self.start_worker(due.destination.clone(), place);
+                    started = true;
+                }
             }
         }
         let next = queue.next_due(now).await?;
@@ -90,7 +93,8 @@ impl Dispatcher {
 
     fn start_worker(&self, destination: Destination, place: OwnedSemaphorePermit) {
         *self.running.lock().unwrap_or_else(PoisonError::into_inner).entry(destination.clone()).or_default() += 1;
-        let leaving = Leaving { running: self.running.clone(), edge: self.edge.clone(), destination: destination.clone() };
+        let leaving =
+            Leaving { running: self.running.clone(), edge: self.edge.clone(), destination: destination.clone() };
         let jobs = Jobs::new(self.edge.clone(), destination, BATCH_LETTERS);
         self.edge.drain.spawn("queue worker", async move {
             let _place = place;

@@ -79,7 +79,8 @@ async fn many_messages_share_a_connection_and_a_closed_one_is_replaced() {
     for (messages, most_connections) in [(None, 5), (Some(3), 20)] {
         let (sink, _files) = sink(Manners { messages, ..Manners::default() }).await;
         let world = world(&sink, "").await;
-        let letters: Vec<Letter> = (0..30).map(|number| letter(&format!("Subject: {number}\r\n\r\n"), &["a@far.example"])).collect();
+        let letters: Vec<Letter> =
+            (0..30).map(|number| letter(&format!("Subject: {number}\r\n\r\n"), &["a@far.example"])).collect();
         world.edge.queue.keep(letters).await.unwrap();
         world.settled().await;
         let mut texts: Vec<_> = sink.all().into_iter().map(|received| received.text).collect();
@@ -96,9 +97,17 @@ async fn many_messages_share_a_connection_and_a_closed_one_is_replaced() {
 async fn each_recipient_has_its_own_fate() {
     let (sink, _files) = sink(Manners::default()).await;
     let world = world(&sink, "[queue]\nretry_shortest_seconds = 1\nretry_longest_seconds = 1").await;
-    world.edge.queue.keep(vec![letter(TEXT, &["a@far.example", "nobody@far.example", "later@far.example"])]).await.unwrap();
+    world
+        .edge
+        .queue
+        .keep(vec![letter(TEXT, &["a@far.example", "nobody@far.example", "later@far.example"])])
+        .await
+        .unwrap();
     let text = report(&world).await;
-    assert!(text.contains("Final-Recipient: rfc822; nobody@far.example\r\nAction: failed\r\nStatus: 5.1.1\r\n"), "{text}");
+    assert!(
+        text.contains("Final-Recipient: rfc822; nobody@far.example\r\nAction: failed\r\nStatus: 5.1.1\r\n"),
+        "{text}"
+    );
     assert!(text.contains("Diagnostic-Code: smtp; 550 5.1.1 mx.far.example said: Nobody of that name"), "{text}");
     assert!(!text.contains("later@"));
     until("the late one is tried again", async || sink.postponed.load(Ordering::SeqCst) >= 2).await;
@@ -199,7 +208,8 @@ async fn a_slow_server_does_not_hold_up_the_others() {
     let (sink, _files) = sink(Manners::default()).await;
     // Accepts and says nothing.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let routes = format!("routes = {{ 'slow.example' = '{}' }}\n[queue]\nconcurrency = 8", silent.local_addr().unwrap());
+    let routes =
+        format!("routes = {{ 'slow.example' = '{}' }}\n[queue]\nconcurrency = 8", silent.local_addr().unwrap());
     let world = world(&sink, &routes).await;
     let mut letters: Vec<Letter> = (0..50).map(|_| letter(TEXT, &["a@slow.example"])).collect();
     letters.extend((0..10).map(|_| letter(TEXT, &["a@far.example"])));

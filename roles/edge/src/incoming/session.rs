@@ -10,8 +10,8 @@ use estafeta_core::sessions::TlsFacts;
 use estafeta_core::{Address, DeliveryId, Failure, Reason, Secret, ServiceName};
 use estafeta_net::connection::Connection;
 use estafeta_net::drive::{Facts, Flow, Handler, Output};
-use estafeta_protocols::smtp::server::{Event, Hello, Mail, Recipient, Server};
 use estafeta_protocols::sasl::Credentials;
+use estafeta_protocols::smtp::server::{Event, Hello, Mail, Recipient, Server};
 use estafeta_protocols::smtp::{Enhanced, ForwardPath, Reply, ReversePath};
 use estafeta_storage::StorageError;
 
@@ -38,8 +38,7 @@ const WRONG_PASSWORD: Refusal =
     Refusal::known("authentication", 535, Enhanced(5, 7, 8), "Authentication credentials invalid");
 const CANNOT_AUTHENTICATE: Refusal =
     Refusal::known("authentication", 454, Enhanced(4, 7, 0), "Temporary authentication failure, try again later");
-const GUESSING: Refusal =
-    Refusal::known("guessing", 421, Enhanced(4, 7, 0), "Too many failed logins, try again later");
+const GUESSING: Refusal = Refusal::known("guessing", 421, Enhanced(4, 7, 0), "Too many failed logins, try again later");
 
 /// A client's session.
 pub struct Session {

@@ -29,7 +29,12 @@ async fn a_message_is_in_the_mailbox_before_it_is_acknowledged() {
     let stored = world.mailboxes.of("ana@example.edu");
     assert_eq!(answers[1], format!("250 2.0.0 delivered as {}\r\n", stored[0].id));
     let text = &stored[0].text;
-    assert!(text.starts_with("Authentication-Results: mx.example.edu; spf=none\r\nReceived: from client.example ([127.0.0.1])"), "{text}");
+    assert!(
+        text.starts_with(
+            "Authentication-Results: mx.example.edu; spf=none\r\nReceived: from client.example ([127.0.0.1])"
+        ),
+        "{text}"
+    );
     assert!(text.contains(&format!("id {}", stored[0].id)) && text.contains("for <ana@example.edu>"));
     assert!(text.ends_with("\r\nSubject: hello\r\n\r\nbody\r\n"));
     assert_eq!(stored[0].sender.as_ref().map(ToString::to_string).as_deref(), Some("a@x.example"));
@@ -92,13 +97,19 @@ async fn without_a_filter_mail_is_deferred_or_accepted_as_configured() {
         let answer = world.send("a@x.example", &["ana@example.edu"], TEXT).await.remove(1);
         assert!(answer.starts_with(start), "{config}: {answer}");
         let stored = world.mailboxes.of("ana@example.edu");
-        assert_eq!(stored.first().map(|stored| stored.text.starts_with("X-Spam: Unjudged\r\n")), (start == "250").then_some(true));
+        assert_eq!(
+            stored.first().map(|stored| stored.text.starts_with("X-Spam: Unjudged\r\n")),
+            (start == "250").then_some(true)
+        );
     }
 }
 
 #[tokio::test]
 async fn what_is_not_delivered_in_time_is_queued_and_delivered_later_once() {
-    let world = world("transaction_deadline_seconds = 1\n[queue]\nmailbox_attempt_seconds = 1\nmailbox_retry_shortest_seconds = 1").await;
+    let world = world(
+        "transaction_deadline_seconds = 1\n[queue]\nmailbox_attempt_seconds = 1\nmailbox_retry_shortest_seconds = 1",
+    )
+    .await;
     world.mailboxes.set("ana@example.edu", Some(Mode::Hang));
     let answers = world.send("a@x.example", &["ana@example.edu"], TEXT).await;
     assert!(answers[1].starts_with("250 2.0.0 queued as"), "{answers:?}");
@@ -123,7 +134,11 @@ async fn a_mailbox_that_refuses_is_an_answer_or_a_report() {
     let stored = world.mailboxes.of("ana@example.edu");
     assert_eq!(stored.len(), 2);
     let report = stored.iter().find(|stored| stored.sender.is_none()).unwrap();
-    assert!(report.text.contains("Final-Recipient: rfc822; bob@example.edu\r\nAction: failed\r\nStatus: 5.2.2\r\n"), "{}", report.text);
+    assert!(
+        report.text.contains("Final-Recipient: rfc822; bob@example.edu\r\nAction: failed\r\nStatus: 5.2.2\r\n"),
+        "{}",
+        report.text
+    );
 }
 
 #[tokio::test]
@@ -190,9 +205,14 @@ async fn a_user_submits_over_tls_in_their_own_name() {
     assert!(dialog.say("MAIL FROM:<staff@example.edu>\r\n").await.starts_with("250"));
     assert!(dialog.say("RCPT TO:<bob@example.edu>\r\n").await.starts_with("250"));
     dialog.say("DATA\r\n").await;
-    assert!(dialog.say("Subject: x\r\nBcc: secret@example.edu\r\n\r\nhi\r\n.\r\n").await.starts_with("250 2.0.0 delivered"));
+    assert!(
+        dialog.say("Subject: x\r\nBcc: secret@example.edu\r\n\r\nhi\r\n.\r\n").await.starts_with("250 2.0.0 delivered")
+    );
     let text = &world.mailboxes.of("bob@example.edu")[0].text;
-    assert!(text.contains("with ESMTPSA\r\n") && text.contains("\r\nDate: ") && text.contains("\r\nMessage-ID: <"), "{text}");
+    assert!(
+        text.contains("with ESMTPSA\r\n") && text.contains("\r\nDate: ") && text.contains("\r\nMessage-ID: <"),
+        "{text}"
+    );
     assert!(!text.contains("Bcc"));
     let envelope = world.words.0.lock().unwrap()[0].clone();
     assert_eq!(envelope.authenticated.as_deref(), Some("ana@example.edu"));
@@ -255,7 +275,8 @@ async fn what_was_acknowledged_survives_a_crash_and_is_delivered_once() {
     world.edge.queue.retry(None).await.unwrap();
     world.serve();
     world.settled().await;
-    let mut delivered: Vec<String> = world.mailboxes.of("bob@example.edu").iter().map(|stored| stored.id.to_string()).collect();
+    let mut delivered: Vec<String> =
+        world.mailboxes.of("bob@example.edu").iter().map(|stored| stored.id.to_string()).collect();
     delivered.sort();
     acknowledged.sort();
     assert_eq!(delivered, acknowledged);

@@ -48,13 +48,8 @@ pub struct Failed {
 /// Sends a job and those behind it. The job comes back if it was not begun.
 pub async fn converse(peer: Converse<'_>, connection: Connection, job: Job, jobs: &mut Jobs) -> Result<(), Failed> {
     let tls = if matches!(peer.upgrade, Upgrade::Never) { Tls::Never } else { Tls::Opportunistic };
-    let config = Config {
-        dialect: Dialect::Smtp,
-        hostname: peer.hostname.to_owned(),
-        tls,
-        login: None,
-        chunking: false,
-    };
+    let config =
+        Config { dialect: Dialect::Smtp, hostname: peer.hostname.to_owned(), tls, login: None, chunking: false };
     let mut machine = Client::new(config);
     let drain = jobs.drain().clone();
     let timeouts = Timeouts { read: peer.patience.answer, write: peer.patience.answer };

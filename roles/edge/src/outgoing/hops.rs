@@ -180,7 +180,9 @@ mod tests {
 
     #[test]
     fn routes_are_read_and_written() {
-        for text in ["smart.example", "smart.example:587", "127.0.0.1:2526", "192.0.2.1", "[2001:db8::1]:25", "2001:db8::1"] {
+        for text in
+            ["smart.example", "smart.example:587", "127.0.0.1:2526", "192.0.2.1", "[2001:db8::1]:25", "2001:db8::1"]
+        {
             assert_eq!(text.parse::<Route>().unwrap().to_string(), text);
         }
         for text in ["", ":25", "a:b", "a:99999", "a b", "a:1:2"] {

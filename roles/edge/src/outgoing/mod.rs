@@ -83,6 +83,10 @@ impl Outgoing {
                 }
             };
             for address in addresses {
+                if jobs.drain().has_begun() {
+                    // Not tried and not failed: it is still due when the node comes back.
+                    return Ok(());
+                }
                 if tried == ADDRESSES_LIMIT {
                     return Err((Box::new(job), last));
                 }
@@ -112,9 +116,10 @@ impl Outgoing {
     /// Whether an address is an SMTP service of this cluster, so that the mail would come back.
     fn is_own(&self, address: SocketAddr) -> bool {
         let members = self.members.current();
-        members.iter().flat_map(|member| &member.endpoints).any(|endpoint| {
-            endpoint.service == SMTP && endpoint.address == address
-        })
+        members
+            .iter()
+            .flat_map(|member| &member.endpoints)
+            .any(|endpoint| endpoint.service == SMTP && endpoint.address == address)
     }
 
     /// Sends over a connection to one address; in the clear when TLS was offered and its handshake failed. Gives the job
@@ -126,9 +131,8 @@ impl Outgoing {
         job: Job,
         jobs: &mut Jobs,
     ) -> Result<(), (Box<Job>, Answer)> {
-        let unreachable = |error: &dyn std::fmt::Display| {
-            hops::answer(451, "4.4.1", format!("{} [{}]: {error}", hop.host, address))
-        };
+        let unreachable =
+            |error: &dyn std::fmt::Display| hops::answer(451, "4.4.1", format!("{} [{}]: {error}", hop.host, address));
         let mut job = job;
         for encrypted in [true, false] {
             let connection = match self.connect(address).await {
@@ -160,9 +164,9 @@ impl Outgoing {
 
     async fn connect(&self, address: SocketAddr) -> io::Result<Connection> {
         let limit = Duration::from_secs(self.config.connect_timeout_seconds);
-        let stream = tokio::time::timeout(limit, TcpStream::connect(address)).await.unwrap_or_else(|_| {
-            Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time"))
-        })?;
+        let stream = tokio::time::timeout(limit, TcpStream::connect(address))
+            .await
+            .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time")))?;
         Connection::clear(stream)
     }
 }

@@ -113,3 +113,81 @@ fn nothing<T>(error: &NetError) -> Result<Vec<T>, NamesError> {
         error => Err(NamesError::Silent(error.to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_resolver::proto::op::{Message, MessageType};
+    use hickory_resolver::proto::rr::rdata::{A, MX, SOA};
+    use hickory_resolver::proto::rr::{Name, Record, RecordType};
+    use hickory_resolver::proto::serialize::binary::{BinDecodable, BinEncodable};
+    use tokio::net::UdpSocket;
+
+    /// A name server that knows a few names.
+    async fn server() -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut buffer = [0; 1500];
+            loop {
+                let (size, client) = socket.recv_from(&mut buffer).await.unwrap();
+                let request = Message::from_bytes(&buffer[..size]).unwrap();
+                socket.send_to(&answer(&request).to_bytes().unwrap(), client).await.unwrap();
+            }
+        });
+        address
+    }
+
+    fn answer(request: &Message) -> Message {
+        let query = request.queries[0].clone();
+        let name = query.name().clone();
+        let mut answer = request.clone();
+        answer.metadata.message_type = MessageType::Response;
+        let mx = |preference, host: &str| {
+            let data = RData::MX(MX::new(preference, Name::from_ascii(host).unwrap()));
+            Record::from_rdata(name.clone(), 60, data)
+        };
+        match (name.to_string().as_str(), query.query_type()) {
+            ("two.example.", RecordType::MX) => {
+                answer.add_answer(mx(20, "B.two.example."));
+                answer.add_answer(mx(10, "a.two.example."));
+            }
+            ("null.example.", RecordType::MX) => {
+                answer.add_answer(mx(0, "."));
+            }
+            ("a.two.example.", RecordType::A) => {
+                answer.add_answer(Record::from_rdata(name.clone(), 60, RData::A(A::new(192, 0, 2, 1))));
+            }
+            ("broken.example.", _) => answer.metadata.response_code = ResponseCode::ServFail,
+            ("bare.example." | "a.two.example.", _) => {
+                answer.add_authority(start_of(&name));
+            }
+            _ => {
+                answer.metadata.response_code = ResponseCode::NXDomain;
+                answer.add_authority(start_of(&name));
+            }
+        }
+        answer
+    }
+
+    fn start_of(name: &Name) -> Record {
+        let data = SOA::new(name.clone(), name.clone(), 1, 60, 60, 60, 60);
+        Record::from_rdata(name.clone(), 60, RData::SOA(data))
+    }
+
+    #[tokio::test]
+    async fn answers_of_all_kinds() {
+        let dns = Dns::new(&[server().await]).unwrap();
+        let mut two = dns.exchanges("two.example").await.unwrap();
+        two.sort_by_key(|exchange| exchange.preference);
+        let exchange = |preference, host: &str| Exchange { preference, host: host.to_owned() };
+        assert_eq!(two, [exchange(10, "a.two.example"), exchange(20, "b.two.example")]);
+        assert_eq!(dns.exchanges("null.example").await, Ok(vec![exchange(0, "")]));
+        assert_eq!(dns.exchanges("bare.example").await, Ok(vec![]));
+        assert_eq!(dns.exchanges("missing.example").await, Err(NamesError::Missing));
+        assert!(matches!(dns.exchanges("broken.example").await, Err(NamesError::Silent(_))));
+        assert_eq!(dns.addresses("a.two.example").await, Ok(vec![IpAddr::from([192, 0, 2, 1])]));
+        assert_eq!(dns.addresses("bare.example").await, Ok(vec![]));
+        assert_eq!(dns.addresses("missing.example").await, Err(NamesError::Missing));
+    }
+}

@@ -88,8 +88,10 @@ const LOOP: Refusal = Refusal::known("loop", 554, Enhanced(5, 4, 6), "Too many h
 const UNJUDGED: Refusal =
     Refusal::known("unjudged", 451, Enhanced(4, 7, 1), "The message cannot be checked now, try again later");
 const GREYLISTED: Refusal = Refusal::known("greylist", 451, Enhanced(4, 7, 1), "Greylisted, try again later");
-const SOFT_REJECTED: Refusal = Refusal::known("soft-reject", 451, Enhanced(4, 7, 1), "Not accepted now, try again later");
-const QUEUE_FULL: Refusal = Refusal::known("queue-full", 452, Enhanced(4, 3, 1), "Too many messages wait, try again later");
+const SOFT_REJECTED: Refusal =
+    Refusal::known("soft-reject", 451, Enhanced(4, 7, 1), "Not accepted now, try again later");
+const QUEUE_FULL: Refusal =
+    Refusal::known("queue-full", 452, Enhanced(4, 3, 1), "Too many messages wait, try again later");
 const QUEUE_BROKEN: Refusal = Refusal::known("storage", 451, Enhanced(4, 3, 0), "Internal error, try again later");
 
 /// The way. Shared by all sessions.
@@ -175,7 +177,14 @@ impl Passage {
         };
         metrics::histogram!("estafeta_edge_judge_seconds").record(started.elapsed());
         match verdict {
-            Ok(verdict) => obey(arrival.id, &verdict),
+            Ok(verdict) => {
+                let symbols: Vec<&str> = verdict.symbols.iter().map(|symbol| symbol.name.as_str()).collect();
+                tracing::info!(
+                    id = %arrival.id, action = ?verdict.action, score = verdict.score, symbols = symbols.join(","),
+                    judge_ms = started.elapsed().as_millis(), "judged"
+                );
+                obey(&verdict)
+            }
             Err(failure) if self.0.config.unjudged == Unjudged::Accept => {
                 tracing::warn!(id = %arrival.id, %failure, "no verdict: accepted unjudged, as configured");
                 metrics::counter!("estafeta_edge_unjudged_total").increment(1);
@@ -262,9 +271,7 @@ impl Passage {
 }
 
 /// What a verdict means for the client, or the lines that it adds.
-fn obey(id: DeliveryId, verdict: &Verdict) -> Result<String, Refusal> {
-    let symbols: Vec<&str> = verdict.symbols.iter().map(|symbol| symbol.name.as_str()).collect();
-    tracing::info!(%id, action = ?verdict.action, score = verdict.score, symbols = symbols.join(","), "judged");
+fn obey(verdict: &Verdict) -> Result<String, Refusal> {
     let explained = |refusal: Refusal| match &verdict.explanation {
         Some(text) if !text.trim().is_empty() => {
             Refusal { reply: Reply { text: text.clone().into(), ..refusal.reply }, ..refusal }

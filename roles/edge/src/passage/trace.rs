@@ -39,7 +39,12 @@ pub fn date(time: SystemTime) -> String {
 
 /// The `Received` field of this hop. The recipient is named when there is but one: others must not learn of each other.
 pub fn received(hop: &Hop, hostname: &str, id: DeliveryId, recipients: &[Address], now: SystemTime) -> String {
-    let mut line = format!("Received: from {} ({})\r\n\tby {hostname} with {}", clean_name(&hop.helo), literal(hop.client), protocol(hop));
+    let mut line = format!(
+        "Received: from {} ({})\r\n\tby {hostname} with {}",
+        clean_name(&hop.helo),
+        literal(hop.client),
+        protocol(hop)
+    );
     if let Some(tls) = &hop.tls {
         line.push_str(&format!("\r\n\t({} {})", tls.version, tls.cipher));
     }

@@ -211,8 +211,7 @@ impl Queue {
     pub async fn settle(&self, settlement: Settlement) -> Result<Settled, StorageError> {
         self.write_bodies(&settlement.reports).await?;
         let (id, added) = (settlement.letter, settlement.reports.len());
-        let settled =
-            self.database.run(async move |transaction| sql::settle(transaction, &settlement).await).await?;
+        let settled = self.database.run(async move |transaction| sql::settle(transaction, &settlement).await).await?;
         self.letters.fetch_add(added, Ordering::Relaxed);
         if settled.is_gone {
             self.forget(id).await;

@@ -40,10 +40,8 @@ pub struct Paces {
 impl Paces {
     /// As configured.
     pub fn of(config: &QueueConfig) -> Self {
-        let pace = |shortest, longest| Pace {
-            shortest: Duration::from_secs(shortest),
-            longest: Duration::from_secs(longest),
-        };
+        let pace =
+            |shortest, longest| Pace { shortest: Duration::from_secs(shortest), longest: Duration::from_secs(longest) };
         Self {
             servers: pace(config.retry_shortest_seconds, config.retry_longest_seconds),
             mailboxes: pace(config.mailbox_retry_shortest_seconds, config.mailbox_retry_longest_seconds),

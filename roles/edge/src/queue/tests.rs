@@ -54,17 +54,18 @@ async fn a_letter_is_kept_taken_by_destination_and_gone_with_its_last_recipient(
     let kept = letter("Subject: x\r\n\r\nbody\r\n", &["a@one.example", "b@two.example", "c@one.example"]);
     queue.keep(vec![kept.clone()]).await.unwrap();
     let now = SystemTime::now();
-    let mut due: Vec<_> = queue.due(now).await.unwrap().into_iter().map(|due| (due.destination.to_string(), due.letters)).collect();
+    let mut due: Vec<_> =
+        queue.due(now).await.unwrap().into_iter().map(|due| (due.destination.to_string(), due.letters)).collect();
     due.sort();
     assert_eq!(due, [("one.example".to_owned(), 1), ("two.example".to_owned(), 1)]);
 
     let one = queue.take(&domain("one.example"), now).await.unwrap().unwrap();
     assert_eq!(one.message.contiguous(), kept.message.contiguous());
     assert_eq!((one.id, one.sender.clone(), one.warned), (kept.id, kept.sender.clone(), false));
-    assert_eq!(one.recipients.iter().map(|recipient| recipient.waiting.clone()).collect::<Vec<_>>(), [
-        kept.recipients[0].clone(),
-        kept.recipients[2].clone()
-    ]);
+    assert_eq!(
+        one.recipients.iter().map(|recipient| recipient.waiting.clone()).collect::<Vec<_>>(),
+        [kept.recipients[0].clone(), kept.recipients[2].clone()]
+    );
     // Claimed: nobody else gets it, and the other destination is not held up.
     assert!(queue.take(&domain("one.example"), now).await.unwrap().is_none());
     let two = queue.take(&domain("two.example"), now).await.unwrap().unwrap();
@@ -120,7 +121,9 @@ async fn failures_are_reported_together_and_a_report_is_not_reported_about() {
     let later = SystemTime::now();
     let report = queue.take(&domain("example.edu"), later).await.unwrap().unwrap();
     let text = String::from_utf8(report.message.contiguous().to_vec()).unwrap();
-    assert!(text.contains("rfc822; a@one.example") && text.contains("rfc822; c@one.example") && !text.contains("b@one"));
+    assert!(
+        text.contains("rfc822; a@one.example") && text.contains("rfc822; c@one.example") && !text.contains("b@one")
+    );
     let settlement = settle(&queue, report, vec![never()], later).await;
     assert!(settlement.reports.is_empty());
     assert_eq!((queue.len(), bodies(directory.path())), (0, 0));
@@ -137,14 +140,18 @@ async fn a_recipient_may_be_replaced() {
     settle(&queue, job, vec![Fate::Replaced(others)], now).await;
     assert_eq!(queue.len(), 1);
     let listed = queue.list(10).await.unwrap();
-    assert_eq!(listed.iter().map(|listed| listed.recipient.as_str()).collect::<Vec<_>>(), ["a@one.example", "b@two.example"]);
+    assert_eq!(
+        listed.iter().map(|listed| listed.recipient.as_str()).collect::<Vec<_>>(),
+        ["a@one.example", "b@two.example"]
+    );
 }
 
 #[tokio::test]
 async fn everything_is_there_after_a_crash_and_orphans_are_not() {
     let directory = tempfile::tempdir().unwrap();
     let queue = Queue::open(directory.path(), 100).await.unwrap();
-    let letters: Vec<Letter> = (0..20).map(|number| letter(&format!("Subject: {number}\r\n\r\n"), &["a@one.example"])).collect();
+    let letters: Vec<Letter> =
+        (0..20).map(|number| letter(&format!("Subject: {number}\r\n\r\n"), &["a@one.example"])).collect();
     for letter in &letters {
         queue.keep(vec![letter.clone()]).await.unwrap();
     }

@@ -47,7 +47,8 @@ impl Sink {
             connections: Arc::default(),
             postponed: Arc::default(),
         };
-        let (received, connections, postponed) = (sink.received.clone(), sink.connections.clone(), sink.postponed.clone());
+        let (received, connections, postponed) =
+            (sink.received.clone(), sink.connections.clone(), sink.postponed.clone());
         let tls = super::certificate(files);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -74,7 +75,8 @@ impl Sink {
                     let timeouts = Timeouts { read: minute, write: minute };
                     let connection = Connection::clear(stream).unwrap();
                     // How a client ends the conversation is its own affair.
-                    let _ = drive(connection, &mut Server::new(config), &mut session, upgrade, timeouts, &Drain::new()).await;
+                    let _ = drive(connection, &mut Server::new(config), &mut session, upgrade, timeouts, &Drain::new())
+                        .await;
                 });
             }
         });

@@ -83,15 +83,11 @@ async fn scan(stream: impl AsyncRead + AsyncWrite, message: &Message) -> io::Res
         write.write_all(&0u32.to_be_bytes()).await?;
         write.flush().await
     };
-    let receive = async {
-        let mut reply = Vec::new();
-        read.take(REPLY_BYTES).read_to_end(&mut reply).await.map(|_| reply)
-    };
-    let (sent, reply) = tokio::join!(send, receive);
-    match reply {
-        Ok(reply) if !reply.is_empty() => Ok(reply),
-        reply => sent.and(reply),
-    }
+    let mut reply = Vec::new();
+    let mut limited = read.take(REPLY_BYTES);
+    let (sent, received) = tokio::join!(send, limited.read_to_end(&mut reply));
+    // Where it closed on what it did not want to read, the reply ends in an error.
+    if reply.is_empty() { sent.and(received).map(|_| reply) } else { Ok(reply) }
 }
 
 impl std::fmt::Display for ClamdAddress {

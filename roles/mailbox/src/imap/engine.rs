@@ -86,7 +86,7 @@ impl Engine {
             Command::Close => self.close(reply.server).await,
             Command::Unselect => Ok(self.unselect(reply.server)),
             Command::Create(name) => self.create(&name).await,
-            Command::Delete(name) => self.delete(&name).await,
+            Command::Delete(name) => self.delete(&name, reply.server).await,
             Command::Rename(rename) => self.rename(&rename).await,
             Command::Subscribe(name) => self.subscribe(&name).await,
             Command::Unsubscribe(name) => self.unsubscribe(&name).await,

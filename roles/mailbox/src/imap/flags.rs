@@ -21,9 +21,8 @@ impl Engine {
         let missing = named > stored.messages.len();
         let keywords = stored.keywords.clone();
         // With .SILENT only what the client cannot know is told: that somebody else had changed the flags, too.
-        let tell = selected.absorb_stored(output, stored, |before| {
-            store.silent.then(|| change.apply(before, &keywords))
-        });
+        let tell =
+            selected.absorb_stored(output, stored, |before| store.silent.then(|| change.apply(before, &keywords)));
         for uid in tell {
             selected.tell_flags(output, uid, by_uid);
         }

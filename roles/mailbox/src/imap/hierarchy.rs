@@ -2,11 +2,13 @@
 
 use estafeta_protocols::imap::command::rename::Rename;
 use estafeta_protocols::imap::response::Completion;
+use estafeta_protocols::imap::server::Server;
 use estafeta_protocols::imap::types::MailboxName;
 
 use super::engine::Engine;
 use super::refusal::Outcome;
 use super::translate::store_name;
+use crate::store::{StoreError, UidSet};
 
 impl Engine {
     pub(super) async fn create(&mut self, name: &MailboxName) -> Outcome {
@@ -14,8 +16,14 @@ impl Engine {
         Ok(Completion::ok("CREATE completed"))
     }
 
-    pub(super) async fn delete(&mut self, name: &MailboxName) -> Outcome {
+    /// A client that deletes the mailbox that it has open has none open then.
+    pub(super) async fn delete(&mut self, name: &MailboxName, server: &mut Server) -> Outcome {
         self.mail.delete(&store_name(name)?).await?;
+        if let Some(selected) = &self.selected
+            && let Err(StoreError::NoMailbox) = selected.mailbox.messages(&UidSet::default()).await
+        {
+            self.leave(server);
+        }
         Ok(Completion::ok("DELETE completed"))
     }
 

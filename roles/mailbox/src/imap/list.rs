@@ -87,7 +87,8 @@ impl Engine {
     pub(super) async fn lsub(&mut self, lsub: &Lsub, reply: &mut Reply<'_, '_>) -> Outcome {
         let names = self.names().await?;
         let subscribed = || names.iter().filter(|(_, name)| name.subscribed);
-        let mut listed: BTreeMap<_, _> = subscribed().map(|(name, found)| (name.clone(), found.is_selectable())).collect();
+        let mut listed: BTreeMap<_, _> =
+            subscribed().map(|(name, found)| (name.clone(), found.is_selectable())).collect();
         // RFC 3501 §6.3.9: "%" names what lies above a subscription, too, and that it is not one itself.
         if lsub.pattern.as_str().contains('%') {
             for above in subscribed().flat_map(|(name, _)| name.superiors()) {

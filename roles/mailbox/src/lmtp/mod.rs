@@ -38,9 +38,11 @@ pub struct Lmtp {
 
 /// Talks with an edge node, or any client that it was told to trust.
 pub async fn talk(lmtp: Arc<Lmtp>, connection: Connection) {
-    let peer = connection.identity.as_ref().map_or_else(|| connection.peer.to_string(), |identity| identity.node.to_string());
+    let peer =
+        connection.identity.as_ref().map_or_else(|| connection.peer.to_string(), |identity| identity.node.to_string());
     let message_bytes = lmtp.accounts.store().message_limit_bytes().into();
-    let limits = Limits { message_bytes, errors: TRANSACTIONS_LIMIT, transactions: TRANSACTIONS_LIMIT, ..Limits::default() };
+    let limits =
+        Limits { message_bytes, errors: TRANSACTIONS_LIMIT, transactions: TRANSACTIONS_LIMIT, ..Limits::default() };
     let config = Config { dialect: Dialect::Lmtp, hostname: lmtp.hostname.clone(), tls: Tls::Established, limits };
     let mut server = Server::new(config);
     let mut conversation = Conversation { lmtp: &lmtp, transaction: None };

@@ -61,7 +61,11 @@ impl Future for Copy {
         let received = to_client.poll(context, node, client)?;
         // Once the node has nothing more to say the session is over, whatever the client still sends. A client that
         // closes its own side may still be told something.
-        if received.is_ready() && (sent.is_ready() || to_client.state == State::Ended) { Poll::Ready(Ok(())) } else { Poll::Pending }
+        if received.is_ready() && (sent.is_ready() || to_client.state == State::Ended) {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
     }
 }
 

@@ -84,7 +84,9 @@ impl RemoteDelivery {
             match self.converse(connection, machine, parcel, None).await {
                 Ok(outcome) if outcome.problem.is_none() => return Ok(outcome),
                 // It may have been closed since: that says nothing about the node.
-                Ok(_) | Err(_) => tracing::debug!(id = %parcel.id, node = %self.candidate.node, "a kept connection is gone"),
+                Ok(_) | Err(_) => {
+                    tracing::debug!(id = %parcel.id, node = %self.candidate.node, "a kept connection is gone")
+                }
             }
         }
         let (connection, machine) = self.connect().await?;
@@ -119,7 +121,11 @@ impl Delivery for RemoteDelivery {
     async fn deliver(&self, parcel: &Parcel) -> Vec<Outcome> {
         let all = |outcome: Outcome| vec![outcome; parcel.recipients.len()];
         let Some(envelope) = envelope(parcel) else {
-            return all(Outcome::Refused(Answer { code: 553, status: "5.1.3".into(), text: "an address cannot be written in LMTP".into() }));
+            return all(Outcome::Refused(Answer {
+                code: 553,
+                status: "5.1.3".into(),
+                text: "an address cannot be written in LMTP".into(),
+            }));
         };
         let node = &self.candidate.node;
         match tokio::time::timeout(DEADLINE, self.send(parcel, envelope)).await {
@@ -149,7 +155,11 @@ fn envelope(parcel: &Parcel) -> Option<Envelope> {
     };
     Some(Envelope {
         sender,
-        recipients: parcel.recipients.iter().map(|recipient| path(&recipient.account.address)).collect::<Option<_>>()?,
+        recipients: parcel
+            .recipients
+            .iter()
+            .map(|recipient| path(&recipient.account.address))
+            .collect::<Option<_>>()?,
         size_bytes: parcel.message.len() as u64,
         eight_bit: parcel.message.parts().iter().any(|part| !part.is_ascii()),
         // A store takes any header that the cluster has accepted; Dovecot's does not offer SMTPUTF8, and does too.

@@ -64,7 +64,9 @@ impl Language for ImapLogin {
         match tag {
             "a" => self.answered(rest),
             "c" => Reaction::LoggedIn,
-            "*" if starts_with(rest, "BYE") => Reaction::Refused(Failure::unavailable(format!("the mailbox node says goodbye: {rest}"))),
+            "*" if starts_with(rest, "BYE") => {
+                Reaction::Refused(Failure::unavailable(format!("the mailbox node says goodbye: {rest}")))
+            }
             "*" if self.authenticated => {
                 if let Some(capabilities) = strip(rest, "CAPABILITY ") {
                     self.capabilities = capabilities.to_owned();

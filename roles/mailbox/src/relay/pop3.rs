@@ -35,7 +35,8 @@ impl Language for Pop3Login {
             // As Dovecot tells its proxies that it believes them.
             self.told_client = line.contains("[XCLIENT]");
             let (address, port) = (self.client.ip(), self.client.port());
-            let client = if self.told_client { format!("XCLIENT ADDR={address} PORT={port}\r\n") } else { String::new() };
+            let client =
+                if self.told_client { format!("XCLIENT ADDR={address} PORT={port}\r\n") } else { String::new() };
             return Reaction::Send(format!("{client}AUTH EXTERNAL {}\r\n", self.authorization));
         }
         if std::mem::take(&mut self.told_client) {
@@ -56,7 +57,7 @@ fn refusal(line: &str) -> Failure {
         (Reason::Unavailable, "temporarily unavailable, try again later")
     } else if line.contains("[LOGIN-DELAY]") {
         (Reason::Busy, "too many connections, try again later")
-    } else if line.contains("[AUTH]") {
+    } else if line.contains("[AUTH]") || line.contains("[SYS/PERM]") {
         (Reason::Denied, "you may not open this mailbox")
     } else {
         (Reason::Internal, "temporarily unavailable, try again later")
@@ -90,7 +91,8 @@ mod tests {
             ("-ERR full\r\n", Reason::Unavailable),
             ("+OK\r\n-ERR [SYS/TEMP] later\r\n", Reason::Unavailable),
             ("+OK\r\n-ERR [AUTH] no\r\n", Reason::Denied),
-            ("+OK [XCLIENT]\r\n-ERR\r\n-ERR [SYS/PERM] no\r\n", Reason::Internal),
+            ("+OK [XCLIENT]\r\n-ERR\r\n-ERR [SYS/PERM] no\r\n", Reason::Denied),
+            ("+OK\r\n-ERR no\r\n", Reason::Internal),
         ] {
             assert_eq!(play(&mut login(), server.as_bytes()).1.unwrap().unwrap_err().reason, reason, "{server}");
         }

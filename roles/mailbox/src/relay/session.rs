@@ -39,7 +39,9 @@ impl RemoteSessions {
         let ended = drive(connection, &mut login, &mut outcome, Upgrade::Never, TIMEOUTS, &Drain::new()).await;
         let failed = |cause: String| Failure::unavailable(format!("node {}: {cause}", self.candidate.node));
         match (outcome.0, ended) {
-            (Some(Ok(())), Ok(Ended::HandedOver(connection, unread))) => Ok((login.language, connection.stream, unread)),
+            (Some(Ok(())), Ok(Ended::HandedOver(connection, unread))) => {
+                Ok((login.language, connection.stream, unread))
+            }
             (Some(Err(failure)), _) => {
                 let cause = format!("node {}: {}", self.candidate.node, failure.cause);
                 Err(failure.because(cause))

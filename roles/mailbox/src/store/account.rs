@@ -9,7 +9,9 @@ use sqlx::sqlite::SqliteConnection;
 use super::body::{Body, Linking};
 use super::message::now_seconds;
 use super::sql::{AccountRow, accounts, keywords, mailboxes, messages};
-use super::{Appended, Flags, Mailbox, MailboxName, MailboxStatus, NewMessage, SpecialUse, Store, StoreError, Uid, UidSet, Usage};
+use super::{
+    Appended, Flags, Mailbox, MailboxName, MailboxStatus, NewMessage, SpecialUse, Store, StoreError, Uid, UidSet, Usage,
+};
 
 /// An account's mail. Cheap to clone.
 #[derive(Clone)]
@@ -129,7 +131,9 @@ impl AccountMail {
                     mailboxes::insert(transaction, row, &to, true, None).await?;
                     let target = mailboxes::select(transaction, row, &to).await?;
                     hub.touch(found.row);
-                    return messages::relocate(transaction, found.row, &UidSet::all(), target.row, now_seconds()).await.map(drop);
+                    return messages::relocate(transaction, found.row, &UidSet::all(), target.row, now_seconds())
+                        .await
+                        .map(drop);
                 }
                 mailboxes::rename(transaction, row, &from, &to).await?;
                 mailboxes::remove_idle_superiors(transaction, row, &from).await
@@ -176,7 +180,8 @@ impl AccountMail {
                 accounts::check_room(transaction, row, quota_bytes, bytes).await?;
                 let found = mailboxes::select(transaction, row, &to).await?;
                 let numbers = mailboxes::advance(transaction, found.row, rows.len()).await?;
-                let known = keywords::learn(transaction, found.row, rows.iter().flat_map(|(.., keywords, _)| keywords)).await?;
+                let known =
+                    keywords::learn(transaction, found.row, rows.iter().flat_map(|(.., keywords, _)| keywords)).await?;
                 let now = now_seconds();
                 let mut uid = numbers.first_uid;
                 for ((size, prefix, system, keywords, internal_date), body) in rows.iter().zip(&*bodies) {

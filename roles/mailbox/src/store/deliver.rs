@@ -50,7 +50,12 @@ impl Store {
 impl AccountMail {
     /// Delivers to this account, with `trace` (whole header lines) before the message. When it answers, the message is
     /// durable in the mailbox, once, however often the delivery is repeated.
-    pub async fn deliver(&self, consignment: &Consignment, trace: &[u8], folder: Folder) -> Result<Delivered, StoreError> {
+    pub async fn deliver(
+        &self,
+        consignment: &Consignment,
+        trace: &[u8],
+        folder: Folder,
+    ) -> Result<Delivered, StoreError> {
         let prefix = Bytes::from([trace, &consignment.prefix].concat());
         let size = u32::try_from(prefix.len() + consignment.body.len()).map_err(|_| StoreError::TooLarge)?;
         let (id, row, quota_bytes) = (consignment.id, self.row, self.account.quota_bytes);

@@ -236,9 +236,7 @@ impl FlagChange {
     pub fn apply(&self, flags: Flags, keywords: &Keywords) -> Flags {
         let (system, named) = (self.system, keywords.bits(&self.keywords).0);
         match self.action {
-            FlagAction::Add => {
-                Flags { system: flags.system | system, keywords: KeywordBits(flags.keywords.0 | named) }
-            }
+            FlagAction::Add => Flags { system: flags.system | system, keywords: KeywordBits(flags.keywords.0 | named) },
             FlagAction::Remove => {
                 Flags { system: flags.system & !system, keywords: KeywordBits(flags.keywords.0 & !named) }
             }

@@ -57,12 +57,15 @@ impl Store {
     pub async fn collect_garbage(&self, ages: GarbageAges) -> Result<Collected, StoreError> {
         let before = |age: Duration| now_seconds().saturating_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
         let deleted = self.delete_condemned(before(ages.grace)).await?;
-        let condemned = self.repeat(async |transaction| blobs::condemn_unused(transaction, now_seconds(), ROWS).await).await?;
+        let condemned =
+            self.repeat(async |transaction| blobs::condemn_unused(transaction, now_seconds(), ROWS).await).await?;
         let strays = self.condemn_strays(ages.stray).await?;
         let limit = before(ages.deliveries);
-        let deliveries = self.repeat(async move |transaction| deliveries::forget(transaction, limit, ROWS).await).await?;
+        let deliveries =
+            self.repeat(async move |transaction| deliveries::forget(transaction, limit, ROWS).await).await?;
         let limit = before(ages.expunged);
-        let expunged = self.repeat(async move |transaction| messages::forget_expunged(transaction, limit, ROWS).await).await?;
+        let expunged =
+            self.repeat(async move |transaction| messages::forget_expunged(transaction, limit, ROWS).await).await?;
         let collected = Collected { condemned, strays, deleted, deliveries, expunged };
         metrics::counter!("estafeta_mailbox_bodies_deleted_total").increment(collected.deleted);
         tracing::info!(condemned, strays, deleted, deliveries, expunged, "garbage collected");
@@ -116,7 +119,9 @@ impl Store {
                 if blobs::is_named(&mut *self.reader().await?, name).await? {
                     continue;
                 }
-                let condemn = async move |transaction: &mut sqlx::SqliteConnection| blobs::condemn_stray(transaction, name, now_seconds()).await;
+                let condemn = async move |transaction: &mut sqlx::SqliteConnection| {
+                    blobs::condemn_stray(transaction, name, now_seconds()).await
+                };
                 if self.run(condemn).await? {
                     tracing::warn!(body = ?name, "a file that no message names is condemned");
                     strays += 1;

@@ -37,43 +37,51 @@ impl Hub {
     pub(super) fn publish(&self) {
         let mut state = self.state();
         for mailbox in std::mem::take(&mut state.touched) {
-            match state.watched.get(&mailbox) {
-                Some(sender) if sender.is_closed() => drop(state.watched.remove(&mailbox)),
-                Some(sender) => drop(sender.send(())),
-                None => {}
+            if let Some(sender) = state.watched.get(&mailbox) {
+                sender.send_replace(());
             }
         }
     }
 
     /// Wakes on changes that are committed from now on.
     pub(super) fn watch(&self, mailbox: MailboxRow) -> Watcher {
-        let mut state = self.state();
-        // Those that nobody watches any more go when there are many.
-        if state.watched.len() > 2 * state.watched.capacity() / 3 {
-            state.watched.retain(|_, sender| !sender.is_closed());
-        }
-        Watcher(state.watched.entry(mailbox).or_default().subscribe())
+        let receiver = self.state().watched.entry(mailbox).or_default().subscribe();
+        Watcher { hub: self.clone(), mailbox, receiver }
     }
 }
 
 /// Wakes when its mailbox changes.
-pub struct Watcher(watch::Receiver<()>);
+pub struct Watcher {
+    hub: Hub,
+    mailbox: MailboxRow,
+    receiver: watch::Receiver<()>,
+}
 
 impl Watcher {
     /// Waits for a change after the last one that was waited for or taken; one that came meanwhile counts. May be
     /// dropped half-way without losing anything. Also wakes when the mailbox is deleted.
     pub async fn changed(&mut self) {
-        if self.0.changed().await.is_err() {
-            // The store is gone, and with it every change.
+        if self.receiver.changed().await.is_err() {
+            // Not while this watcher lives: its hub keeps the sender.
             std::future::pending().await
         }
     }
 
     /// Whether something changed since this was asked or waited for last: without waiting, without the database.
     pub fn take(&mut self) -> bool {
-        let changed = self.0.has_changed().unwrap_or(false);
-        self.0.mark_unchanged();
+        let changed = self.receiver.has_changed().unwrap_or(false);
+        self.receiver.mark_unchanged();
         changed
+    }
+}
+
+impl Drop for Watcher {
+    /// Who watches last takes the entry along.
+    fn drop(&mut self) {
+        let mut state = self.hub.state();
+        if state.watched.get(&self.mailbox).is_some_and(|sender| sender.receiver_count() <= 1) {
+            state.watched.remove(&self.mailbox);
+        }
     }
 }
 
@@ -93,9 +101,10 @@ mod tests {
         hub.touch(MailboxRow(1));
         hub.publish();
         assert!(one.take() && !one.take());
+        let second = hub.watch(MailboxRow(1));
         drop(one);
-        hub.touch(MailboxRow(1));
-        hub.publish();
+        assert_eq!(hub.state().watched.len(), 2);
+        drop(second);
         assert_eq!(hub.state().watched.len(), 1);
     }
 }

@@ -6,8 +6,8 @@ use super::message::now_seconds;
 use super::sql::mailboxes::State;
 use super::sql::{MailboxRow, accounts, keywords, mailboxes, messages};
 use super::{
-    AccountMail, Changes, Copied, FlagAction, FlagChange, Flags, FlagsStored, MailboxName, MessageEntry, ModSeq, RecentClaim, Snapshot,
-    StoreError, SystemFlags, Uid, UidSet, UidValidity, Watcher,
+    AccountMail, Changes, Copied, FlagAction, FlagChange, Flags, FlagsStored, MailboxName, MessageEntry, ModSeq,
+    RecentClaim, Snapshot, StoreError, SystemFlags, Uid, UidSet, UidValidity, Watcher,
 };
 
 /// A mailbox, by its row, so that it stays the same mailbox when it is renamed. Every method answers
@@ -111,7 +111,12 @@ impl Mailbox {
     /// Changes flags. With `unchanged_since`, messages that changed later are left alone. A message whose flags
     /// already are what is asked keeps its modification sequence. What is gone is passed over.
     /// [`StoreError::Limit`] when the mailbox has no room for another keyword.
-    pub async fn store_flags(&self, uids: &UidSet, change: &FlagChange, unchanged_since: Option<ModSeq>) -> Result<FlagsStored, StoreError> {
+    pub async fn store_flags(
+        &self,
+        uids: &UidSet,
+        change: &FlagChange,
+        unchanged_since: Option<ModSeq>,
+    ) -> Result<FlagsStored, StoreError> {
         let (row, uids, change, hub) = (self.row, uids.clone(), change.clone(), self.mail.store.inner.hub.clone());
         let job = async move |transaction: &mut sqlx::SqliteConnection| {
             let before = mailboxes::state(transaction, row).await?.status.highest_modseq;
@@ -119,7 +124,9 @@ impl Mailbox {
                 FlagAction::Remove => keywords::list(transaction, row).await?,
                 FlagAction::Add | FlagAction::Replace => keywords::learn(transaction, row, &change.keywords).await?,
             };
-            if change.action != FlagAction::Remove && change.keywords.iter().any(|keyword| keywords.bit(keyword).is_none()) {
+            if change.action != FlagAction::Remove
+                && change.keywords.iter().any(|keyword| keywords.bit(keyword).is_none())
+            {
                 return Err(StoreError::Limit("the mailbox has no room for another keyword"));
             }
             let modified = match unchanged_since {
@@ -128,7 +135,8 @@ impl Mailbox {
             };
             let flags = Flags { system: change.system, keywords: keywords.bits(&change.keywords) };
             let next = before.0 as i64 + 1;
-            let changed = messages::flag(transaction, row, &uids, (change.action, flags), unchanged_since, next).await?;
+            let changed =
+                messages::flag(transaction, row, &uids, (change.action, flags), unchanged_since, next).await?;
             let modseq = if changed > 0 {
                 hub.touch(row);
                 ModSeq(mailboxes::advance(transaction, row, 0).await?.modseq as u64)

@@ -48,12 +48,15 @@ pub use account::{AccountMail, MailboxEntry};
 pub use deliver::{Consignment, Delivered, Folder};
 pub use error::StoreError;
 pub use flags::{
-    FlagAction, FlagChange, Flags, KEYWORD_BYTES, KEYWORDS_PER_MAILBOX, Keyword, KeywordBits, KeywordError, Keywords, SystemFlags,
+    FlagAction, FlagChange, Flags, KEYWORD_BYTES, KEYWORDS_PER_MAILBOX, Keyword, KeywordBits, KeywordError, Keywords,
+    SystemFlags,
 };
 pub use garbage::{Collected, GarbageAges};
 pub use hub::Watcher;
 pub use mailbox::Mailbox;
-pub use message::{Appended, Changes, Copied, FlagsStored, MailboxStatus, MessageEntry, NewMessage, RecentClaim, Snapshot, Usage};
+pub use message::{
+    Appended, Changes, Copied, FlagsStored, MailboxStatus, MessageEntry, NewMessage, RecentClaim, Snapshot, Usage,
+};
 pub use name::{DELIMITER, MailboxName, MailboxNameError, SpecialUse};
 pub use uid::{ModSeq, Uid, UidSet, UidValidity};
 
@@ -96,7 +99,9 @@ impl Store {
         let database = database.await?;
         let blobs = Blobs::open(&options.directory.join("bodies"))?;
         let spools = SpoolDirectory::open(&options.directory.join("spool"))?;
-        Ok(Self { inner: Arc::new(Inner { database, blobs, spools, hub, message_limit_bytes: options.message_limit_bytes }) })
+        Ok(Self {
+            inner: Arc::new(Inner { database, blobs, spools, hub, message_limit_bytes: options.message_limit_bytes }),
+        })
     }
 
     /// The mail of an account, if it lives here. [`StoreError::Moving`] and [`StoreError::Gone`] say why not now, or

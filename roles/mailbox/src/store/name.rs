@@ -102,8 +102,13 @@ pub enum SpecialUse {
 
 impl SpecialUse {
     /// Each of them: what a new account has beside INBOX, under these names.
-    pub const ALL: [(Self, &'static str); 5] =
-        [(Self::Sent, "Sent"), (Self::Drafts, "Drafts"), (Self::Trash, "Trash"), (Self::Junk, "Junk"), (Self::Archive, "Archive")];
+    pub const ALL: [(Self, &'static str); 5] = [
+        (Self::Sent, "Sent"),
+        (Self::Drafts, "Drafts"),
+        (Self::Trash, "Trash"),
+        (Self::Junk, "Junk"),
+        (Self::Archive, "Archive"),
+    ];
 
     /// The attribute by which LIST shows it.
     pub fn attribute(self) -> &'static str {
@@ -128,7 +133,13 @@ mod tests {
 
     #[test]
     fn names_are_checked() {
-        for (given, kept) in [("inbox", "INBOX"), ("Inbox/a", "INBOX/a"), ("inboxes", "inboxes"), ("Año 2026/q 1", "Año 2026/q 1"), ("a/inbox", "a/inbox")] {
+        for (given, kept) in [
+            ("inbox", "INBOX"),
+            ("Inbox/a", "INBOX/a"),
+            ("inboxes", "inboxes"),
+            ("Año 2026/q 1", "Año 2026/q 1"),
+            ("a/inbox", "a/inbox"),
+        ] {
             assert_eq!(given.parse::<MailboxName>().unwrap().as_str(), kept);
         }
         for bad in ["", "/", "a/", "/a", "a//b", "a\nb", "a*", "%", &"x".repeat(1001), &["x"; 33].join("/")] {

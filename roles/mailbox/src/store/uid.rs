@@ -46,7 +46,8 @@ pub struct UidSet(Vec<RangeInclusive<u32>>);
 impl UidSet {
     /// These ranges, in any order, overlapping or not; empty ones are left out.
     pub fn from_ranges(ranges: impl IntoIterator<Item = RangeInclusive<Uid>>) -> Self {
-        let mut ranges: Vec<_> = ranges.into_iter().map(|range| range.start().0..=range.end().0).filter(|range| !range.is_empty()).collect();
+        let mut ranges: Vec<_> =
+            ranges.into_iter().map(|range| range.start().0..=range.end().0).filter(|range| !range.is_empty()).collect();
         ranges.sort_by_key(|range| *range.start());
         let mut set = Self::default();
         for range in ranges {

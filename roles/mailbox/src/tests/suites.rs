@@ -22,7 +22,8 @@ impl delivery_suite::Mailboxes for ByImap {
         };
         let session = self.0.open(&request).await.unwrap();
         let (near, mut far) = tokio::io::duplex(4096);
-        let commands = format!("a SELECT {}\r\nb FETCH 1:* BODY.PEEK[]\r\nc LOGOUT\r\n", if junk { "Junk" } else { "INBOX" });
+        let commands =
+            format!("a SELECT {}\r\nb FETCH 1:* BODY.PEEK[]\r\nc LOGOUT\r\n", if junk { "Junk" } else { "INBOX" });
         let served = tokio::spawn(session.serve(Box::new(near), commands.into()));
         let mut said = Vec::new();
         far.read_to_end(&mut said).await.unwrap();
@@ -89,7 +90,10 @@ impl Sessions for ByProtocol {
 fn remote_sessions(node: &Node, asking: RoleName) -> Arc<dyn Sessions> {
     let (remote, imap) = node.remote(asking.clone(), MAILBOX_IMAP);
     let (_, pop3) = node.remote(asking, MAILBOX_POP3);
-    Arc::new(ByProtocol { imap: clients().imap.unwrap()(&remote, &imap), pop3: clients().pop3.unwrap()(&remote, &pop3) })
+    Arc::new(ByProtocol {
+        imap: clients().imap.unwrap()(&remote, &imap),
+        pop3: clients().pop3.unwrap()(&remote, &pop3),
+    })
 }
 
 async fn sessions_fixture(remote: bool) -> sessions_suite::Fixture {
@@ -164,7 +168,11 @@ async fn a_foreign_client_delivers_by_lmtp_without_an_id() {
     let mut said = String::new();
     tokio::time::timeout(PATIENCE, stream.read_to_string(&mut said)).await.unwrap().unwrap();
     let codes: Vec<_> = said.lines().filter(|line| !line.starts_with("250-")).map(|line| &line[..3]).collect();
-    assert_eq!(codes, ["220", "250", "250", "550", "250", "250", "354", "250", "250", "250", "250", "354", "250", "221"], "{said}");
+    assert_eq!(
+        codes,
+        ["220", "250", "250", "550", "250", "250", "354", "250", "250", "250", "250", "354", "250", "221"],
+        "{said}"
+    );
     // Once for both spellings of one account, and once more for the second transaction.
     let read = ByImap(node.provides.sessions.clone().unwrap());
     assert_eq!(delivery_suite::Mailboxes::read(&read, &ana, false).await.len(), 2);

@@ -7,7 +7,7 @@ const PARAMETERS: usize = 64;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Parameterised {
     pub(super) value: Vec<u8>,
-    pub(super) parameters: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) parameters: Parameters,
 }
 
 /// `type "/" subtype *(";" parameter)`
@@ -15,7 +15,7 @@ pub(super) struct Parameterised {
 pub(super) struct ContentType {
     pub(super) kind: Vec<u8>,
     pub(super) subtype: Vec<u8>,
-    pub(super) parameters: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) parameters: Parameters,
 }
 
 impl ContentType {
@@ -60,8 +60,50 @@ impl Parameterised {
                 }
             }
         }
-        Self { value, parameters }
+        Self { value, parameters: join_continuations(parameters) }
     }
+}
+
+type Parameters = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// RFC 2231 §3, §6: a server puts `name*0=a; name*1*=b` together, as `name*=ab`, and decodes no more of it.
+fn join_continuations(parameters: Parameters) -> Parameters {
+    let mut joined: Parameters = Vec::with_capacity(parameters.len());
+    // Where in `joined` the parameter of that base name stands, and the number that has to come next.
+    let mut open: Vec<(Vec<u8>, usize, usize)> = Vec::new();
+    for (name, value) in parameters {
+        let Some((base, number, extended)) = continuation(&name) else {
+            joined.push((name, value));
+            continue;
+        };
+        match open.iter_mut().find(|(one, ..)| one.eq_ignore_ascii_case(base)) {
+            Some((_, place, next)) if *next == number => {
+                joined[*place].1.extend_from_slice(&value);
+                if extended && !joined[*place].0.ends_with(b"*") {
+                    joined[*place].0.push(b'*');
+                }
+                *next += 1;
+            }
+            None if number == 0 => {
+                open.push((base.to_vec(), joined.len(), 1));
+                joined.push(([base, if extended { b"*" } else { b"" }].concat(), value));
+            }
+            // Out of order: as it stands.
+            _ => joined.push((name, value)),
+        }
+    }
+    joined
+}
+
+/// `attribute "*" number ["*"]`
+fn continuation(name: &[u8]) -> Option<(&[u8], usize, bool)> {
+    let (rest, extended) = match name.strip_suffix(b"*") {
+        Some(rest) => (rest, true),
+        None => (name, false),
+    };
+    let star = rest.iter().rposition(|byte| *byte == b'*')?;
+    let number = std::str::from_utf8(&rest[star + 1..]).ok()?.parse().ok()?;
+    Some((&rest[..star], number, extended))
 }
 
 struct Scanner<'a> {
@@ -163,6 +205,9 @@ mod tests {
             ("a/b (c (d) \\) ; e); f=g", "a/b", &[("f", "g")]),
             ("a/b; name=My File.txt; c=d", "a/b", &[("name", "My"), ("c", "d")]),
             ("a/b; name=\"unfinished", "a/b", &[("name", "unfinished")]),
+            ("a/b; t*0*=us-ascii'en'a%20; x=y; T*1=b; t*2*=c", "a/b", &[("t*", "us-ascii'en'a%20bc"), ("x", "y")]),
+            ("a/b; t*0=a; t*2=c; t*1=b; u*1=d", "a/b", &[("t", "ab"), ("t*2", "c"), ("u*1", "d")]),
+            ("a/b; t*=utf-8''a; u*x=b; *0=c", "a/b", &[("t*", "utf-8''a"), ("u*x", "b"), ("", "c")]),
         ] {
             let parameters: Vec<_> =
                 parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

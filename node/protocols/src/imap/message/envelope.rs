@@ -17,7 +17,11 @@ pub fn envelope(message: &Message) -> Bytes {
 
 pub(super) fn write(output: &mut Output, header: &Fields<'_>) {
     let text = |output: &mut Output, name: &str| output.optional_string(header.value(name).as_deref());
-    let addresses = |name: &str| header.first(name).map(|field| parse(field.value)).filter(|list| !list.is_empty());
+    // A field that stands there twice, against RFC 5322 §3.6, counts as one.
+    let addresses = |name: &str| {
+        let fields = header.clone().filter(|field| field.is(name));
+        Some(fields.flat_map(|field| parse(field.value)).collect::<Vec<_>>()).filter(|list| !list.is_empty())
+    };
     let from = addresses("From");
     output.put_byte(b'(');
     text(output, "Date");
@@ -106,6 +110,10 @@ mod tests {
             of("Subject: a\r\n\tb \"c\"\r\nFrom: a@b\r\nSender:\r\nReply-To: c@d\r\nTo: g:;\r\n\r\nDate: body\r\n"),
             "(NIL \"a b \\\"c\\\"\" ((NIL NIL \"a\" \"b\")) ((NIL NIL \"a\" \"b\")) ((NIL NIL \"c\" \"d\")) \
              ((NIL NIL \"g\" NIL)(NIL NIL NIL NIL)) NIL NIL NIL NIL)"
+        );
+        assert_eq!(
+            of("To: a@b\r\nTo: c@d\r\n\r\n"),
+            "(NIL NIL NIL NIL NIL ((NIL NIL \"a\" \"b\")(NIL NIL \"c\" \"d\")) NIL NIL NIL NIL)"
         );
         assert_eq!(of("Subject: ü\r\n\r\n"), "(NIL {2}\r\nü NIL NIL NIL NIL NIL NIL NIL NIL)");
     }

@@ -192,8 +192,10 @@ impl Scanner<'_> {
             delimiter = self.skip_body();
         }
         self.boundaries.truncate(own);
-        // What follows belongs to nobody; a multipart without an end is ended by one around it.
+        // What follows the end belongs to nobody; a multipart without an end is ended by one around it, whose boundary
+        // may be the same.
         if delimiter.is_some_and(|delimiter| delimiter.index() == own) {
+            self.at = self.line_end();
             self.skip_body();
         }
         parts
@@ -267,6 +269,13 @@ mod tests {
             tree("Content-Type: multipart/b; boundary=o\r\n\r\n--ox\r\n--o\r\n\r\n--oo\r\n--o--"),
             "multipart/b[text/plain\"--oo\"]"
         );
+    }
+
+    #[test]
+    fn one_boundary_for_two() {
+        let message = "Content-Type: multipart/a; boundary=x\r\n\r\n--x\r\nContent-Type: multipart/b; boundary=x\r\n\r\n\
+            --x\r\n\r\none\r\n--x--\r\n--x\r\n\r\ntwo\r\n--x--\r\n";
+        assert_eq!(tree(message), "multipart/a[multipart/b[text/plain\"one\"]text/plain\"two\"]");
     }
 
     #[test]

@@ -40,7 +40,7 @@ impl Writer<'_> {
     fn multipart(&self, output: &mut Output, part: &Part, parts: &[Part]) {
         if parts.is_empty() {
             // The grammar wants one.
-            output.put(b"(\"text\" \"plain\" NIL NIL NIL \"7bit\" 0 0");
+            output.put(b"(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 0 0");
             output.put(if self.extended { b" NIL NIL NIL NIL)" } else { b")" });
         }
         parts.iter().for_each(|part| self.part(output, part));
@@ -199,7 +199,7 @@ mod tests {
         );
         assert_eq!(
             of("Content-Type: multipart/mixed; boundary=b\r\n\r\n", false),
-            "((\"text\" \"plain\" NIL NIL NIL \"7bit\" 0 0) \"mixed\")"
+            "((\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 0 0) \"mixed\")"
         );
     }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use estafeta_core::directory::{Account, AccountChange, Alias, Directory, NewAccount, Resolution};
 use estafeta_core::members::Candidate;
-use estafeta_core::{Address, Domain, Failure, Reason, Secret};
+use estafeta_core::{Address, Domain, Failure, Reason, Secret, StoreGroup};
 use estafeta_net::role::Remote;
 use estafeta_net::tls::Tls;
 use ldap3::controls::RawControl;
@@ -185,6 +185,18 @@ impl Directory for RemoteDirectory {
         let mut accounts = entries.iter().map(Received::account).collect::<Result<Vec<_>, _>>().map_err(|why| self.unreadable(why))?;
         accounts.sort_by_cached_key(|account| account.address.key());
         Ok(accounts)
+    }
+
+    async fn accounts_in(&self, group: &StoreGroup) -> Result<u64, Failure> {
+        // The size of a page's control is the server's estimate for all pages (RFC 2696 §2), and ours knows this one.
+        let filter = format!("({}={group})", schema::STORE_GROUP.name());
+        let search = async { self.people.lease().await?.search("", Scope::Subtree, &filter, Some((1, Vec::new()))).await };
+        let found = self.people.in_time(search).await?;
+        let first = u64::from(!found.entries.is_empty());
+        if found.estimate < first {
+            return Err(self.unreadable(format!("it does not say how many accounts the store group {group} has")));
+        }
+        Ok(found.estimate)
     }
 
     async fn add_account(&self, account: &NewAccount) -> Result<Account, Failure> {

@@ -136,6 +136,8 @@ pub struct Found {
     pub entries: Vec<Received>,
     /// Where the next page begins; empty when this is the last.
     pub cookie: Vec<u8>,
+    /// How many entries there are on all pages, as the server estimates; zero when it does not.
+    pub estimate: u64,
 }
 
 impl Lease<'_> {
@@ -150,10 +152,10 @@ impl Lease<'_> {
         self.check(result)
     }
 
-    /// One page of a search; a page of everything when `page` says nothing.
-    pub async fn search(&mut self, base: &str, scope: Scope, filter: &str, page: Option<(u32, Vec<u8>)>) -> Result<Found, Failure> {
+    /// A search: one page of so many entries, from a cookie on, or all of it.
+    pub async fn search(&mut self, base: &str, scope: Scope, filter: &str, pages: Option<(u32, Vec<u8>)>) -> Result<Found, Failure> {
         self.whole = false;
-        if let Some((size, cookie)) = page {
+        if let Some((size, cookie)) = pages {
             self.ldap.with_controls(paged_results(size, &cookie));
         }
         let found = self.ldap.search(base, scope, filter, ["*", "+"]).await.map_err(|error| self.broken(&error))?;
@@ -161,8 +163,8 @@ impl Lease<'_> {
         let result = self.check(found.1)?;
         let entries = found.0.into_iter().map(|entry| Received::new(SearchEntry::construct(entry).attrs)).collect();
         let control = result.ctrls.iter().find(|control| control.1.ctype == PAGED_RESULTS);
-        let cookie = control.and_then(|control| cookie(control.1.val.as_deref()?)).unwrap_or_default();
-        Ok(Found { entries, cookie })
+        let (estimate, cookie) = control.and_then(|control| page(control.1.val.as_deref()?)).unwrap_or_default();
+        Ok(Found { entries, cookie, estimate })
     }
 
     fn broken(&self, error: &LdapError) -> Failure {
@@ -179,10 +181,10 @@ fn paged_results(size: u32, cookie: &[u8]) -> RawControl {
     ldap3::controls::PagedResults { size: i32::try_from(size).unwrap_or(i32::MAX), cookie: cookie.to_vec() }.into()
 }
 
-/// The cookie in that of an answer. The library's own reader panics when there is none.
-fn cookie(value: &[u8]) -> Option<Vec<u8>> {
+/// Size and cookie in that of an answer. The library's own reader panics when they are not there.
+fn page(value: &[u8]) -> Option<(u64, Vec<u8>)> {
     let (SEQUENCE, parts, _) = ber::element(value)? else { return None };
-    let (INTEGER, _, rest) = ber::element(parts)? else { return None };
+    let (INTEGER, size, rest) = ber::element(parts)? else { return None };
     let (OCTET_STRING, cookie, _) = ber::element(rest)? else { return None };
-    Some(cookie.to_vec())
+    Some((size.iter().fold(0, |size, &byte| size << 8 | u64::from(byte)), cookie.to_vec()))
 }

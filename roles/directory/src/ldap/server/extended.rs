@@ -30,7 +30,7 @@ impl Conversation {
     }
 
     /// The authorisation identity; empty for nobody (RFC 4532 §2.2).
-    fn who_am_i(&self) -> String {
+    pub(super) fn who_am_i(&self) -> String {
         match &self.who {
             Who::Nobody => String::new(),
             Who::Node => self.node_identity(),

@@ -28,6 +28,7 @@ use estafeta_net::drive::{Flow, Handler, Output, Timeouts, Upgrade, drive};
 use estafeta_net::identity::PeerIdentity;
 use ldap3_proto::control::LdapControl;
 use ldap3_proto::proto::{LdapBindResponse, LdapMsg, LdapOp, LdapResultCode};
+use tracing::Instrument as _;
 
 use super::machine::{LdapMachine, encode};
 use super::outcome::{Refusal, result};
@@ -88,6 +89,8 @@ impl Handler<LdapMachine> for Conversation {
         let LdapMsg { msgid, op, ctrl } = message;
         let begun = Instant::now();
         let controls = check_controls(&ctrl);
+        // Whoever changes something stands beside the line that says what.
+        let span = tracing::info_span!("ldap", node = %self.node.node, by = self.who_am_i());
         let (operation, answer) = match op {
             LdapOp::BindRequest(request) => {
                 let outcome = match controls {
@@ -108,15 +111,23 @@ impl Handler<LdapMachine> for Conversation {
                 output.write(&encode(LdapMsg::new_with_ctrls(msgid, done, controls))?).await?;
                 return Ok(Flow::Continue);
             }
-            LdapOp::AddRequest(request) => ("add", LdapOp::AddResponse(result(also(controls, self.add(request)).await))),
-            LdapOp::ModifyRequest(request) => ("modify", LdapOp::ModifyResponse(result(also(controls, self.modify(request)).await))),
-            LdapOp::DelRequest(name) => ("delete", LdapOp::DelResponse(result(also(controls, self.delete(name)).await))),
+            LdapOp::AddRequest(request) => {
+                ("add", LdapOp::AddResponse(result(also(controls, self.add(request)).instrument(span).await)))
+            }
+            LdapOp::ModifyRequest(request) => {
+                ("modify", LdapOp::ModifyResponse(result(also(controls, self.modify(request)).instrument(span).await)))
+            }
+            LdapOp::DelRequest(name) => {
+                ("delete", LdapOp::DelResponse(result(also(controls, self.delete(name)).instrument(span).await)))
+            }
             LdapOp::CompareRequest(request) => ("compare", LdapOp::CompareResult(result(also(controls, self.compare(request)).await))),
             LdapOp::ModifyDNRequest(_) => {
                 let refusal = Refusal::new(LdapResultCode::UnwillingToPerform, "an address is for ever its account's: nothing is renamed");
                 ("modify-dn", LdapOp::ModifyDNResponse(result(controls.and(Err(refusal)))))
             }
-            LdapOp::ExtendedRequest(request) => ("extended", LdapOp::ExtendedResponse(self.extended(request, controls).await)),
+            LdapOp::ExtendedRequest(request) => {
+                ("extended", LdapOp::ExtendedResponse(self.extended(request, controls).instrument(span).await))
+            }
             // RFC 4511 §4.11: what was to be abandoned is done already; there is no answer.
             LdapOp::AbandonRequest(_) => return Ok(Flow::Continue),
             // The machine lets requests through, and no others.

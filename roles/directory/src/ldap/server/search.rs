@@ -4,10 +4,11 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use estafeta_core::Domain;
+use estafeta_core::directory::Directory as _;
 use estafeta_net::drive::Output;
 use ldap3_proto::control::LdapControl;
 use ldap3_proto::proto::{
-    LdapCompareRequest, LdapMsg, LdapOp, LdapPartialAttribute, LdapResultCode, LdapSearchRequest, LdapSearchResultEntry,
+    LdapCompareRequest, LdapFilter, LdapMsg, LdapOp, LdapPartialAttribute, LdapResultCode, LdapSearchRequest, LdapSearchResultEntry,
     LdapSearchScope,
 };
 
@@ -19,6 +20,9 @@ use crate::ldap::machine::encode;
 use crate::ldap::outcome::Refusal;
 use crate::ldap::place::{Place, Scope};
 use crate::ldap::schema::{self, AttributeType};
+
+/// How many terms a filter may have.
+const FILTER_TERMS: usize = 1000;
 
 /// How a search ended, and the control that goes with its last message.
 type Ended = (Result<(), Refusal>, Option<LdapControl>);
@@ -63,15 +67,29 @@ impl Conversation {
             sent += 1;
             last = Position::of(&entry.place);
         };
-        let control = page.asked.then(|| {
-            let more = last.filter(|_| outcome.is_ok());
-            LdapControl::SimplePagedResults { size: 0, cookie: more.map(|position| position.cookie()).unwrap_or_default() }
-        });
-        Ok((outcome, control))
+        if !page.asked {
+            return Ok((outcome, None));
+        }
+        let more = last.filter(|_| outcome.is_ok());
+        let cookie = more.map(|position| position.cookie()).unwrap_or_default();
+        let size = self.estimate(&request.filter).await;
+        Ok((outcome, Some(LdapControl::SimplePagedResults { size, cookie })))
+    }
+
+    /// How many entries fit in all (RFC 2696 §2: zero for a server that does not know). Known for the accounts of a
+    /// store group, so that new accounts can be spread evenly without reading the old ones.
+    async fn estimate(&self, filter: &LdapFilter) -> i64 {
+        let (Who::Node, LdapFilter::Equality(name, value)) = (&self.who, filter) else { return 0 };
+        let (true, Ok(group)) = (schema::attribute(name) == Some(&schema::STORE_GROUP), value.parse()) else { return 0 };
+        self.store.accounts_in(&group).await.ok().and_then(|count| i64::try_from(count).ok()).unwrap_or(0)
     }
 
     /// What the search finds, once it may be made at all.
     async fn found<'a>(&self, request: &'a LdapSearchRequest, page: &Page) -> Result<FoundEntries<'a>, Refusal> {
+        if filter::terms(&request.filter) > FILTER_TERMS {
+            let text = format!("a filter takes at most {FILTER_TERMS} terms");
+            return Err(Refusal::new(LdapResultCode::AdminLimitExceeded, text));
+        }
         let base = place(&request.base)?;
         let scope = match request.scope {
             LdapSearchScope::Base => Scope::Base,
@@ -209,9 +227,9 @@ impl Selection {
     }
 
     fn apply(&self, entry: &Entry, types_only: bool) -> LdapSearchResultEntry {
-        let wanted = |attribute: &AttributeType| {
+        let wanted = |attribute: &'static AttributeType| {
             let by_kind = if attribute.operational { self.operational } else { self.user };
-            by_kind || self.named.iter().any(|named| *named == attribute)
+            by_kind || self.named.contains(&attribute)
         };
         let attributes = entry.attributes().filter(|(attribute, _)| wanted(attribute)).map(|(attribute, values)| {
             let values = if types_only { &[] } else { values };

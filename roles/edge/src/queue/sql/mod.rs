@@ -7,8 +7,8 @@ use estafeta_core::{Address, DeliveryId};
 use estafeta_storage::StorageError;
 use estafeta_storage::sql::Migration;
 use serde::Serialize;
-use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::Row;
+use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 use uuid::Uuid;
 
 use super::job::{Found, JobRecipient};
@@ -74,15 +74,17 @@ pub(super) async fn insert(
 ) -> Result<(), StorageError> {
     for letter in letters {
         let size_bytes = i64::try_from(letter.message.len()).unwrap_or(i64::MAX);
-        sqlx::query("INSERT INTO letters (id, sender, prefix, size_bytes, smtputf8, arrived_ms) VALUES (?, ?, ?, ?, ?, ?)")
-            .bind(&letter.id.0.as_bytes()[..])
-            .bind(letter.sender.as_ref().map(Address::to_string))
-            .bind(&letter.message.prefix()[..])
-            .bind(size_bytes)
-            .bind(letter.smtputf8)
-            .bind(to_ms(letter.arrived))
-            .execute(&mut *connection)
-            .await?;
+        sqlx::query(
+            "INSERT INTO letters (id, sender, prefix, size_bytes, smtputf8, arrived_ms) VALUES (?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&letter.id.0.as_bytes()[..])
+        .bind(letter.sender.as_ref().map(Address::to_string))
+        .bind(&letter.message.prefix()[..])
+        .bind(size_bytes)
+        .bind(letter.smtputf8)
+        .bind(to_ms(letter.arrived))
+        .execute(&mut *connection)
+        .await?;
         insert_recipients(connection, letter.id, 0, &letter.recipients, now).await?;
     }
     Ok(())
@@ -196,7 +198,8 @@ pub(super) async fn load(
 
 fn recipient(row: &SqliteRow) -> Result<JobRecipient, StorageError> {
     let account: Option<&str> = row.try_get("account")?;
-    let account = account.map(serde_json::from_str).transpose().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    let account =
+        account.map(serde_json::from_str).transpose().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
     let attempts: i64 = row.try_get("attempts")?;
     Ok(JobRecipient {
         number: row.try_get("number")?,
@@ -242,17 +245,17 @@ pub(super) async fn settle(
         .await?;
     // Somebody may have removed the letter meanwhile; then there is nobody to add to it.
     if is_there && !settlement.added.is_empty() {
-        let first: i64 =
-            sqlx::query_scalar("SELECT COALESCE(MAX(number), 0) + 1 FROM recipients WHERE letter = ?")
-                .bind(&id[..])
-                .fetch_one(&mut *connection)
-                .await?;
+        let first: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(number), 0) + 1 FROM recipients WHERE letter = ?")
+            .bind(&id[..])
+            .fetch_one(&mut *connection)
+            .await?;
         insert_recipients(connection, settlement.letter, first, &settlement.added, now).await?;
     }
-    let done = sqlx::query("DELETE FROM letters WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM recipients WHERE letter = ?1)")
-        .bind(&id[..])
-        .execute(&mut *connection)
-        .await?;
+    let done =
+        sqlx::query("DELETE FROM letters WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM recipients WHERE letter = ?1)")
+            .bind(&id[..])
+            .execute(&mut *connection)
+            .await?;
     insert(connection, &settlement.reports, now).await?;
     Ok(Settled { is_gone: done.rows_affected() > 0 })
 }
@@ -302,7 +305,6 @@ pub(super) async fn hasten(
 }
 
 pub(super) async fn remove(connection: &mut SqliteConnection, id: DeliveryId) -> Result<bool, StorageError> {
-    let done =
-        sqlx::query("DELETE FROM letters WHERE id = ?").bind(&id.0.as_bytes()[..]).execute(connection).await?;
+    let done = sqlx::query("DELETE FROM letters WHERE id = ?").bind(&id.0.as_bytes()[..]).execute(connection).await?;
     Ok(done.rows_affected() > 0)
 }

@@ -168,7 +168,8 @@ impl Mirror {
 }
 
 fn sorted(flags: &str) -> Vec<String> {
-    let mut flags: Vec<_> = flags.split(' ').filter(|flag| !flag.is_empty() && *flag != "\\Recent").map(str::to_owned).collect();
+    let mut flags: Vec<_> =
+        flags.split(' ').filter(|flag| !flag.is_empty() && *flag != "\\Recent").map(str::to_owned).collect();
     flags.sort();
     flags.dedup();
     flags

@@ -12,17 +12,22 @@ async fn seen_is_set_and_told() {
     assert_eq!(client.ok("FETCH 1 BODY.PEEK[TEXT]").await.untagged, ["1 FETCH (BODY[TEXT] {8}\r\nbody 1\r\n)"]);
     assert_eq!(client.ok("FETCH 1 RFC822.HEADER").await.untagged.len(), 1);
     assert!(other.ok("NOOP").await.untagged.is_empty());
-    assert_eq!(client.ok("FETCH 1 BODY[TEXT]").await.untagged, ["1 FETCH (BODY[TEXT] {8}\r\nbody 1\r\n FLAGS (\\Seen))"]);
+    assert_eq!(
+        client.ok("FETCH 1 BODY[TEXT]").await.untagged,
+        ["1 FETCH (BODY[TEXT] {8}\r\nbody 1\r\n FLAGS (\\Seen))"]
+    );
     assert_eq!(client.ok("FETCH 1 BODY[TEXT]").await.untagged, ["1 FETCH (BODY[TEXT] {8}\r\nbody 1\r\n)"]);
-    assert_eq!(client.ok("UID FETCH 1:* (FLAGS RFC822.TEXT)").await.untagged, [
-        "1 FETCH (UID 1 FLAGS (\\Seen) RFC822.TEXT {8}\r\nbody 1\r\n)",
-        "2 FETCH (UID 2 FLAGS (\\Seen) RFC822.TEXT {8}\r\nbody 2\r\n)",
-    ]);
-    assert_eq!(other.ok("UID FETCH 1 UID").await.untagged, [
-        "1 FETCH (UID 1)",
-        "1 FETCH (UID 1 FLAGS (\\Seen \\Recent))",
-        "2 FETCH (UID 2 FLAGS (\\Seen \\Recent))",
-    ]);
+    assert_eq!(
+        client.ok("UID FETCH 1:* (FLAGS RFC822.TEXT)").await.untagged,
+        [
+            "1 FETCH (UID 1 FLAGS (\\Seen) RFC822.TEXT {8}\r\nbody 1\r\n)",
+            "2 FETCH (UID 2 FLAGS (\\Seen) RFC822.TEXT {8}\r\nbody 2\r\n)",
+        ]
+    );
+    assert_eq!(
+        other.ok("UID FETCH 1 UID").await.untagged,
+        ["1 FETCH (UID 1)", "1 FETCH (UID 1 FLAGS (\\Seen \\Recent))", "2 FETCH (UID 2 FLAGS (\\Seen \\Recent))",]
+    );
     // Not in a mailbox that is open for reading.
     fill(&mut client, 1).await;
     client.ok("EXAMINE INBOX").await;
@@ -39,7 +44,9 @@ async fn what_is_asked_for() {
                     ((\"Ana\" NIL \"ana\" \"example.edu\")) NIL NIL NIL NIL NIL)";
     assert_eq!(
         client.ok("FETCH 2 (ENVELOPE BODY)").await.untagged,
-        [format!("2 FETCH (ENVELOPE {envelope} BODY (\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 8 1))")]
+        [format!(
+            "2 FETCH (ENVELOPE {envelope} BODY (\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 8 1))"
+        )]
     );
     assert_eq!(
         client.ok("FETCH 2 (BODY.PEEK[HEADER.FIELDS (SUBJECT)] BODY.PEEK[]<6.3> BODY.PEEK[2])").await.untagged,
@@ -74,10 +81,11 @@ async fn expunged_messages_keep_their_numbers_until_it_is_told() {
     let answer = client.ok("STORE 1:4 +FLAGS (\\Flagged)").await;
     assert_eq!(answer.with("\\Flagged").len(), 3);
     assert!(answer.completion.starts_with("OK [EXPUNGEISSUED]"), "{answer:?}");
-    client.fails("COPY 2 Sent", "NO [EXPUNGEISSUED]").await;
-    assert_eq!(client.ok("SEARCH TEXT body").await.untagged[0], "SEARCH 1 3 4");
-    let answer = client.ok("NOOP").await;
-    assert_eq!(answer.untagged.len(), 0, "{answer:?}");
+    assert_eq!(client.ok("SEARCH TEXT body").await.untagged, ["SEARCH 1 3 4"]);
+    let answer = client.command("COPY 2 Sent").await;
+    assert!(answer.completion.starts_with("NO [EXPUNGEISSUED]"), "{answer:?}");
+    assert_eq!(answer.with("EXPUNGE"), ["2 EXPUNGE"]);
+    assert_eq!(client.ok("SEARCH TEXT body").await.untagged, ["SEARCH 1 2 3"]);
 }
 
 #[tokio::test]
@@ -88,6 +96,8 @@ async fn much_is_sent_at_the_pace_of_the_client() {
         client.append("INBOX", "", &"x".repeat(500_000)).await;
     }
     // 100 MB in one command; the stream between holds 64 KB.
-    let answer = client.ok("FETCH 1:* (BODY.PEEK[] BODY.PEEK[TEXT] BODY.PEEK[1] BODY.PEEK[]<0.400000> BODY.PEEK[]<1.499999>)").await;
+    let answer = client
+        .ok("FETCH 1:* (BODY.PEEK[] BODY.PEEK[TEXT] BODY.PEEK[1] BODY.PEEK[]<0.400000> BODY.PEEK[]<1.499999>)")
+        .await;
     assert_eq!(answer.untagged.len(), 20);
 }

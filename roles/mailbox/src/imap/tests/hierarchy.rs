@@ -34,11 +34,7 @@ async fn names_and_levels() {
     client.fails("CREATE a//b", "NO [CANNOT]").await;
     assert_eq!(
         client.ok("LIST a/ *").await.untagged,
-        [
-            "LIST (\\Noselect \\HasChildren) \"/\" \"a/Entw&APw-rfe\"",
-            "LIST (\\HasNoChildren) \"/\" \"a/Entw&APw-rfe/c\"",
-        ]
-        .map(|line| line.replace("\"a/Entw&APw-rfe\"", "a/Entw&APw-rfe").replace("\"a/Entw&APw-rfe/c\"", "a/Entw&APw-rfe/c"))
+        ["LIST (\\Noselect \\HasChildren) \"/\" a/Entw&APw-rfe", "LIST (\\HasNoChildren) \"/\" a/Entw&APw-rfe/c",]
     );
     client.fails("SELECT a", "NO [CANNOT]").await;
     client.fails("STATUS a (MESSAGES)", "NO [CANNOT]").await;
@@ -49,6 +45,7 @@ async fn names_and_levels() {
     client.fails("RENAME a c", "NO [NONEXISTENT]").await;
     client.fails("RENAME b b/c", "NO [CANNOT]").await;
     client.ok("DELETE b").await;
+    client.fails("CHECK", "BAD No mailbox selected").await;
     assert_eq!(client.ok("LIST \"\" b").await.untagged, ["LIST (\\Noselect \\HasChildren) \"/\" b"]);
     client.fails("DELETE INBOX", "NO [CANNOT]").await;
     client.fails("DELETE nowhere", "NO [NONEXISTENT]").await;

@@ -10,7 +10,10 @@ async fn flags() {
     let mut other = house.select().await;
     let answer = client.ok("STORE 1:2 +FLAGS (\\Seen Work)").await;
     assert_eq!(answer.untagged[0], "FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft Work)");
-    assert_eq!(answer.with("FETCH"), ["1 FETCH (FLAGS (\\Seen Work \\Recent))", "2 FETCH (FLAGS (\\Seen Work \\Recent))"]);
+    assert_eq!(
+        answer.with("FETCH"),
+        ["1 FETCH (FLAGS (\\Seen Work \\Recent))", "2 FETCH (FLAGS (\\Seen Work \\Recent))"]
+    );
     assert_eq!(client.ok("UID STORE 2 -FLAGS work").await.untagged, ["2 FETCH (UID 2 FLAGS (\\Seen \\Recent))"]);
     assert_eq!(client.ok("STORE 2 FLAGS ()").await.untagged, ["2 FETCH (FLAGS (\\Recent))"]);
     assert!(client.ok("STORE 2 FLAGS.SILENT (\\Draft)").await.untagged.is_empty());
@@ -18,7 +21,10 @@ async fn flags() {
     assert_eq!(answer.with("FETCH"), ["1 FETCH (FLAGS (\\Seen Work))", "2 FETCH (FLAGS (\\Draft))"], "{answer:?}");
     // Silence does not hide what another did to the same message.
     other.ok("STORE 2 +FLAGS (\\Answered)").await;
-    assert_eq!(client.ok("STORE 2 +FLAGS.SILENT (\\Seen)").await.untagged, ["2 FETCH (FLAGS (\\Answered \\Seen \\Draft \\Recent))"]);
+    assert_eq!(
+        client.ok("STORE 2 +FLAGS.SILENT (\\Seen)").await.untagged,
+        ["2 FETCH (FLAGS (\\Answered \\Seen \\Draft \\Recent))"]
+    );
     client.ok("EXAMINE INBOX").await;
     client.fails("STORE 1 FLAGS ()", "NO").await;
     client.fails("EXPUNGE", "NO").await;

@@ -58,7 +58,9 @@ impl House {
 }
 
 async fn open(directory: &Path) -> Store {
-    Store::open(StoreOptions { directory: directory.to_owned(), message_limit_bytes: 1_000_000, readers: 4 }).await.unwrap()
+    Store::open(StoreOptions { directory: directory.to_owned(), message_limit_bytes: 1_000_000, readers: 4 })
+        .await
+        .unwrap()
 }
 
 fn account(quota_bytes: Option<u64>) -> Account {

@@ -27,7 +27,10 @@ async fn what_select_says() {
     // Each message is recent in one session only.
     let mut other = house.connect();
     let answer = other.ok("EXAMINE INBOX").await;
-    assert_eq!((answer.with("RECENT"), answer.completion.as_str()), (vec!["0 RECENT"], "OK [READ-ONLY] EXAMINE completed"));
+    assert_eq!(
+        (answer.with("RECENT"), answer.completion.as_str()),
+        (vec!["0 RECENT"], "OK [READ-ONLY] EXAMINE completed")
+    );
     assert_eq!(answer.with("PERMANENTFLAGS"), ["OK [PERMANENTFLAGS ()] Flags that can be changed"]);
     // A SELECT that fails leaves nothing open.
     client.fails("SELECT nowhere", "NO [NONEXISTENT]").await;

@@ -3,6 +3,7 @@
 
 mod dialogs;
 mod model;
+mod peer;
 mod relayed;
 
 use std::path::Path;

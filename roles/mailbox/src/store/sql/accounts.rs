@@ -18,18 +18,25 @@ pub async fn find(connection: &mut SqliteConnection, account: AccountId) -> Resu
 
 /// Makes the row.
 pub async fn insert(connection: &mut SqliteConnection, account: AccountId) -> Result<AccountRow, StoreError> {
-    let inserted = query("INSERT INTO accounts (account) VALUES (?) RETURNING id").bind(account.0.as_bytes().as_slice());
+    let inserted =
+        query("INSERT INTO accounts (account) VALUES (?) RETURNING id").bind(account.0.as_bytes().as_slice());
     Ok(inserted.fetch_one(connection).await?.try_get("id")?)
 }
 
 /// How many messages and bytes it holds.
 pub async fn usage(connection: &mut SqliteConnection, account: AccountRow) -> Result<(u64, u64), StoreError> {
-    let row = query("SELECT messages, used_bytes FROM accounts WHERE id = ?").bind(account).fetch_one(connection).await?;
+    let row =
+        query("SELECT messages, used_bytes FROM accounts WHERE id = ?").bind(account).fetch_one(connection).await?;
     Ok((row.try_get::<i64, _>("messages")? as u64, row.try_get::<i64, _>("used_bytes")? as u64))
 }
 
 /// Whether `more_bytes` may be added: the account is present, and its quota holds them.
-pub async fn check_room(connection: &mut SqliteConnection, account: AccountRow, quota_bytes: Option<u64>, more_bytes: u64) -> Result<(), StoreError> {
+pub async fn check_room(
+    connection: &mut SqliteConnection,
+    account: AccountRow,
+    quota_bytes: Option<u64>,
+    more_bytes: u64,
+) -> Result<(), StoreError> {
     let row = query("SELECT state, used_bytes FROM accounts WHERE id = ?").bind(account).fetch_one(connection).await?;
     present(&row)?;
     let used = row.try_get::<i64, _>("used_bytes")? as u64;

@@ -21,7 +21,8 @@ pub enum Known {
 
 /// What is known of a hash.
 pub async fn look_up(connection: &mut SqliteConnection, hash: BlobHash) -> Result<Known, StoreError> {
-    let found = query("SELECT max(generation) AS newest, count(*) - count(condemned) AS living FROM blobs WHERE hash = ?");
+    let found =
+        query("SELECT max(generation) AS newest, count(*) - count(condemned) AS living FROM blobs WHERE hash = ?");
     let row = found.bind(hash.0.as_slice()).fetch_one(connection).await?;
     if row.try_get::<i64, _>("living")? > 0 {
         return Ok(Known::Living);
@@ -32,7 +33,11 @@ pub async fn look_up(connection: &mut SqliteConnection, hash: BlobHash) -> Resul
 
 /// The living row of a hash. When there is none, it is made of `written`, the generation whose file was written for it.
 /// None when neither is possible: the body must be written anew.
-pub async fn link(connection: &mut SqliteConnection, hash: BlobHash, written: Option<u32>) -> Result<Option<BlobRow>, StoreError> {
+pub async fn link(
+    connection: &mut SqliteConnection,
+    hash: BlobHash,
+    written: Option<u32>,
+) -> Result<Option<BlobRow>, StoreError> {
     let living = query("SELECT id FROM blobs WHERE hash = ? AND condemned IS NULL").bind(hash.0.as_slice());
     if let Some(row) = living.fetch_optional(&mut *connection).await? {
         return Ok(Some(row.try_get("id")?));
@@ -65,7 +70,11 @@ pub async fn is_named(connection: &mut SqliteConnection, name: BlobName) -> Resu
 }
 
 /// Up to `limit` bodies that were condemned before `before`.
-pub async fn condemned(connection: &mut SqliteConnection, before: i64, limit: u32) -> Result<Vec<(BlobRow, BlobName)>, StoreError> {
+pub async fn condemned(
+    connection: &mut SqliteConnection,
+    before: i64,
+    limit: u32,
+) -> Result<Vec<(BlobRow, BlobName)>, StoreError> {
     let found = query("SELECT id, hash, generation FROM blobs WHERE condemned < ? LIMIT ?");
     let rows = found.bind(before).bind(limit).fetch_all(connection).await?;
     rows.iter().map(|row| Ok((row.try_get("id")?, name(row)?))).collect()

@@ -8,7 +8,12 @@ use super::AccountRow;
 use crate::store::StoreError;
 
 /// Notes a delivery. False when it was noted before: then it must not be stored again.
-pub async fn note(connection: &mut SqliteConnection, delivery: DeliveryId, account: AccountRow, now: i64) -> Result<bool, StoreError> {
+pub async fn note(
+    connection: &mut SqliteConnection,
+    delivery: DeliveryId,
+    account: AccountRow,
+    now: i64,
+) -> Result<bool, StoreError> {
     let inserted = query("INSERT INTO deliveries (delivery, account, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING");
     let inserted = inserted.bind(delivery.0.as_bytes().as_slice()).bind(account).bind(now).execute(connection).await?;
     Ok(inserted.rows_affected() > 0)

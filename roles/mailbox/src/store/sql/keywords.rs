@@ -8,8 +8,12 @@ use crate::store::{Keyword, Keywords, StoreError};
 
 /// All of a mailbox.
 pub async fn list(connection: &mut SqliteConnection, mailbox: MailboxRow) -> Result<Keywords, StoreError> {
-    let rows = query("SELECT name FROM keywords WHERE mailbox = ? ORDER BY number").bind(mailbox).fetch_all(connection).await?;
-    let kept = |name: &str| name.parse::<Keyword>().map_err(|error| StoreError::from(sqlx::Error::Decode(Box::new(error))));
+    let rows = query("SELECT name FROM keywords WHERE mailbox = ? ORDER BY number")
+        .bind(mailbox)
+        .fetch_all(connection)
+        .await?;
+    let kept =
+        |name: &str| name.parse::<Keyword>().map_err(|error| StoreError::from(sqlx::Error::Decode(Box::new(error))));
     let names = rows.iter().map(|row| kept(row.try_get("name")?));
     Ok(Keywords::new(names.collect::<Result<_, StoreError>>()?))
 }

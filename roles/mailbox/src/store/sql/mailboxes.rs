@@ -24,7 +24,11 @@ pub struct Found {
 
 impl Found {
     fn read(row: &SqliteRow) -> Result<Self, StoreError> {
-        Ok(Self { row: row.try_get("id")?, selectable: row.try_get("selectable")?, uid_validity: UidValidity(row.try_get("uidvalidity")?) })
+        Ok(Self {
+            row: row.try_get("id")?,
+            selectable: row.try_get("selectable")?,
+            uid_validity: UidValidity(row.try_get("uidvalidity")?),
+        })
     }
 }
 
@@ -38,14 +42,22 @@ pub struct Numbers {
 }
 
 /// What a name stands for.
-pub async fn find(connection: &mut SqliteConnection, account: AccountRow, name: &MailboxName) -> Result<Option<Found>, StoreError> {
+pub async fn find(
+    connection: &mut SqliteConnection,
+    account: AccountRow,
+    name: &MailboxName,
+) -> Result<Option<Found>, StoreError> {
     let found = query("SELECT id, selectable, uidvalidity FROM mailboxes WHERE account = ? AND name = ?");
     let row = found.bind(account).bind(name.as_str()).fetch_optional(connection).await?;
     row.as_ref().map(Found::read).transpose()
 }
 
 /// The mailbox of a name, to read or change.
-pub async fn select(connection: &mut SqliteConnection, account: AccountRow, name: &MailboxName) -> Result<Found, StoreError> {
+pub async fn select(
+    connection: &mut SqliteConnection,
+    account: AccountRow,
+    name: &MailboxName,
+) -> Result<Found, StoreError> {
     match find(connection, account, name).await? {
         None => Err(StoreError::NoMailbox),
         Some(found) if !found.selectable => Err(StoreError::NotSelectable),
@@ -54,7 +66,11 @@ pub async fn select(connection: &mut SqliteConnection, account: AccountRow, name
 }
 
 /// The mailbox of a use; INBOX when there is none.
-pub async fn of_use(connection: &mut SqliteConnection, account: AccountRow, special_use: SpecialUse) -> Result<Found, StoreError> {
+pub async fn of_use(
+    connection: &mut SqliteConnection,
+    account: AccountRow,
+    special_use: SpecialUse,
+) -> Result<Found, StoreError> {
     let found = query("SELECT id, selectable, uidvalidity FROM mailboxes WHERE account = ? AND special_use = ?");
     match found.bind(account).bind(special_use.attribute()).fetch_optional(&mut *connection).await? {
         Some(row) => Found::read(&row),
@@ -63,7 +79,11 @@ pub async fn of_use(connection: &mut SqliteConnection, account: AccountRow, spec
 }
 
 /// Whether no mailbox of the account is for this use.
-pub async fn use_is_free(connection: &mut SqliteConnection, account: AccountRow, special_use: SpecialUse) -> Result<bool, StoreError> {
+pub async fn use_is_free(
+    connection: &mut SqliteConnection,
+    account: AccountRow,
+    special_use: SpecialUse,
+) -> Result<bool, StoreError> {
     let found = query("SELECT NOT EXISTS (SELECT 1 FROM mailboxes WHERE account = ? AND special_use = ?)");
     Ok(found.bind(account).bind(special_use.attribute()).fetch_one(connection).await?.try_get(0)?)
 }
@@ -86,7 +106,8 @@ pub async fn list(connection: &mut SqliteConnection, account: AccountRow) -> Res
             subscribed: row.try_get("subscribed")?,
         });
     }
-    let above: std::collections::HashSet<MailboxName> = entries.iter().flat_map(|entry| entry.name.superiors()).collect();
+    let above: std::collections::HashSet<MailboxName> =
+        entries.iter().flat_map(|entry| entry.name.superiors()).collect();
     for entry in &mut entries {
         entry.has_children = above.contains(&entry.name);
     }
@@ -101,20 +122,30 @@ pub async fn insert(
     selectable: bool,
     special_use: Option<SpecialUse>,
 ) -> Result<(), StoreError> {
-    let count: i64 = query("SELECT count(*) FROM mailboxes WHERE account = ?").bind(account).fetch_one(&mut *connection).await?.try_get(0)?;
+    let count: i64 = query("SELECT count(*) FROM mailboxes WHERE account = ?")
+        .bind(account)
+        .fetch_one(&mut *connection)
+        .await?
+        .try_get(0)?;
     if count >= MAILBOXES_LIMIT {
         return Err(StoreError::Limit("there are too many mailboxes"));
     }
     let counted = query("UPDATE counters SET value = value + 1 WHERE name = 'uidvalidity' RETURNING value");
     let uid_validity: u32 = counted.fetch_one(&mut *connection).await?.try_get("value")?;
-    let inserted = query("INSERT INTO mailboxes (account, name, selectable, special_use, uidvalidity) VALUES (?, ?, ?, ?, ?)");
-    let inserted = inserted.bind(account).bind(name.as_str()).bind(selectable).bind(special_use.map(SpecialUse::attribute));
+    let inserted =
+        query("INSERT INTO mailboxes (account, name, selectable, special_use, uidvalidity) VALUES (?, ?, ?, ?, ?)");
+    let inserted =
+        inserted.bind(account).bind(name.as_str()).bind(selectable).bind(special_use.map(SpecialUse::attribute));
     inserted.bind(uid_validity).execute(connection).await?;
     Ok(())
 }
 
 /// Makes the superiors of a name that are missing, as names that only hold others.
-pub async fn insert_superiors(connection: &mut SqliteConnection, account: AccountRow, name: &MailboxName) -> Result<(), StoreError> {
+pub async fn insert_superiors(
+    connection: &mut SqliteConnection,
+    account: AccountRow,
+    name: &MailboxName,
+) -> Result<(), StoreError> {
     for superior in name.superiors() {
         if find(connection, account, &superior).await?.is_none() {
             insert(connection, account, &superior, false, None).await?;
@@ -124,11 +155,17 @@ pub async fn insert_superiors(connection: &mut SqliteConnection, account: Accoun
 }
 
 /// Removes the superiors of a name that only held others and hold none any more.
-pub async fn remove_idle_superiors(connection: &mut SqliteConnection, account: AccountRow, name: &MailboxName) -> Result<(), StoreError> {
+pub async fn remove_idle_superiors(
+    connection: &mut SqliteConnection,
+    account: AccountRow,
+    name: &MailboxName,
+) -> Result<(), StoreError> {
     let superiors: Vec<_> = name.superiors().collect();
     for superior in superiors.into_iter().rev() {
         match find(connection, account, &superior).await? {
-            Some(found) if !found.selectable && !has_inferiors(connection, account, &superior).await? => remove(connection, found.row).await?,
+            Some(found) if !found.selectable && !has_inferiors(connection, account, &superior).await? => {
+                remove(connection, found.row).await?
+            }
             _ => break,
         }
     }
@@ -136,9 +173,14 @@ pub async fn remove_idle_superiors(connection: &mut SqliteConnection, account: A
 }
 
 /// Whether others lie below a name.
-pub async fn has_inferiors(connection: &mut SqliteConnection, account: AccountRow, name: &MailboxName) -> Result<bool, StoreError> {
+pub async fn has_inferiors(
+    connection: &mut SqliteConnection,
+    account: AccountRow,
+    name: &MailboxName,
+) -> Result<bool, StoreError> {
     // All names below `a` stand between `a/` and `a0`, for 0 follows the slash.
-    let found = query("SELECT EXISTS (SELECT 1 FROM mailboxes WHERE account = ?1 AND name > ?2 || '/' AND name < ?2 || '0')");
+    let found =
+        query("SELECT EXISTS (SELECT 1 FROM mailboxes WHERE account = ?1 AND name > ?2 || '/' AND name < ?2 || '0')");
     Ok(found.bind(account).bind(name.as_str()).fetch_one(connection).await?.try_get(0)?)
 }
 
@@ -156,21 +198,34 @@ pub async fn remove(connection: &mut SqliteConnection, mailbox: MailboxRow) -> R
 }
 
 /// Gives a mailbox and all below it another name.
-pub async fn rename(connection: &mut SqliteConnection, account: AccountRow, from: &MailboxName, to: &MailboxName) -> Result<(), StoreError> {
+pub async fn rename(
+    connection: &mut SqliteConnection,
+    account: AccountRow,
+    from: &MailboxName,
+    to: &MailboxName,
+) -> Result<(), StoreError> {
     let renamed = query(
         "UPDATE mailboxes SET name = ?3 || substr(name, length(?2) + 1)
          WHERE account = ?1 AND (name = ?2 OR name > ?2 || '/' AND name < ?2 || '0') RETURNING name",
     );
     for row in renamed.bind(account).bind(from.as_str()).bind(to.as_str()).fetch_all(connection).await? {
-        row.try_get::<&str, _>("name")?.parse::<MailboxName>().map_err(|_| StoreError::Limit("a name below would become too long"))?;
+        row.try_get::<&str, _>("name")?
+            .parse::<MailboxName>()
+            .map_err(|_| StoreError::Limit("a name below would become too long"))?;
     }
     Ok(())
 }
 
 /// Takes `uids` new UIDs and one modification sequence. The row stays locked until the commit, so that none appears late.
-pub async fn advance(connection: &mut SqliteConnection, mailbox: MailboxRow, uids: usize) -> Result<Numbers, StoreError> {
+pub async fn advance(
+    connection: &mut SqliteConnection,
+    mailbox: MailboxRow,
+    uids: usize,
+) -> Result<Numbers, StoreError> {
     let uids = i64::try_from(uids).unwrap_or(i64::MAX);
-    let advanced = query("UPDATE mailboxes SET uidnext = uidnext + ?2, modseq = modseq + 1 WHERE id = ?1 RETURNING uidnext - ?2 AS first_uid, uidnext, modseq");
+    let advanced = query(
+        "UPDATE mailboxes SET uidnext = uidnext + ?2, modseq = modseq + 1 WHERE id = ?1 RETURNING uidnext - ?2 AS first_uid, uidnext, modseq",
+    );
     let row = advanced.bind(mailbox).bind(uids).fetch_optional(connection).await?.ok_or(StoreError::NoMailbox)?;
     // RFC 9051 §2.3.1.1: a UID is a non-zero 32-bit number.
     if row.try_get::<i64, _>("uidnext")? > i64::from(u32::MAX) {
@@ -220,13 +275,23 @@ pub async fn take_recent(connection: &mut SqliteConnection, mailbox: MailboxRow)
 }
 
 /// The names that an account is subscribed to.
-pub async fn subscriptions(connection: &mut SqliteConnection, account: AccountRow) -> Result<Vec<MailboxName>, StoreError> {
-    let rows = query("SELECT name FROM subscriptions WHERE account = ? ORDER BY name").bind(account).fetch_all(connection).await?;
+pub async fn subscriptions(
+    connection: &mut SqliteConnection,
+    account: AccountRow,
+) -> Result<Vec<MailboxName>, StoreError> {
+    let rows = query("SELECT name FROM subscriptions WHERE account = ? ORDER BY name")
+        .bind(account)
+        .fetch_all(connection)
+        .await?;
     rows.iter().map(|row| kept_name(row.try_get("name")?)).collect()
 }
 
 /// Adds a subscription.
-pub async fn subscribe(connection: &mut SqliteConnection, account: AccountRow, name: &MailboxName) -> Result<(), StoreError> {
+pub async fn subscribe(
+    connection: &mut SqliteConnection,
+    account: AccountRow,
+    name: &MailboxName,
+) -> Result<(), StoreError> {
     let inserted = query(
         "INSERT INTO subscriptions SELECT ?1, ?2 WHERE (SELECT count(*) FROM subscriptions WHERE account = ?1) < ?3
          ON CONFLICT DO NOTHING",
@@ -239,7 +304,11 @@ pub async fn subscribe(connection: &mut SqliteConnection, account: AccountRow, n
 }
 
 /// Removes a subscription.
-pub async fn unsubscribe(connection: &mut SqliteConnection, account: AccountRow, name: &MailboxName) -> Result<(), StoreError> {
+pub async fn unsubscribe(
+    connection: &mut SqliteConnection,
+    account: AccountRow,
+    name: &MailboxName,
+) -> Result<(), StoreError> {
     let deleted = query("DELETE FROM subscriptions WHERE account = ? AND name = ?").bind(account).bind(name.as_str());
     deleted.execute(connection).await?;
     Ok(())

@@ -20,7 +20,10 @@ fn entry(row: &SqliteRow) -> Result<MessageEntry, StoreError> {
     Ok(MessageEntry {
         uid: Uid(row.try_get(0)?),
         modseq: ModSeq(row.try_get::<i64, _>(1)? as u64),
-        flags: Flags { system: SystemFlags::from_bits(row.try_get(2)?), keywords: KeywordBits(row.try_get::<i64, _>(3)? as u64) },
+        flags: Flags {
+            system: SystemFlags::from_bits(row.try_get(2)?),
+            keywords: KeywordBits(row.try_get::<i64, _>(3)? as u64),
+        },
         size: row.try_get(4)?,
         internal_date: row.try_get(5)?,
         saved: row.try_get(6)?,
@@ -34,7 +37,11 @@ pub async fn list(connection: &mut SqliteConnection, mailbox: MailboxRow) -> Res
 }
 
 /// Those of `uids` that are there, by UID.
-pub async fn find(connection: &mut SqliteConnection, mailbox: MailboxRow, uids: &UidSet) -> Result<Vec<MessageEntry>, StoreError> {
+pub async fn find(
+    connection: &mut SqliteConnection,
+    mailbox: MailboxRow,
+    uids: &UidSet,
+) -> Result<Vec<MessageEntry>, StoreError> {
     let mut found = Vec::new();
     for range in uids.ranges() {
         let rows = query(entries!("WHERE mailbox = ? AND uid BETWEEN ? AND ? ORDER BY uid"));
@@ -46,14 +53,24 @@ pub async fn find(connection: &mut SqliteConnection, mailbox: MailboxRow, uids: 
 }
 
 /// Those that changed after `since`, by UID.
-pub async fn changed(connection: &mut SqliteConnection, mailbox: MailboxRow, since: ModSeq) -> Result<Vec<MessageEntry>, StoreError> {
+pub async fn changed(
+    connection: &mut SqliteConnection,
+    mailbox: MailboxRow,
+    since: ModSeq,
+) -> Result<Vec<MessageEntry>, StoreError> {
     let rows = query(entries!("WHERE mailbox = ? AND modseq > ? ORDER BY uid"));
     rows.bind(mailbox).bind(since.0 as i64).fetch_all(connection).await?.iter().map(entry).collect()
 }
 
 /// The UIDs that were expunged after `since`, ascending.
-pub async fn expunged(connection: &mut SqliteConnection, mailbox: MailboxRow, since: ModSeq) -> Result<Vec<Uid>, StoreError> {
-    let rows = query("SELECT uid FROM expunged WHERE mailbox = ? AND modseq > ? ORDER BY uid").bind(mailbox).bind(since.0 as i64);
+pub async fn expunged(
+    connection: &mut SqliteConnection,
+    mailbox: MailboxRow,
+    since: ModSeq,
+) -> Result<Vec<Uid>, StoreError> {
+    let rows = query("SELECT uid FROM expunged WHERE mailbox = ? AND modseq > ? ORDER BY uid")
+        .bind(mailbox)
+        .bind(since.0 as i64);
     rows.fetch_all(connection).await?.iter().map(|row| Ok(Uid(row.try_get(0)?))).collect()
 }
 
@@ -64,8 +81,14 @@ pub async fn count_from(connection: &mut SqliteConnection, mailbox: MailboxRow, 
 }
 
 /// Where a message's text is: what stands before the body, and the body's name.
-pub async fn text(connection: &mut SqliteConnection, mailbox: MailboxRow, uid: Uid) -> Result<Option<(Bytes, BlobName)>, StoreError> {
-    let found = query("SELECT prefix, hash, generation FROM messages JOIN blobs ON blobs.id = blob WHERE mailbox = ? AND uid = ?");
+pub async fn text(
+    connection: &mut SqliteConnection,
+    mailbox: MailboxRow,
+    uid: Uid,
+) -> Result<Option<(Bytes, BlobName)>, StoreError> {
+    let found = query(
+        "SELECT prefix, hash, generation FROM messages JOIN blobs ON blobs.id = blob WHERE mailbox = ? AND uid = ?",
+    );
     let row = found.bind(mailbox).bind(uid.0).fetch_optional(connection).await?;
     row.map(|row| Ok((row.try_get::<Vec<u8>, _>("prefix")?.into(), blobs::name(&row)?))).transpose()
 }
@@ -96,17 +119,28 @@ pub async fn insert(connection: &mut SqliteConnection, mailbox: MailboxRow, new:
         "INSERT INTO messages (mailbox, uid, modseq, flags, keywords, size, internal_date, saved, blob, prefix)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     );
-    let inserted = inserted.bind(mailbox).bind(new.uid).bind(new.modseq).bind(new.flags.system.bits()).bind(new.flags.keywords.0 as i64);
+    let inserted = inserted
+        .bind(mailbox)
+        .bind(new.uid)
+        .bind(new.modseq)
+        .bind(new.flags.system.bits())
+        .bind(new.flags.keywords.0 as i64);
     let inserted = inserted.bind(new.size).bind(new.internal_date).bind(new.saved).bind(new.blob).bind(new.prefix);
     inserted.execute(connection).await?;
     Ok(())
 }
 
 /// Those of `uids` that changed after `since`.
-pub async fn changed_among(connection: &mut SqliteConnection, mailbox: MailboxRow, uids: &UidSet, since: ModSeq) -> Result<Vec<Uid>, StoreError> {
+pub async fn changed_among(
+    connection: &mut SqliteConnection,
+    mailbox: MailboxRow,
+    uids: &UidSet,
+    since: ModSeq,
+) -> Result<Vec<Uid>, StoreError> {
     let mut found = Vec::new();
     for range in uids.ranges() {
-        let rows = query("SELECT uid FROM messages WHERE mailbox = ? AND uid BETWEEN ? AND ? AND modseq > ? ORDER BY uid");
+        let rows =
+            query("SELECT uid FROM messages WHERE mailbox = ? AND uid BETWEEN ? AND ? AND modseq > ? ORDER BY uid");
         let rows = rows.bind(mailbox).bind(range.start()).bind(range.end()).bind(since.0 as i64);
         for row in rows.fetch_all(&mut *connection).await? {
             found.push(Uid(row.try_get(0)?));
@@ -155,8 +189,16 @@ pub async fn expunge(
     now: i64,
 ) -> Result<(), StoreError> {
     for range in UidSet::from_uids(chosen.iter().copied()).ranges() {
-        let left = query("INSERT INTO expunged SELECT mailbox, ?4, uid, ?5 FROM messages WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3");
-        left.bind(mailbox).bind(range.start()).bind(range.end()).bind(modseq).bind(now).execute(&mut *connection).await?;
+        let left = query(
+            "INSERT INTO expunged SELECT mailbox, ?4, uid, ?5 FROM messages WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3",
+        );
+        left.bind(mailbox)
+            .bind(range.start())
+            .bind(range.end())
+            .bind(modseq)
+            .bind(now)
+            .execute(&mut *connection)
+            .await?;
         let deleted = query("DELETE FROM messages WHERE mailbox = ? AND uid BETWEEN ? AND ?");
         deleted.bind(mailbox).bind(range.start()).bind(range.end()).execute(&mut *connection).await?;
     }
@@ -174,7 +216,8 @@ pub async fn copy(
     keywords: &[(usize, usize)],
     now: i64,
 ) -> Result<(), StoreError> {
-    let mapped: Vec<_> = keywords.iter().map(|(here, there)| format!("((keywords >> {here} & 1) << {there})")).collect();
+    let mapped: Vec<_> =
+        keywords.iter().map(|(here, there)| format!("((keywords >> {here} & 1) << {there})")).collect();
     let mapped = if mapped.is_empty() { "0".to_owned() } else { mapped.join(" | ") };
     // Only numbers of ours are put into the text.
     let statement = format!(
@@ -198,9 +241,14 @@ pub async fn forget_expunged(connection: &mut SqliteConnection, before: i64, lim
     let rows = rows.fetch_all(&mut *connection).await?;
     for row in &rows {
         let (mailbox, modseq, uid): (MailboxRow, i64, u32) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        let deleted = query("DELETE FROM expunged WHERE mailbox = ? AND modseq = ? AND uid = ?").bind(mailbox).bind(modseq).bind(uid);
+        let deleted = query("DELETE FROM expunged WHERE mailbox = ? AND modseq = ? AND uid = ?")
+            .bind(mailbox)
+            .bind(modseq)
+            .bind(uid);
         deleted.execute(&mut *connection).await?;
-        let noted = query("UPDATE mailboxes SET forgotten_modseq = max(forgotten_modseq, ?) WHERE id = ?").bind(modseq).bind(mailbox);
+        let noted = query("UPDATE mailboxes SET forgotten_modseq = max(forgotten_modseq, ?) WHERE id = ?")
+            .bind(modseq)
+            .bind(mailbox);
         noted.execute(&mut *connection).await?;
     }
     Ok(rows.len() as u64)
@@ -221,7 +269,8 @@ pub async fn duplicate(
     let used = KeywordBits(chosen.iter().fold(0, |all, message| all | message.flags.keywords.0));
     let here = keywords::list(connection, source).await?;
     let there = keywords::learn(connection, target, here.of(used)).await?;
-    let mapped: Vec<_> = here.of(used).filter_map(|keyword| Some((here.number(keyword)?, there.number(keyword)?))).collect();
+    let mapped: Vec<_> =
+        here.of(used).filter_map(|keyword| Some((here.number(keyword)?, there.number(keyword)?))).collect();
     let uids: Vec<Uid> = chosen.iter().map(|message| message.uid).collect();
     copy(connection, source, &uids, target, (numbers.first_uid, numbers.modseq), &mapped, now).await?;
     Ok(uids.into_iter().zip((numbers.first_uid..).map(Uid)).collect())

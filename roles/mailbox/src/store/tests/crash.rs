@@ -25,7 +25,7 @@ fn owner() -> Account {
 fn delivery(round: u32, task: u32, number: u32) -> (DeliveryId, Message) {
     let id = DeliveryId(Uuid::from_u128(u128::from(round) << 64 | u128::from(task) << 32 | u128::from(number)));
     // Every third body is large enough for a file of its own kind, and all are different.
-    let filler = if number % 3 == 0 { "x".repeat(300_000) } else { String::new() };
+    let filler = if number.is_multiple_of(3) { "x".repeat(300_000) } else { String::new() };
     (id, text(&format!("{round}/{task}/{number}\r\n{filler}")))
 }
 
@@ -120,7 +120,11 @@ async fn check(directory: &Path, expected: &BTreeMap<(u32, u32), u32>) {
     }
     for (&(round, task), &count) in expected {
         for number in 0..count {
-            assert_eq!(found.get(&format!("{round}/{task}/{number}")), Some(&1), "round {round}, task {task}, message {number} of {count}");
+            assert_eq!(
+                found.get(&format!("{round}/{task}/{number}")),
+                Some(&1),
+                "round {round}, task {task}, message {number} of {count}"
+            );
         }
         // What was under way when it was killed may be there or not; the sender comes again under the same id.
         let (id, message) = delivery(round, task, count);

@@ -8,7 +8,8 @@ async fn bodies(directory: &Path) -> usize {
     let blobs = Blobs::open(&directory.join("bodies")).unwrap();
     let mut count = 0;
     for shard in 0..estafeta_storage::blobs::SHARDS {
-        count += blobs.scan(shard, std::time::SystemTime::now() + std::time::Duration::from_secs(9)).await.unwrap().len();
+        count +=
+            blobs.scan(shard, std::time::SystemTime::now() + std::time::Duration::from_secs(9)).await.unwrap().len();
     }
     count
 }
@@ -17,11 +18,17 @@ async fn bodies(directory: &Path) -> usize {
 async fn a_body_is_kept_once_for_all_and_each_has_its_own_trace() {
     let (directory, store, ana) = ana().await;
     let ben = store.create_account(&account("ben", None)).await.unwrap();
-    let consignment = store.consign(DeliveryId::generate(), &text("body\r\n").with_prefix("Received: x\r\n")).await.unwrap();
-    let deliver = async |mail: &AccountMail, trace: &str, folder| mail.deliver(&consignment, trace.as_bytes(), folder).await.unwrap();
-    let (first, second) = tokio::join!(deliver(&ana, "To: ana\r\n", Folder::Inbox), deliver(&ben, "To: ben\r\n", Folder::Junk));
+    let consignment =
+        store.consign(DeliveryId::generate(), &text("body\r\n").with_prefix("Received: x\r\n")).await.unwrap();
+    let deliver = async |mail: &AccountMail, trace: &str, folder| {
+        mail.deliver(&consignment, trace.as_bytes(), folder).await.unwrap()
+    };
+    let (first, second) =
+        tokio::join!(deliver(&ana, "To: ana\r\n", Folder::Inbox), deliver(&ben, "To: ben\r\n", Folder::Junk));
     assert_eq!((first, second), (Delivered::Stored(Uid(1)), Delivered::Stored(Uid(1))));
-    for (mail, folder, expected) in [(&ana, "INBOX", "To: ana\r\nReceived: x\r\nbody\r\n"), (&ben, "Junk", "To: ben\r\nReceived: x\r\nbody\r\n")] {
+    for (mail, folder, expected) in
+        [(&ana, "INBOX", "To: ana\r\nReceived: x\r\nbody\r\n"), (&ben, "Junk", "To: ben\r\nReceived: x\r\nbody\r\n")]
+    {
         let mailbox = mail.mailbox(&name(folder)).await.unwrap();
         assert_eq!(mailbox.text(Uid(1)).await.unwrap().contiguous(), expected);
         let message = mailbox.snapshot(RecentClaim::Leave).await.unwrap().messages[0];
@@ -40,13 +47,17 @@ async fn a_repeat_stores_nothing_again() {
     let id = DeliveryId::generate();
     for round in 0..3 {
         let consignment = store.consign(id, &text("body")).await.unwrap();
-        let outcomes = [ana.deliver(&consignment, b"", Folder::Inbox).await.unwrap(), ben.deliver(&consignment, b"", Folder::Inbox).await.unwrap()];
+        let outcomes = [
+            ana.deliver(&consignment, b"", Folder::Inbox).await.unwrap(),
+            ben.deliver(&consignment, b"", Folder::Inbox).await.unwrap(),
+        ];
         let expected = if round == 0 { Delivered::Stored(Uid(1)) } else { Delivered::Before };
         assert_eq!(outcomes, [expected; 2]);
     }
     // Both at the same moment.
     let consignment = store.consign(DeliveryId::generate(), &text("body")).await.unwrap();
-    let (one, other) = tokio::join!(ana.deliver(&consignment, b"", Folder::Inbox), ana.deliver(&consignment, b"", Folder::Inbox));
+    let (one, other) =
+        tokio::join!(ana.deliver(&consignment, b"", Folder::Inbox), ana.deliver(&consignment, b"", Folder::Inbox));
     let mut outcomes = [one.unwrap(), other.unwrap()];
     outcomes.sort_by_key(|outcome| *outcome == Delivered::Before);
     assert_eq!(outcomes, [Delivered::Stored(Uid(2)), Delivered::Before]);
@@ -64,7 +75,10 @@ async fn what_does_not_fit_is_refused_and_may_come_again_under_its_id() {
     assert!(matches!(mail.deliver(&consignment, b"", Folder::Inbox).await, Err(StoreError::OverQuota)));
     let mail = store.account(&Account { quota_bytes: None, ..owner }).await.unwrap().unwrap();
     assert_eq!(mail.deliver(&consignment, b"", Folder::Inbox).await.unwrap(), Delivered::Stored(Uid(1)));
-    assert!(matches!(store.consign(DeliveryId::generate(), &text(&"x".repeat(1_000_001))).await, Err(StoreError::TooLarge)));
+    assert!(matches!(
+        store.consign(DeliveryId::generate(), &text(&"x".repeat(1_000_001))).await,
+        Err(StoreError::TooLarge)
+    ));
 }
 
 #[tokio::test]

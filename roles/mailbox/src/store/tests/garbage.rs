@@ -92,7 +92,8 @@ async fn delivery_ids_and_expunged_messages_are_forgotten_in_time() {
     let since = inbox.snapshot(RecentClaim::Leave).await.unwrap().highest_modseq;
     inbox.remove(&UidSet::all()).await.unwrap();
     a_second().await;
-    let collected = store.collect_garbage(GarbageAges { deliveries: AT_ONCE, expunged: AT_ONCE, ..KEEP }).await.unwrap();
+    let collected =
+        store.collect_garbage(GarbageAges { deliveries: AT_ONCE, expunged: AT_ONCE, ..KEEP }).await.unwrap();
     assert_eq!((collected.deliveries, collected.expunged), (1, 1));
     assert!(matches!(inbox.changes(since, RecentClaim::Leave).await, Err(StoreError::Forgotten)));
     let now = inbox.snapshot(RecentClaim::Leave).await.unwrap().highest_modseq;

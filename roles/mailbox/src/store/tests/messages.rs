@@ -25,10 +25,16 @@ async fn what_is_appended_is_read_back() {
     let first = snapshot.messages[0];
     assert_eq!((first.size, first.internal_date), (500_006, 837_569_065));
     assert_eq!(first.flags.system.names().collect::<Vec<_>>(), ["\\Seen", "\\Draft"]);
-    assert_eq!(snapshot.keywords.of(first.flags.keywords).map(Keyword::as_str).collect::<Vec<_>>(), ["$Forwarded", "b"]);
+    assert_eq!(
+        snapshot.keywords.of(first.flags.keywords).map(Keyword::as_str).collect::<Vec<_>>(),
+        ["$Forwarded", "b"]
+    );
     assert!(matches!(inbox.text(Uid(4)).await, Err(StoreError::NoMessage)));
     assert!(matches!(mail.append(&name("none"), vec![new(&text("x"))]).await, Err(StoreError::NoMailbox)));
-    assert!(matches!(mail.append(&name("INBOX"), vec![new(&text(&"x".repeat(1_000_001)))]).await, Err(StoreError::TooLarge)));
+    assert!(matches!(
+        mail.append(&name("INBOX"), vec![new(&text(&"x".repeat(1_000_001)))]).await,
+        Err(StoreError::TooLarge)
+    ));
 }
 
 #[tokio::test]
@@ -41,7 +47,10 @@ async fn quota_counts_every_copy_and_is_given_back() {
     inbox.copy(&UidSet::all(), &name("Sent")).await.unwrap();
     assert_eq!(mail.usage().await.unwrap(), Usage { used_bytes: 800, messages: 2, limit_bytes: Some(1000) });
     assert!(matches!(inbox.copy(&UidSet::all(), &name("Sent")).await, Err(StoreError::OverQuota)));
-    assert!(matches!(mail.append(&name("INBOX"), vec![NewMessage::received(text(&"x".repeat(201)))]).await, Err(StoreError::OverQuota)));
+    assert!(matches!(
+        mail.append(&name("INBOX"), vec![NewMessage::received(text(&"x".repeat(201)))]).await,
+        Err(StoreError::OverQuota)
+    ));
     inbox.move_to(&UidSet::all(), &name("Trash")).await.unwrap();
     assert_eq!(mail.usage().await.unwrap().used_bytes, 800);
     mail.mailbox(&name("Trash")).await.unwrap().remove(&UidSet::all()).await.unwrap();
@@ -114,8 +123,15 @@ async fn a_mailbox_has_so_many_keywords_and_no_more() {
     let stored = inbox.store_flags(&UidSet::all(), &add(all.clone()), None).await.unwrap();
     assert_eq!(stored.keywords.of(stored.messages[0].flags.keywords).count(), 64);
     assert!(!stored.keywords.has_room());
-    assert!(matches!(inbox.store_flags(&UidSet::all(), &add(vec![keyword("one-more")]), None).await, Err(StoreError::Limit(_))));
-    let remove = FlagChange { action: FlagAction::Remove, system: SystemFlags::NONE, keywords: vec![keyword("K63"), keyword("unknown")] };
+    assert!(matches!(
+        inbox.store_flags(&UidSet::all(), &add(vec![keyword("one-more")]), None).await,
+        Err(StoreError::Limit(_))
+    ));
+    let remove = FlagChange {
+        action: FlagAction::Remove,
+        system: SystemFlags::NONE,
+        keywords: vec![keyword("K63"), keyword("unknown")],
+    };
     let stored = inbox.store_flags(&UidSet::all(), &remove, None).await.unwrap();
     assert_eq!(stored.keywords.of(stored.messages[0].flags.keywords).count(), 63);
     // The last one goes to another mailbox under another number, and the others do not fit beside what is there.
@@ -173,7 +189,11 @@ async fn what_is_durable_is_there_when_the_store_opens_again() {
     let (directory, store, mail) = ana().await;
     append(&mail, "INBOX", "1").await;
     let owner = mail.account().clone();
-    assert!(Store::open(StoreOptions { directory: directory.path().into(), message_limit_bytes: 1, readers: 1 }).await.is_err());
+    assert!(
+        Store::open(StoreOptions { directory: directory.path().into(), message_limit_bytes: 1, readers: 1 })
+            .await
+            .is_err()
+    );
     store.close().await;
     assert!(matches!(mail.mailboxes().await, Err(StoreError::Storage(_))));
     let store = open(directory.path()).await;

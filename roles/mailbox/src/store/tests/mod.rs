@@ -1,5 +1,6 @@
 //! The store's tests, by subject; here what they share.
 
+mod bench;
 mod crash;
 mod delivery;
 mod garbage;
@@ -15,7 +16,9 @@ use estafeta_core::{AccountId, Message};
 use super::*;
 
 async fn open(directory: &Path) -> Store {
-    Store::open(StoreOptions { directory: directory.to_owned(), message_limit_bytes: 1_000_000, readers: 2 }).await.unwrap()
+    Store::open(StoreOptions { directory: directory.to_owned(), message_limit_bytes: 1_000_000, readers: 2 })
+        .await
+        .unwrap()
 }
 
 fn account(name: &str, quota_bytes: Option<u64>) -> Account {

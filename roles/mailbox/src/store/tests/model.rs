@@ -144,26 +144,34 @@ impl Bench {
             }
             Operation::Expunge { mailbox, uids } => {
                 let gone = self.mailboxes[mailbox].expunge(&set(&uids)).await.unwrap();
-                let expected = self.model[mailbox].chosen(&uids).into_iter().filter(|(_, message)| message.system.contains(SystemFlags::DELETED));
+                let expected = self.model[mailbox]
+                    .chosen(&uids)
+                    .into_iter()
+                    .filter(|(_, message)| message.system.contains(SystemFlags::DELETED));
                 assert_eq!(gone, expected.map(|(uid, _)| Uid(uid)).collect::<Vec<_>>());
                 self.model[mailbox].messages.retain(|uid, _| !gone.contains(&Uid(*uid)));
             }
             Operation::Remove { mailbox, uids } => {
                 let gone = self.mailboxes[mailbox].remove(&set(&uids)).await.unwrap();
-                assert_eq!(gone, self.model[mailbox].chosen(&uids).iter().map(|(uid, _)| Uid(*uid)).collect::<Vec<_>>());
+                assert_eq!(
+                    gone,
+                    self.model[mailbox].chosen(&uids).iter().map(|(uid, _)| Uid(*uid)).collect::<Vec<_>>()
+                );
                 self.model[mailbox].messages.retain(|uid, _| !uids.contains(uid));
             }
             Operation::Copy { mailbox, uids, to } => {
                 let copied = self.mailboxes[mailbox].copy(&set(&uids), &name(MAILBOXES[to])).await.unwrap();
                 let chosen = self.model[mailbox].chosen(&uids);
-                let pairs: Vec<_> = chosen.into_iter().map(|(uid, message)| (Uid(uid), self.model[to].add(message))).collect();
+                let pairs: Vec<_> =
+                    chosen.into_iter().map(|(uid, message)| (Uid(uid), self.model[to].add(message))).collect();
                 assert_eq!(copied.uids, pairs);
             }
             Operation::Move { mailbox, uids, to } => {
                 let moved = self.mailboxes[mailbox].move_to(&set(&uids), &name(MAILBOXES[to])).await.unwrap();
                 let chosen = self.model[mailbox].chosen(&uids);
                 self.model[mailbox].messages.retain(|uid, _| !uids.contains(uid));
-                let pairs: Vec<_> = chosen.into_iter().map(|(uid, message)| (Uid(uid), self.model[to].add(message))).collect();
+                let pairs: Vec<_> =
+                    chosen.into_iter().map(|(uid, message)| (Uid(uid), self.model[to].add(message))).collect();
                 assert_eq!(moved.uids, pairs);
             }
             Operation::Look { observer } => self.look(observer).await,
@@ -209,10 +217,15 @@ impl Bench {
             }
             assert_eq!(&found, &model.messages);
             let status = self.mail.status(&name(MAILBOXES[index])).await.unwrap();
-            let count = |flag, set| model.messages.values().filter(|message| message.system.contains(flag) == set).count() as u32;
+            let count = |flag, set| {
+                model.messages.values().filter(|message| message.system.contains(flag) == set).count() as u32
+            };
             let size: u64 = snapshot.messages.iter().map(|message| u64::from(message.size)).sum();
             assert_eq!((status.messages as usize, status.size_bytes), (model.messages.len(), size));
-            assert_eq!((status.unseen, status.deleted), (count(SystemFlags::SEEN, false), count(SystemFlags::DELETED, true)));
+            assert_eq!(
+                (status.unseen, status.deleted),
+                (count(SystemFlags::SEEN, false), count(SystemFlags::DELETED, true))
+            );
             used += size;
         }
         assert_eq!(self.mail.usage().await.unwrap().used_bytes, used);

@@ -57,7 +57,10 @@ async fn a_deleted_mailbox_that_holds_others_keeps_its_name_and_loses_its_messag
     mail.create(&name("a"), None).await.unwrap();
     let new = mail.mailbox(&name("a")).await.unwrap();
     assert_ne!(new.uid_validity(), old.uid_validity());
-    assert!(matches!(old.snapshot(RecentClaim::Take).await, Err(StoreError::NoMailbox)), "an old handle does not see the new mailbox");
+    assert!(
+        matches!(old.snapshot(RecentClaim::Take).await, Err(StoreError::NoMailbox)),
+        "an old handle does not see the new mailbox"
+    );
 }
 
 #[tokio::test]
