@@ -92,8 +92,9 @@ impl Node {
         ensure!(self.child.is_none(), "{} runs already", self.name());
         let log = File::options().create(true).append(true).open(self.log_file())?;
         let mut command = Command::new(&self.binary);
-        command.arg("serve").arg("--config").arg(&self.configuration);
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        // It ends when this process does, however that happens, because it holds the other end of its standard input.
+        command.args(["serve", "--until-stdin-closes", "--config"]).arg(&self.configuration);
+        command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
         self.child = Some(command.spawn().with_context(|| self.binary.display().to_string())?);
         Ok(())
     }

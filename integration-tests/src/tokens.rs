@@ -7,6 +7,15 @@ use crate::client::imap::literal;
 use crate::client::{Imap, Trust};
 use crate::cluster::PASSWORD;
 
+/// A message as people write them: with all the headers without which a filter would think ill of it.
+pub fn letter(subject: &str, body: &str) -> String {
+    format!(
+        "From: sender@example.com\r\nTo: ana@demo.test\r\nSubject: {subject}\r\nDate: Sun, 22 Nov 2026 10:00:00 +0000\r\n\
+         Message-ID: <{}@example.com>\r\n\r\n{body}\r\n",
+        subject.replace(' ', ".")
+    )
+}
+
 /// A message that carries a token, of about `size_bytes`.
 pub fn message(token: &str, to: &str, size_bytes: usize) -> Vec<u8> {
     let mut message = format!(

@@ -4,6 +4,7 @@ use anyhow::ensure;
 use estafeta_integration_tests::client::{Imap, Smtp};
 use estafeta_integration_tests::cluster::{Cluster, DOMAIN, PASSWORD};
 use estafeta_integration_tests::node::Done;
+use estafeta_integration_tests::tokens::letter;
 use estafeta_integration_tests::topology::Topology;
 
 /// Exit codes, as `sysexits.h` has them.
@@ -79,7 +80,7 @@ fn through_any_node() -> anyhow::Result<()> {
         ensure!(on_access(cluster, &["alias", "list", "--json"], "")?.ok()?.output.contains(&alias));
         refused(cluster, &["alias", "add", &alias, &ana], "", CANNOT_CREATE, &[&alias])?;
         Smtp::connect(cluster.at("smtp")?)?
-            .send("sender@example.com", &[&alias], b"Subject: to the alias\r\n\r\nx\r\n")?
+            .send("sender@example.com", &[&alias], letter("to the alias", "x").as_bytes())?
             .expect(250)?;
         on_access(cluster, &["alias", "remove", &alias], "")?.ok()?;
         ensure!(!on_access(cluster, &["alias", "list", "--json"], "")?.ok()?.output.contains(&alias));

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use estafeta_integration_tests::client::{Imap, Pop3, Smtp, Wire};
 use estafeta_integration_tests::cluster::{Cluster, PASSWORD};
+use estafeta_integration_tests::tokens::letter;
 use estafeta_integration_tests::topology::Topology;
 
 /// How much more memory a node may hold after an attack than before, in bytes. A debug build and the allocator's own
@@ -45,8 +46,7 @@ impl<'a> Target<'a> {
     /// After an attack: the process is the same and small, takes a message, and has every message that it took.
     fn still_serves(&mut self, after: &str) -> anyhow::Result<()> {
         let mut smtp = Smtp::connect(self.smtp()?)?;
-        let message = format!("Subject: {after}\r\n\r\nstill here\r\n");
-        smtp.send("sender@example.com", &[&self.account], message.as_bytes())?.expect(250)?;
+        smtp.send("sender@example.com", &[&self.account], letter(after, "still here").as_bytes())?.expect(250)?;
         self.messages += 1;
         let mut imap = self.imap()?;
         let status = imap.command("STATUS INBOX (MESSAGES)")?.ok()?.texts().join("\n");

@@ -8,8 +8,10 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 use estafeta_integration_tests::binary;
+use estafeta_integration_tests::client::smtp::stuffed;
 use estafeta_integration_tests::client::{Imap, Smtp};
 use estafeta_integration_tests::cluster::{Cluster, PASSWORD};
+use estafeta_integration_tests::tokens::letter;
 use estafeta_integration_tests::topology::Topology;
 use nix::sys::signal::Signal;
 
@@ -160,7 +162,7 @@ fn status_and_drain() -> anyhow::Result<()> {
         for role in ["dns", "access", "edge", "filter", "mailbox", "directory"] {
             ensure!(health.contains(role), "{health}");
         }
-        Smtp::connect(cluster.at("smtp")?)?.send("a@example.com", &[&ana], b"Subject: x\r\n\r\nx\r\n")?.expect(250)?;
+        Smtp::connect(cluster.at("smtp")?)?.send("a@example.com", &[&ana], letter("x", "x").as_bytes())?.expect(250)?;
         let (_, metrics) = cluster.nodes[0].status("/metrics")?;
         for line in metrics.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
             ensure!(line.starts_with("estafeta_"), "a metric of another name: {line}");
@@ -179,7 +181,7 @@ fn status_and_drain() -> anyhow::Result<()> {
         smtp.command("DATA")?.expect(354)?;
         cluster.nodes[0].signal(Signal::SIGTERM)?;
         std::thread::sleep(std::time::Duration::from_millis(300));
-        smtp.wire.write(b"Subject: in the drain\r\n\r\nx\r\n.\r\n")?;
+        smtp.wire.write(&stuffed(letter("in the drain", "x").as_bytes()))?;
         let reply = smtp.reply().context("the reply to a message that was being sent when the drain began")?;
         ensure!(reply.code == 250, "{reply:?}");
         let bye = imap.wire.text_line()?;

@@ -8,6 +8,7 @@ use estafeta_integration_tests::client::imap::literal;
 use estafeta_integration_tests::client::{Imap, Smtp};
 use estafeta_integration_tests::cluster::{Cluster, DOMAIN, PASSWORD};
 use estafeta_integration_tests::sink::Sink;
+use estafeta_integration_tests::tokens::letter;
 use estafeta_integration_tests::topology::Topology;
 
 fn submit(cluster: &Cluster, from: &str, to: &[&str], message: &str) -> anyhow::Result<()> {
@@ -111,8 +112,7 @@ fn an_alias_leads_here_and_elsewhere_once_each() -> anyhow::Result<()> {
         cluster.administer(&["alias", "add", &team, &ana, &luis], "")?;
         cluster.administer(&["alias", "add", &all, &team, &ana, "friend@example.org"], "")?;
         let mut smtp = Smtp::connect(cluster.at("smtp")?)?;
-        let message = b"From: s@example.com\r\nSubject: to all\r\n\r\nx\r\n";
-        smtp.send("sender@example.com", &[&all, &team, &ana], message)?.expect(250)?;
+        smtp.send("sender@example.com", &[&all, &team, &ana], letter("to all", "x").as_bytes())?.expect(250)?;
         sink.wait_for(1)?;
         ensure!(
             wait_for_inbox(cluster, &ana, 1)?.len() == 1 && wait_for_inbox(cluster, &luis, 1)?.len() == 1,
@@ -131,7 +131,7 @@ fn quota_and_disabled_accounts() -> anyhow::Result<()> {
         cluster.administer(&["account", "quota", &ana, "100K"], "")?;
         cluster.administer(&["account", "disable", &luis], "")?;
         let mut smtp = Smtp::connect(cluster.at("smtp")?)?;
-        let large = format!("Subject: large\r\n\r\n{}", "x".repeat(70).to_owned() + "\r\n").repeat(2_000);
+        let large = letter("large", &"filling the mailbox with words of no weight\r\n".repeat(4_000));
         let begun = Instant::now();
         // The quota may reach the mailbox node a cache's age later.
         loop {
@@ -146,7 +146,7 @@ fn quota_and_disabled_accounts() -> anyhow::Result<()> {
             );
             thread::sleep(Duration::from_secs(2));
         }
-        let reply = smtp.send("sender@example.com", &[&luis], b"Subject: x\r\n\r\nx\r\n")?;
+        let reply = smtp.send("sender@example.com", &[&luis], letter("x", "x").as_bytes())?;
         ensure!((450..=554).contains(&reply.code), "{reply:?}");
         Ok(())
     })
@@ -158,7 +158,7 @@ fn one_id_leads_through_all_logs() -> anyhow::Result<()> {
     Cluster::run(&Topology::apart(), |cluster| {
         let ana = cluster.account("ana")?;
         let mut smtp = Smtp::connect(cluster.at("smtp")?)?;
-        let reply = smtp.send("sender@example.com", &[&ana], b"Subject: x\r\n\r\nx\r\n")?.expect(250)?;
+        let reply = smtp.send("sender@example.com", &[&ana], letter("x", "x").as_bytes())?.expect(250)?;
         let text = reply.lines.join(" ");
         let id = text
             .split_whitespace()

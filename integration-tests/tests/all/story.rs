@@ -13,6 +13,7 @@ use estafeta_integration_tests::client::imap::literal;
 use estafeta_integration_tests::client::smtp::Reply;
 use estafeta_integration_tests::client::{Imap, Pop3, Smtp, dns};
 use estafeta_integration_tests::cluster::{Cluster, DOMAIN, PASSWORD};
+use estafeta_integration_tests::tokens::letter;
 use estafeta_integration_tests::topology::Topology;
 
 /// The test strings are written in two pieces, so that no scanner takes this file for what it tests.
@@ -33,13 +34,6 @@ fn send_by_dns(cluster: &Cluster, to: &str, message: &str) -> anyhow::Result<Rep
     anyhow::bail!("no exchange of {DOMAIN} answers")
 }
 
-fn message(subject: &str, body: &str) -> String {
-    format!(
-        "From: sender@example.com\r\nTo: ana@{DOMAIN}\r\nSubject: {subject}\r\nDate: Sun, 22 Nov 2026 10:00:00 +0000\r\n\
-         Message-ID: <{subject}@example.com>\r\n\r\n{body}\r\n"
-    )
-}
-
 /// A message with an attachment inside a multipart inside a multipart.
 fn nested(subject: &str, name: &str, attachment: &[u8]) -> String {
     let encoded = STANDARD.encode(attachment);
@@ -50,7 +44,7 @@ fn nested(subject: &str, name: &str, attachment: &[u8]) -> String {
          Content-Disposition: attachment; filename={name}\r\n\r\n{}\r\n--inner--\r\n--outer--",
         lines.join("\r\n")
     );
-    message(subject, &body).replace(
+    letter(subject, &body).replace(
         "\r\n\r\n--outer\r\n",
         "\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=outer\r\n\r\n--outer\r\n",
     )
@@ -102,7 +96,7 @@ fn across_the_demonstrations_cluster() -> anyhow::Result<()> {
 
         // One message for two people of two store groups.
         let mut smtp = Smtp::connect(cluster.at("smtp")?)?;
-        smtp.send("sender@example.com", &[&ana, &luis], message("clean", "hello").as_bytes())?.expect(250)?;
+        smtp.send("sender@example.com", &[&ana, &luis], letter("clean", "hello").as_bytes())?.expect(250)?;
         for access in cluster.all_at("imaps")? {
             for account in [&ana, &luis] {
                 ensure!(subjects(access, cluster, account, "INBOX")? == ["clean"], "{account} at {access}");
@@ -114,7 +108,7 @@ fn across_the_demonstrations_cluster() -> anyhow::Result<()> {
         pop3.ok("QUIT")?;
 
         // What must not come in does not.
-        let spam = send_by_dns(cluster, &ana, &message("spam", GTUBE))?;
+        let spam = send_by_dns(cluster, &ana, &letter("spam", GTUBE))?;
         ensure!((550..=554).contains(&spam.code), "GTUBE: {spam:?}");
         let virus = send_by_dns(cluster, &ana, &nested("virus", "eicar.com", EICAR.as_bytes()))?;
         ensure!((550..=554).contains(&virus.code), "EICAR in a nested part: {virus:?}");
@@ -129,7 +123,7 @@ fn across_the_demonstrations_cluster() -> anyhow::Result<()> {
         for name in ["edge1", "access1", "filter1", "dns2"] {
             cluster.node(name)?.kill()?;
         }
-        send_by_dns(cluster, &ana, &message("after", "the deaths"))?.expect(250)?;
+        send_by_dns(cluster, &ana, &letter("after", "the deaths"))?.expect(250)?;
         let access2 = cluster.node("access2")?.at("imaps")?;
         wait_for(access2, cluster, &ana, "after")?;
         Ok(())
@@ -175,13 +169,13 @@ fn while_the_directory_is_away() -> anyhow::Result<()> {
     Cluster::run(&Topology::apart(), |cluster| {
         let ana = cluster.account("ana")?;
         let mut smtp = Smtp::connect(cluster.at("smtp")?)?;
-        smtp.send("sender@example.com", &[&ana], message("before", "x").as_bytes())?.expect(250)?;
+        smtp.send("sender@example.com", &[&ana], letter("before", "x").as_bytes())?.expect(250)?;
         wait_for(cluster.at("imaps")?, cluster, &ana, "before")?;
         cluster.node("directory1")?.kill()?;
         let reply = Smtp::connect(cluster.at("smtp")?)?.send(
             "sender@example.com",
             &[&ana],
-            message("during", "x").as_bytes(),
+            letter("during", "x").as_bytes(),
         )?;
         reply.expect(250).context("a known recipient while the directory is away")?;
         let unknown =
@@ -199,11 +193,11 @@ fn while_no_filter_is_ready() -> anyhow::Result<()> {
         let ana = cluster.account("ana")?;
         cluster.node("filter1")?.kill()?;
         let mut smtp = Smtp::connect(cluster.at("smtp")?)?;
-        smtp.send("sender@example.com", &[&ana], message("early", "x").as_bytes())?.expect(451)?;
+        smtp.send("sender@example.com", &[&ana], letter("early", "x").as_bytes())?.expect(451)?;
         cluster.node("filter1")?.start()?;
         let begun = Instant::now();
         while Smtp::connect(cluster.at("smtp")?)?
-            .send("sender@example.com", &[&ana], message("late", "x").as_bytes())?
+            .send("sender@example.com", &[&ana], letter("late", "x").as_bytes())?
             .code
             != 250
         {
@@ -222,7 +216,7 @@ fn while_the_mailbox_is_away() -> anyhow::Result<()> {
         let ana = cluster.account("ana")?;
         cluster.node("mailbox1")?.kill()?;
         let mut smtp = Smtp::connect(cluster.at("smtp")?)?;
-        smtp.send("sender@example.com", &[&ana], message("queued", "x").as_bytes())?.expect(250)?;
+        smtp.send("sender@example.com", &[&ana], letter("queued", "x").as_bytes())?.expect(250)?;
         cluster.node("edge1")?.kill()?;
         cluster.node("edge1")?.start()?;
         cluster.node("mailbox1")?.start()?;

@@ -71,7 +71,7 @@ fn bind(config: &NodeConfig, table: &[Role]) -> anyhow::Result<Bound> {
                 }
                 _ => error.to_string(),
             };
-            Exit::new(
+            Exit::error(
                 Code::OsError,
                 format_args!("{}: cannot bind {service} at {address}: {mend}", config.file.display()),
             )
@@ -111,7 +111,7 @@ fn prepare_data(config: &NodeConfig) -> anyhow::Result<()> {
             Ok(())
         };
         made().map_err(|error| {
-            Exit::new(
+            Exit::error(
                 Code::CannotCreate,
                 format_args!("{}: cannot make the data directory: {error}", directory.display()),
             )
@@ -147,7 +147,7 @@ async fn run(
     metrics: status::Metrics,
     until_stdin_closes: bool,
 ) -> anyhow::Result<()> {
-    let tls = Arc::new(Tls::load(config.tls.clone()).map_err(|error| Exit::new(Code::Config, error))?);
+    let tls = Arc::new(Tls::load(config.tls.clone()).map_err(|error| Exit::error(Code::Config, error))?);
     let members = MembersView::new(enrolment::members(&config.nodes, &config::usual_ports(&table)));
     let wiring = Wiring::new(&config, &table, tls.clone(), members.clone())?;
     let settings = SettingsWatch::open(&config.data)?;
@@ -166,14 +166,14 @@ async fn run(
     for ((role, plan), sockets) in config.plans.into_iter().zip(bound.roles) {
         let context = Context { sockets, data: config.data.join(role.as_str()), ..template.clone() };
         let locals = wiring.locals_of(&role);
-        let supervisor = Supervisor::open(role.clone(), plan.into(), context, locals)
-            .await
-            .map_err(|failure| Exit::new(Code::Unavailable, format_args!("the role {role} cannot start: {failure}")))?;
+        let supervisor = Supervisor::open(role.clone(), plan.into(), context, locals).await.map_err(|failure| {
+            Exit::error(Code::Unavailable, format_args!("the role {role} cannot start: {failure}"))
+        })?;
         supervisors.push(supervisor);
     }
     let administration = administration::listen(&wiring.administration, &config.socket, &bound.node, tls.clone())
         .map_err(|error| {
-            Exit::new(
+            Exit::error(
                 Code::CannotCreate,
                 format_args!("{}: the administration socket cannot be made: {error}", config.socket.display()),
             )

@@ -43,7 +43,7 @@ pub struct Exit {
 
 impl Exit {
     /// An error with its code.
-    pub fn new(code: Code, message: impl fmt::Display) -> anyhow::Error {
+    pub fn error(code: Code, message: impl fmt::Display) -> anyhow::Error {
         Self { code, message: message.to_string() }.into()
     }
 }

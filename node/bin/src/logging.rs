@@ -10,7 +10,7 @@ use crate::exit::{Code, Exit};
 /// Starts logging to standard error.
 pub fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter).map_err(|error| {
-        Exit::new(
+        Exit::error(
             Code::Config,
             format_args!("log filter {filter:?}: {error}: write it like \"info,estafeta_edge=debug\""),
         )
@@ -26,5 +26,5 @@ pub fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     } else {
         subscriber.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
     };
-    started.map_err(|error| Exit::new(Code::Software, format_args!("logging cannot be started: {error}")))
+    started.map_err(|error| Exit::error(Code::Software, format_args!("logging cannot be started: {error}")))
 }

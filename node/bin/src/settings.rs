@@ -32,7 +32,7 @@ impl SettingsWatch {
                 Settings::default()
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Settings::default(),
-            Err(error) => return Err(Exit::new(Code::NoPermission, format_args!("{}: {error}", file.display()))),
+            Err(error) => return Err(Exit::error(Code::NoPermission, format_args!("{}: {error}", file.display()))),
         };
         Ok(Self { file, view: SettingsView::new(settings) })
     }

@@ -25,7 +25,7 @@ const SECONDS: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 
 /// Starts counting.
 pub fn install_metrics() -> anyhow::Result<Metrics> {
     let failed =
-        |error: &dyn std::fmt::Display| Exit::new(Code::Software, format_args!("metrics cannot be started: {error}"));
+        |error: &dyn std::fmt::Display| Exit::error(Code::Software, format_args!("metrics cannot be started: {error}"));
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), SECONDS)
         .map_err(|error| failed(&error))?
@@ -37,7 +37,10 @@ pub fn install_metrics() -> anyhow::Result<Metrics> {
         "estafeta_connections_refused_total",
         "Connections closed at once, by service and cause."
     );
-    metrics::describe_counter!("estafeta_logins_total", "Logins, by whether they were right, wrong, refused unasked or unanswered.");
+    metrics::describe_counter!(
+        "estafeta_logins_total",
+        "Logins, by whether they were right, wrong, refused unasked or unanswered."
+    );
     metrics::describe_counter!("estafeta_panics_total", "Conversations that a bug has ended.");
     metrics::describe_counter!(
         "estafeta_role_failures_total",

@@ -34,12 +34,11 @@ pub struct Locals {
 impl Locals {
     /// The role runs.
     pub fn provide(&self, provides: &Provides) {
-        let Provides { directory, judge, delivery, sessions, administration } = provides.clone();
-        directory.map(|directory| self.directory.provide(directory));
-        judge.map(|judge| self.judge.provide(judge));
-        delivery.map(|delivery| self.delivery.provide(delivery));
-        sessions.map(|sessions| self.sessions.provide(sessions));
-        administration.map(|administration| self.administration.provide(administration));
+        provide(&self.directory, provides.directory.as_ref());
+        provide(&self.judge, provides.judge.as_ref());
+        provide(&self.delivery, provides.delivery.as_ref());
+        provide(&self.sessions, provides.sessions.as_ref());
+        provide(&self.administration, provides.administration.as_ref());
     }
 
     /// The role has stopped.
@@ -49,6 +48,12 @@ impl Locals {
         self.delivery.withdraw();
         self.sessions.withdraw();
         self.administration.withdraw();
+    }
+}
+
+fn provide<C: ?Sized>(local: &Local<C>, implementation: Option<&Arc<C>>) {
+    if let Some(implementation) = implementation {
+        local.provide(implementation.clone());
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Config {
     pub connections_per_address_limit: usize,
     /// How long a client may be silent before it has logged in, in seconds. 60 by default.
     pub login_timeout_seconds: u64,
+    /// How long logging in may take altogether, in seconds. 180 by default.
+    pub login_limit_seconds: u64,
     /// How many wrong passwords end a connection. 3 by default.
     pub tries_limit: u32,
 }
@@ -23,6 +25,7 @@ impl Default for Config {
             connections_limit: 50_000,
             connections_per_address_limit: 2_000,
             login_timeout_seconds: 60,
+            login_limit_seconds: 180,
             tries_limit: 3,
         }
     }
@@ -35,6 +38,7 @@ impl Config {
             ("connections_limit", self.connections_limit == 0),
             ("connections_per_address_limit", self.connections_per_address_limit == 0),
             ("login_timeout_seconds", self.login_timeout_seconds == 0),
+            ("login_limit_seconds", self.login_limit_seconds == 0),
             ("tries_limit", self.tries_limit == 0),
         ]
         .into_iter()

@@ -1,5 +1,6 @@
 //! What happens between a client's password and its mail, whatever language it speaks.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,6 +34,7 @@ pub struct Front {
     /// How long a client may be silent and slow.
     pub timeouts: Timeouts,
     tries_limit: u32,
+    login_limit: Duration,
 }
 
 /// A client that has not yet said who it is.
@@ -55,7 +57,14 @@ impl Front {
             drain: context.drain.clone(),
             timeouts: Timeouts { read: Duration::from_secs(config.login_timeout_seconds), write: WRITE },
             tries_limit: config.tries_limit,
+            login_limit: Duration::from_secs(config.login_limit_seconds),
         }
+    }
+
+    /// Bounds the conversation before login as a whole: a client may be slow, but not for ever.
+    pub async fn in_time<T>(&self, conversation: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        let late = || io::Error::new(io::ErrorKind::TimedOut, "logging in took too long");
+        tokio::time::timeout(self.login_limit, conversation).await.unwrap_or_else(|_| Err(late()))
     }
 
     /// How TLS is started inside a conversation, where a certificate is at hand.
@@ -74,7 +83,8 @@ impl Front {
         let client = visitor.client;
         let account = self.gate.authenticate(&name, &password, on_behalf_of.as_deref(), client.ip()).await;
         let account = account.inspect_err(|failure| {
-            visitor.wrong += 1;
+            // A directory that is away is not the visitor's fault.
+            visitor.wrong += u32::from(matches!(failure.reason, Reason::Credentials | Reason::Denied | Reason::Busy));
             tracing::info!(%client, login = name, protocol = ?visitor.protocol, %failure, "login refused");
         })?;
         let (address, group) = (account.address.clone(), account.store_group.clone());
@@ -109,17 +119,5 @@ impl Visitor {
     /// The mail that was opened for it.
     pub fn into_session(self) -> Option<Box<dyn Session>> {
         self.opened
-    }
-}
-
-/// Gives the stream to whoever reads the mail. Until it ends, nothing of this role's is held but the stream itself.
-pub async fn hand_over(session: Box<dyn Session>, connection: Connection, unread: bytes::Bytes) {
-    let client = connection.peer;
-    let began = Instant::now();
-    let ended = session.serve(connection.stream, unread).await;
-    let seconds = began.elapsed().as_secs();
-    match ended {
-        Ok(()) => tracing::debug!(%client, seconds, "session ended"),
-        Err(error) => tracing::debug!(%client, seconds, %error, "session broken off"),
     }
 }

@@ -3,14 +3,13 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use estafeta_core::sessions::{BoxStream, Protocol, Session};
+use estafeta_net::connection::Connection;
 use estafeta_net::drain::Drain;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use crate::front::protocol_label;
 
 /// How long a session may be silent, once the node drains, before it is ended.
 const QUIET: Duration = Duration::from_secs(1);
@@ -18,37 +17,40 @@ const QUIET: Duration = Duration::from_secs(1);
 /// RFC 3501 §7.1.5, RFC 5530 §3.
 const IMAP_FAREWELL: &[u8] = b"* BYE [UNAVAILABLE] Restarting, please connect again\r\n";
 
-/// Mail that is open and the client that waits for it.
-pub struct HandOver {
-    /// The mail.
-    pub session: Box<dyn Session>,
-    /// The client.
-    pub stream: BoxStream,
-    /// What it sent behind its login.
-    pub unread: Bytes,
-    /// The language.
-    pub protocol: Protocol,
+/// Lets the session and its client talk until either ends it, or until the node drains and the client is silent. Until
+/// then nothing of this role's is held but the stream itself.
+pub async fn hand_over(
+    session: Box<dyn Session>,
+    protocol: Protocol,
+    connection: Connection,
+    unread: Bytes,
+    drain: &Drain,
+) {
+    let (label, farewell) = match protocol {
+        Protocol::Imap => ("imap", IMAP_FAREWELL),
+        // POP3 has no word for it (RFC 1939 §3: a server speaks when it is spoken to).
+        Protocol::Pop3 => ("pop3", &b""[..]),
+    };
+    let open = metrics::gauge!("estafeta_access_sessions_open", "protocol" => label);
+    open.increment(1.0);
+    let _closed = Closed(open);
+    let (client, began, drain) = (connection.peer, Instant::now(), drain.clone());
+    let over = Box::pin(async move {
+        drain.begun().await;
+        tokio::time::sleep(QUIET).await;
+    });
+    let stream = UntilDrained { stream: connection.stream, over: Some(over), at_line_start: true, farewell, owed: b"" };
+    let ended = session.serve(Box::new(stream), unread).await;
+    let seconds = began.elapsed().as_secs();
+    match ended {
+        Ok(()) => tracing::debug!(%client, seconds, "session ended"),
+        Err(error) => tracing::debug!(%client, seconds, %error, "session broken off"),
+    }
 }
 
-impl HandOver {
-    /// Lets the two talk until either ends it, or until the node drains and the client has nothing more to say.
-    pub async fn serve(self, drain: &Drain) -> io::Result<()> {
-        let open = metrics::gauge!("estafeta_access_sessions_open", "protocol" => protocol_label(self.protocol));
-        open.increment(1.0);
-        let _closed = Closed(open);
-        let drain = drain.clone();
-        let over = Box::pin(async move {
-            drain.begun().await;
-            tokio::time::sleep(QUIET).await;
-        });
-        let farewell = match self.protocol {
-            Protocol::Imap => IMAP_FAREWELL,
-            // POP3 has no word for it (RFC 1939 §3: a server speaks when it is spoken to).
-            Protocol::Pop3 => b"",
-        };
-        let stream = UntilDrained { stream: self.stream, over: Some(over), at_line_start: true, farewell, owed: b"" };
-        self.session.serve(Box::new(stream), self.unread).await
-    }
+/// Tells the metrics what they are.
+pub fn describe_metrics() {
+    metrics::describe_gauge!("estafeta_access_sessions_open", "Clients that are logged in, by protocol.");
 }
 
 /// Counts a session out, also when it is cut off.
@@ -74,7 +76,11 @@ struct UntilDrained {
 }
 
 impl AsyncRead for UntilDrained {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) {
             return Poll::Ready(read);
         }
@@ -145,7 +151,9 @@ mod tests {
     async fn said(protocol: Protocol, unread: &'static str) -> String {
         let (near, mut far) = duplex(1024);
         let drain = Drain::new();
-        let hand_over = HandOver { session: Box::new(Echo), stream: Box::new(near), unread: unread.into(), protocol };
+        let address = ([192, 0, 2, 1], 40_000).into();
+        let connection =
+            Connection { stream: Box::new(near), peer: address, local: address, tls: None, identity: None };
         let client = async {
             far.write_all(b" more\r\n").await.unwrap();
             tokio::time::sleep(Duration::from_secs(60)).await;
@@ -154,22 +162,28 @@ mod tests {
             far.read_to_string(&mut said).await.unwrap();
             said
         };
-        let (served, said) = tokio::join!(hand_over.serve(&drain), client);
-        served.unwrap();
-        said
+        tokio::join!(hand_over(Box::new(Echo), protocol, connection, unread.into(), &drain), client).1
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_session_ends_with_a_goodbye_when_the_node_drains() {
-        assert_eq!(said(Protocol::Imap, "unread").await, "unread more\r\n* BYE [UNAVAILABLE] Restarting, please connect again\r\n");
+        assert_eq!(
+            said(Protocol::Imap, "unread").await,
+            "unread more\r\n* BYE [UNAVAILABLE] Restarting, please connect again\r\n"
+        );
         assert_eq!(said(Protocol::Pop3, "unread").await, "unread more\r\n");
     }
 
     #[tokio::test]
     async fn no_goodbye_stands_within_a_line() {
         let (near, mut far) = duplex(1024);
-        let mut stream =
-            UntilDrained { stream: Box::new(near), over: None, at_line_start: true, farewell: b"", owed: IMAP_FAREWELL };
+        let mut stream = UntilDrained {
+            stream: Box::new(near),
+            over: None,
+            at_line_start: true,
+            farewell: b"",
+            owed: IMAP_FAREWELL,
+        };
         stream.write_all(b"half").await.unwrap();
         stream.shutdown().await.unwrap();
         let mut said = String::new();

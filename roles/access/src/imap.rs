@@ -11,7 +11,8 @@ use estafeta_protocols::imap::command::Command;
 use estafeta_protocols::imap::response::{Code, Completion};
 use estafeta_protocols::imap::server::{Event, Limits, Offer, Server};
 
-use crate::front::{Front, MECHANISMS, Visitor, hand_over};
+use crate::front::{Front, MECHANISMS, Visitor};
+use crate::hand_over::hand_over;
 
 /// The longest command before login, in bytes: names and passwords are short.
 const COMMAND_BYTES: usize = 8 * 1024;
@@ -27,11 +28,13 @@ pub async fn talk(front: &Front, connection: Connection) {
     // Boxed, so that a session of hours does not carry them along.
     let mut server = Box::new(Server::greet(offer, secure, limits));
     let mut greeter = Box::new(Greeter { front, visitor });
-    let ended =
-        Box::pin(drive(connection, server.as_mut(), greeter.as_mut(), upgrade, front.timeouts, &front.drain)).await;
+    let drive = drive(connection, server.as_mut(), greeter.as_mut(), upgrade, front.timeouts, &front.drain);
+    let ended = Box::pin(front.in_time(drive)).await;
     drop(server);
     match (ended, greeter.visitor.into_session()) {
-        (Ok(Ended::HandedOver(connection, unread)), Some(session)) => hand_over(session, connection, unread).await,
+        (Ok(Ended::HandedOver(connection, unread)), Some(session)) => {
+            hand_over(session, Protocol::Imap, connection, unread, &front.drain).await
+        }
         (Ok(_), _) => {}
         (Err(error), _) => tracing::debug!(%error, "broken off before login"),
     }

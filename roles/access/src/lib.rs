@@ -4,11 +4,13 @@
 //! the contract `Sessions` (on this node, or on a mailbox node of the account's store group), and the stream is handed
 //! over. Nothing of the mail passes through code of this role.
 //!
-//! [`front`] decides; [`imap`] and [`pop3`] speak.
+//! [`front`] decides; [`imap`] and [`pop3`] speak; [`hand_over`] gives the stream away, and brings it to its end when the
+//! node drains.
 #![forbid(unsafe_code)]
 
 mod config;
 mod front;
+mod hand_over;
 mod imap;
 mod pop3;
 #[cfg(test)]
@@ -60,6 +62,7 @@ impl Plan for Config {
     }
 
     async fn start(&self, context: Context) -> Result<Running, Failure> {
+        hand_over::describe_metrics();
         let front = Arc::new(Front::new(self, &context));
         let limits = ConnectionLimits {
             connections: self.connections_limit,

@@ -9,7 +9,8 @@ use estafeta_net::drive::{Ended, Facts, Flow, Handler, Output, Upgrade, drive};
 use estafeta_protocols::pop3::response::{Code, Completion};
 use estafeta_protocols::pop3::server::{Event, Limits, Offer, Server};
 
-use crate::front::{Front, MECHANISMS, Visitor, hand_over};
+use crate::front::{Front, MECHANISMS, Visitor};
+use crate::hand_over::hand_over;
 
 /// Talks with a client until its maildrop is open or it gives up.
 pub async fn talk(front: &Front, connection: Connection) {
@@ -21,11 +22,13 @@ pub async fn talk(front: &Front, connection: Connection) {
     // Boxed, so that a session of hours does not carry them along.
     let mut server = Box::new(Server::greet(offer, secure, Limits::default()));
     let mut greeter = Box::new(Greeter { front, visitor });
-    let ended =
-        Box::pin(drive(connection, server.as_mut(), greeter.as_mut(), upgrade, front.timeouts, &front.drain)).await;
+    let drive = drive(connection, server.as_mut(), greeter.as_mut(), upgrade, front.timeouts, &front.drain);
+    let ended = Box::pin(front.in_time(drive)).await;
     drop(server);
     match (ended, greeter.visitor.into_session()) {
-        (Ok(Ended::HandedOver(connection, unread)), Some(session)) => hand_over(session, connection, unread).await,
+        (Ok(Ended::HandedOver(connection, unread)), Some(session)) => {
+            hand_over(session, Protocol::Pop3, connection, unread, &front.drain).await
+        }
         (Ok(_), _) => {}
         (Err(error), _) => tracing::debug!(%error, "broken off before login"),
     }

@@ -24,13 +24,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use crate::config::Config;
 use crate::front::Front;
 
+mod over_tls;
+
 /// Mail that says whose it is, then says back what was unread and what comes.
 #[derive(Default)]
 struct Echo {
     away: AtomicBool,
 }
 
-struct EchoSession(String);
+/// Whose mail, and by what TLS.
+struct EchoSession(String, Option<TlsFacts>);
 
 #[async_trait]
 impl Sessions for Echo {
@@ -38,7 +41,7 @@ impl Sessions for Echo {
         if self.away.load(Ordering::Relaxed) {
             return Err(Failure::unavailable("the test wants it so"));
         }
-        Ok(Box::new(EchoSession(request.account.address.to_string())))
+        Ok(Box::new(EchoSession(request.account.address.to_string(), request.tls.clone())))
     }
 }
 
@@ -49,10 +52,12 @@ impl Session for EchoSession {
     }
 
     async fn serve(self: Box<Self>, mut stream: BoxStream, unread: Bytes) -> io::Result<()> {
-        stream.write_all(format!("mail of {}: ", self.0).as_bytes()).await?;
+        let tls = self.1.map(|tls| format!(" over {}", tls.version)).unwrap_or_default();
+        stream.write_all(format!("mail of {}{tls}: ", self.0).as_bytes()).await?;
         stream.write_all(&unread).await?;
         let (mut from, mut to) = tokio::io::split(stream);
-        tokio::io::copy(&mut from, &mut to).await.map(drop)
+        tokio::io::copy(&mut from, &mut to).await?;
+        to.shutdown().await
     }
 }
 
@@ -80,6 +85,12 @@ struct House {
 }
 
 async fn house() -> House {
+    let (context, echo) = context(TlsFiles::default()).await;
+    House { front: Front::new(&Config::default(), &context), echo, drain: context.drain }
+}
+
+/// What the role is handed: `ana@example.edu` with the password `correct horse`, and mail that echoes.
+async fn context(tls: TlsFiles) -> (Context, Arc<Echo>) {
     let directory = Arc::new(MemoryDirectory::default());
     directory.add_domain(&"example.edu".parse().unwrap()).await.unwrap();
     let ana = NewAccount {
@@ -99,19 +110,18 @@ async fn house() -> House {
         sessions: echo.clone(),
         settings: directory,
     };
-    let drain = Drain::new();
     let context = Context {
         node: "access1".parse().unwrap(),
         hostname: "access1.example.edu".into(),
         data: "/nonexistent".into(),
         sockets: Arc::default(),
-        tls: Arc::new(Tls::load(TlsFiles::default()).unwrap()),
+        tls: Arc::new(Tls::load(tls).unwrap()),
         contracts,
         members: Default::default(),
         settings: Default::default(),
-        drain: drain.clone(),
+        drain: Drain::new(),
     };
-    House { front: Front::new(&Config::default(), &context), echo, drain }
+    (context, echo)
 }
 
 /// A connection as TLS leaves it, or in clear text.
@@ -147,20 +157,22 @@ async fn imap_hands_over_with_what_came_behind_the_login() {
     let house = house().await;
     let output = dialog(&house, true, true, b"a LOGIN ana@example.edu \"correct horse\"\r\nb SELECT INBOX\r\n").await;
     assert!(
-        output.contains("a OK [CAPABILITY IMAP4rev1 ECHO] Logged in\r\nmail of ana@example.edu: b SELECT INBOX\r\n"),
+        output.contains(
+            "a OK [CAPABILITY IMAP4rev1 ECHO] Logged in\r\nmail of ana@example.edu over TLSv1_3: b SELECT INBOX\r\n"
+        ),
         "{output}"
     );
     // AUTHENTICATE PLAIN with its initial response.
     let output =
         dialog(&house, true, true, b"a AUTHENTICATE PLAIN AGFuYUBleGFtcGxlLmVkdQBjb3JyZWN0IGhvcnNl\r\nrest").await;
-    assert!(output.ends_with("mail of ana@example.edu: rest"), "{output}");
+    assert!(output.ends_with("mail of ana@example.edu over TLSv1_3: rest"), "{output}");
 }
 
 #[tokio::test]
 async fn pop3_hands_over_with_what_came_behind_the_login() {
     let house = house().await;
     let output = dialog(&house, false, true, b"USER ana@example.edu\r\nPASS correct horse\r\nSTAT\r\n").await;
-    assert!(output.ends_with("mail of ana@example.edu: STAT\r\n"), "{output}");
+    assert!(output.ends_with("mail of ana@example.edu over TLSv1_3: STAT\r\n"), "{output}");
 }
 
 #[tokio::test]
@@ -201,6 +213,29 @@ async fn mail_that_is_away_is_said_in_the_clients_language() {
     assert!(output.contains("a NO [UNAVAILABLE]") && output.contains("b OK"), "{output}");
     let output = dialog(&house, false, true, b"USER ana@example.edu\r\nPASS correct horse\r\nQUIT\r\n").await;
     assert!(output.contains("-ERR [SYS/TEMP]") && !output.contains("horse"), "{output}");
+}
+
+#[tokio::test]
+async fn mail_that_is_away_costs_no_try() {
+    let house = house().await;
+    house.echo.away.store(true, Ordering::Relaxed);
+    let output = dialog(&house, true, true, &b"a LOGIN ana@example.edu \"correct horse\"\r\n".repeat(5)).await;
+    assert_eq!((output.matches("[UNAVAILABLE]").count(), output.matches("BYE").count()), (5, 0), "{output}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_slow_without_end_is_ended() {
+    let house = house().await;
+    let (connection, mut far) = connection(true);
+    let client = async {
+        let began = tokio::time::Instant::now();
+        while far.write_all(b"a").await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(30)).await;
+        }
+        began.elapsed().as_secs()
+    };
+    let ((), seconds) = tokio::join!(crate::imap::talk(&house.front, connection), client);
+    assert!((180..=240).contains(&seconds), "{seconds}");
 }
 
 #[tokio::test]

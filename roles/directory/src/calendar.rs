@@ -32,7 +32,8 @@ pub fn from_generalized(text: &str) -> Option<u64> {
     let field = |from: usize, to: usize| digits[from..to].parse::<u64>().ok();
     let (year, month, day) = (field(0, 4)?, field(4, 6)?, field(6, 8)?);
     let (hour, minute, second) = (field(8, 10)?, field(10, 12)?, field(12, 14)?);
-    if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
+    if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60
+    {
         return None;
     }
     Some(days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second)
@@ -80,7 +81,16 @@ mod tests {
         }
         assert_eq!(rfc3339(1_795_342_489), "2026-11-22T10:14:49Z");
         assert_eq!(from_generalized("20261122101449.25Z"), Some(1_795_342_489));
-        for bad in ["", "Z", "20261122101449", "20261122101449+0100", "2026112210144Z", "20261322101449Z", "19691231235959Z", "2026112210144éZ"] {
+        for bad in [
+            "",
+            "Z",
+            "20261122101449",
+            "20261122101449+0100",
+            "2026112210144Z",
+            "20261322101449Z",
+            "19691231235959Z",
+            "2026112210144éZ",
+        ] {
             assert_eq!(from_generalized(bad), None, "{bad}");
         }
     }

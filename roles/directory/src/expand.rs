@@ -52,7 +52,9 @@ pub async fn resolve(directory: &dyn LookUp, address: &Address) -> Result<Resolu
         depth += 1;
         // The first level is the address itself.
         if depth > ALIAS_DEPTH && !next.is_empty() {
-            return Ok(Resolution::Blocked(format!("{address} is an alias that leads through more than {ALIAS_DEPTH} aliases")));
+            return Ok(Resolution::Blocked(format!(
+                "{address} is an alias that leads through more than {ALIAS_DEPTH} aliases"
+            )));
         }
         if known.len() + next.len() > ADDRESSES {
             return Ok(too_many(address));
@@ -71,7 +73,9 @@ fn gather(known: &HashMap<String, Found>, address: &Address) -> Resolution {
     match known.get(&address.key()) {
         None | Some(Found::Foreign) => Resolution::Foreign,
         Some(Found::Unknown) => Resolution::Unknown,
-        Some(Found::Account(account)) if account.enabled => Resolution::Recipients(vec![Target::Account(account.clone())]),
+        Some(Found::Account(account)) if account.enabled => {
+            Resolution::Recipients(vec![Target::Account(account.clone())])
+        }
         Some(Found::Account(_)) => Resolution::Blocked(format!("the account {address} is disabled")),
         Some(Found::Alias(_)) => {
             let mut walk = Walk { known, path: Vec::new(), done: HashSet::new(), recipients: Vec::new() };
@@ -79,9 +83,9 @@ fn gather(known: &HashMap<String, Found>, address: &Address) -> Resolution {
                 return Resolution::Blocked(format!("an alias leads in a circle: {circle}"));
             }
             match walk.recipients {
-                recipients if recipients.is_empty() => {
-                    Resolution::Blocked(format!("{address} is an alias, and nobody whom it stands for can receive mail"))
-                }
+                recipients if recipients.is_empty() => Resolution::Blocked(format!(
+                    "{address} is an alias, and nobody whom it stands for can receive mail"
+                )),
                 recipients if recipients.len() > ALIAS_TARGETS => too_many(address),
                 recipients => Resolution::Recipients(recipients),
             }
@@ -152,7 +156,10 @@ mod tests {
                 return Found::Foreign;
             }
             if let Some(targets) = self.0.get(of.local()) {
-                return Found::Alias(Alias { address: of.clone(), targets: targets.iter().map(|name| address(name)).collect() });
+                return Found::Alias(Alias {
+                    address: of.clone(),
+                    targets: targets.iter().map(|name| address(name)).collect(),
+                });
             }
             let enabled = of.local().starts_with('a');
             if !enabled && !of.local().starts_with('d') {
@@ -171,7 +178,12 @@ mod tests {
     }
 
     fn table(aliases: &[(&str, &[&str])]) -> Table {
-        Table(aliases.iter().map(|(name, targets)| ((*name).to_owned(), targets.iter().map(|t| (*t).to_owned()).collect())).collect())
+        Table(
+            aliases
+                .iter()
+                .map(|(name, targets)| ((*name).to_owned(), targets.iter().map(|t| (*t).to_owned()).collect()))
+                .collect(),
+        )
     }
 
     async fn names(table: &Table, name: &str) -> Vec<String> {
@@ -189,7 +201,11 @@ mod tests {
 
     #[tokio::test]
     async fn nested_lists_name_nobody_twice() {
-        let table = table(&[("all", &["staff", "students", "x@else.where"]), ("staff", &["a1", "a2"]), ("students", &["a2", "a3", "d1", "z"])]);
+        let table = table(&[
+            ("all", &["staff", "students", "x@else.where"]),
+            ("staff", &["a1", "a2"]),
+            ("students", &["a2", "a3", "d1", "z"]),
+        ]);
         assert_eq!(names(&table, "all").await, ["a1", "a2", "a3", "x@else.where"]);
         assert_eq!(names(&table, "a1").await, ["a1"]);
         assert_eq!(names(&table, "z").await, ["Unknown"]);
@@ -215,7 +231,14 @@ mod tests {
     #[tokio::test]
     async fn a_thousand_recipients_and_no_more() {
         let many = |count: usize| (0..count).map(|i| format!("a{i}")).collect::<Vec<_>>();
-        let table = Table([("full".to_owned(), many(1000)), ("half".to_owned(), vec!["full".into(), "b".into()]), ("b".to_owned(), (1000..1020).map(|i| format!("a{i}")).collect())].into());
+        let table = Table(
+            [
+                ("full".to_owned(), many(1000)),
+                ("half".to_owned(), vec!["full".into(), "b".into()]),
+                ("b".to_owned(), (1000..1020).map(|i| format!("a{i}")).collect()),
+            ]
+            .into(),
+        );
         assert_eq!(names(&table, "full").await.len(), 1000);
         assert!(names(&table, "half").await[0].contains("more than 1000"));
     }

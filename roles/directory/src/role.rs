@@ -59,7 +59,10 @@ impl Plan for Config {
         server::describe_metrics();
         store::describe_metrics();
         password::describe_metrics();
-        let listeners = context.sockets.tcp(&LDAPS).map_err(|error| Failure::internal(format!("the sockets of the service ldaps: {error}")))?;
+        let listeners = context
+            .sockets
+            .tcp(&LDAPS)
+            .map_err(|error| Failure::internal(format!("the sockets of the service ldaps: {error}")))?;
         let store = Store::open(context.data.clone()).await?;
         context.settings.advance(store.read().await?);
         let provides = Provides {

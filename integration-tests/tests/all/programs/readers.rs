@@ -9,6 +9,7 @@ use anyhow::{Context, ensure};
 use estafeta_integration_tests::binary::repository;
 use estafeta_integration_tests::client::Smtp;
 use estafeta_integration_tests::cluster::{Cluster, DOMAIN, PASSWORD};
+use estafeta_integration_tests::tokens::letter;
 use estafeta_integration_tests::topology::Topology;
 
 use super::{run, run_any, session, shown_certificate};
@@ -134,7 +135,7 @@ fn fetchmail_by_pop3_and_imap() -> anyhow::Result<()> {
         for (protocol, service) in [("pop3", "pop3s"), ("imap", "imaps")] {
             let mut smtp = Smtp::connect(cluster.at("smtp")?)?;
             for number in 1..=3 {
-                let message = format!("From: s@example.com\r\nSubject: {protocol} {number}\r\n\r\nx\r\n");
+                let message = letter(&format!("{protocol} {number}"), "x");
                 smtp.send("sender@example.com", &[&ana], message.as_bytes())?.expect(250)?;
             }
             let place = cluster.directory.path().join(format!("fetchmail-{protocol}"));

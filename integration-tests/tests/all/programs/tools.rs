@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use estafeta_integration_tests::client::Smtp;
 use estafeta_integration_tests::cluster::{Cluster, DOMAIN, PASSWORD};
+use estafeta_integration_tests::tokens::letter;
 use estafeta_integration_tests::topology::Topology;
 
 use super::{run, run_any, session};
@@ -241,7 +242,7 @@ fn clamd_scans_for_us() -> anyhow::Result<()> {
         let ana = cluster.account("ana")?;
         let mut smtp = Smtp::connect(cluster.at("smtp")?)?;
         let send = |smtp: &mut Smtp, body: &str| {
-            let message = format!("From: s@example.com\r\nSubject: x\r\n\r\n{body}\r\n");
+            let message = letter("x", body);
             smtp.send("sender@example.com", &[&ana], message.as_bytes())
         };
         send(&mut smtp, "harmless")?.expect(250)?;

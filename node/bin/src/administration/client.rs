@@ -74,5 +74,5 @@ async fn ask(stream: BoxStream, operation: &str, input: &Value, forwarded: bool)
     if answer.status().is_success() {
         return serde_json::from_slice(answer.body()).map_err(unreadable);
     }
-    Err(serde_json::from_slice(answer.body()).unwrap_or_else(|error| unreadable(error)))
+    Err(serde_json::from_slice(answer.body()).unwrap_or_else(unreadable))
 }

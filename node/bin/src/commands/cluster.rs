@@ -82,7 +82,7 @@ fn granted(roles: &[Role], arguments: &ArgMatches) -> anyhow::Result<Vec<RoleNam
             let role = roles.iter().find(|role| role.name.as_str() == wanted);
             role.map(|role| role.name.clone()).ok_or_else(|| {
                 let hint = nearest(wanted, known()).map(|role| format!("did you mean {role:?}? ")).unwrap_or_default();
-                Exit::new(
+                Exit::error(
                     Code::Usage,
                     format_args!(
                         "unknown role {wanted:?}: {hint}the roles are {}",
@@ -101,5 +101,5 @@ fn exit(error: FilesError) -> anyhow::Error {
         FilesError::Io { .. } => Code::OsError,
         FilesError::Authority(_) => Code::DataError,
     };
-    Exit::new(code, error)
+    Exit::error(code, error)
 }

@@ -89,7 +89,7 @@ fn size(text: &str) -> Result<Option<u64>, String> {
 
 /// Carries the operation of the command line out.
 pub fn run(roles: &[Role], arguments: &ArgMatches, file: &Path) -> anyhow::Result<()> {
-    let usage = || Exit::new(Code::Usage, "no such command: see estafeta --help");
+    let usage = || Exit::error(Code::Usage, "no such command: see estafeta --help");
     let (group, arguments) = arguments.subcommand().ok_or_else(usage)?;
     let (verb, arguments) = arguments.subcommand().ok_or_else(usage)?;
     let operations = operations(roles);
@@ -122,7 +122,7 @@ fn confirm(question: &str, row: &Operation, arguments: &ArgMatches) -> anyhow::R
         }
     }
     if !io::stdin().is_terminal() {
-        return Err(Exit::new(Code::Usage, format_args!("{question} Nobody is there to answer: say --yes")));
+        return Err(Exit::error(Code::Usage, format_args!("{question} Nobody is there to answer: say --yes")));
     }
     let mut terminal = io::stderr();
     write!(terminal, "{question} [y/N] ")?;
@@ -132,7 +132,7 @@ fn confirm(question: &str, row: &Operation, arguments: &ArgMatches) -> anyhow::R
     if matches!(answer.trim(), "y" | "Y" | "yes") {
         return Ok(());
     }
-    Err(Exit::new(Code::Usage, "nothing was done"))
+    Err(Exit::error(Code::Usage, "nothing was done"))
 }
 
 fn input(row: &Operation, arguments: &ArgMatches) -> anyhow::Result<Value> {
@@ -167,14 +167,14 @@ fn secret(field: &Field) -> anyhow::Result<String> {
         return if first == second {
             Ok(first)
         } else {
-            Err(Exit::new(Code::DataError, "the two are not the same: nothing was done"))
+            Err(Exit::error(Code::DataError, "the two are not the same: nothing was done"))
         };
     }
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
     let line = line.trim_end_matches(['\r', '\n']);
     if line.is_empty() {
-        return Err(Exit::new(
+        return Err(Exit::error(
             Code::NoInput,
             format_args!("the {name} is expected as the first line of standard input"),
         ));

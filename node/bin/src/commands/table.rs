@@ -32,7 +32,7 @@ fn rows_table(rows: &[Value], columns: &[&str]) -> String {
         ([], Some(first)) => first.keys().cloned().collect(),
         _ => columns.iter().map(|column| (*column).to_owned()).collect(),
     };
-    let mut table = new_table();
+    let mut table = plain_table();
     table.set_header(columns.iter().map(|column| {
         let heading = Cell::new(heading(column));
         if io::stdout().is_terminal() { heading.add_attribute(Attribute::Bold) } else { heading }
@@ -44,14 +44,14 @@ fn rows_table(rows: &[Value], columns: &[&str]) -> String {
 }
 
 fn object_table(object: &serde_json::Map<String, Value>) -> String {
-    let mut table = new_table();
+    let mut table = plain_table();
     for (key, value) in object {
         table.add_row([Cell::new(heading(key)), cell(key, value)]);
     }
     table.to_string()
 }
 
-pub(crate) fn new_table() -> Table {
+pub(crate) fn plain_table() -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table
@@ -86,7 +86,7 @@ fn text(key: &str, value: &Value) -> String {
 fn size(bytes: u64) -> String {
     let units = [(1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
     match units.into_iter().find(|(unit, _)| bytes >= *unit) {
-        Some((unit, name)) if bytes % unit == 0 => format!("{}{name}", bytes / unit),
+        Some((unit, name)) if bytes.is_multiple_of(unit) => format!("{}{name}", bytes / unit),
         Some((unit, name)) => format!("{:.1}{name}", bytes as f64 / unit as f64),
         None => bytes.to_string(),
     }

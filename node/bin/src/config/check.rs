@@ -12,7 +12,7 @@ use crate::exit::{Code, Exit};
 
 /// Checks what the file says against itself and this machine. Reads certificates; writes and binds nothing.
 pub fn check(config: &NodeConfig) -> anyhow::Result<()> {
-    let wrong = |message: String| Exit::new(Code::Config, format_args!("{}: {message}", config.file.display()));
+    let wrong = |message: String| Exit::error(Code::Config, format_args!("{}: {message}", config.file.display()));
     store_groups(config).map_err(wrong)?;
     if config.tls.service.is_none()
         && let Some((role, _)) = config.plans.iter().find(|(_, plan)| plan.needs_service_certificate())
@@ -62,7 +62,7 @@ fn data_owner(config: &NodeConfig) -> anyhow::Result<()> {
         return Ok(());
     }
     let name = |uid: Uid| User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
-    Err(Exit::new(
+    Err(Exit::error(
         Code::NoPermission,
         format_args!(
             "{}: the data directory {} belongs to {}, and this node runs as {}: run it as that user, or chown -R {} {}",
@@ -80,7 +80,7 @@ fn data_owner(config: &NodeConfig) -> anyhow::Result<()> {
 pub fn run_as(config: &NodeConfig) -> anyhow::Result<Uid> {
     let Some(name) = config.user.as_ref().filter(|_| Uid::effective().is_root()) else { return Ok(Uid::effective()) };
     let unknown = || {
-        Exit::new(
+        Exit::error(
             Code::Config,
             format_args!(
                 "{}: there is no user {name:?} on this machine: make it with: useradd --system {name}",

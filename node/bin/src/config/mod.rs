@@ -69,14 +69,14 @@ impl NodeConfig {
                 io::ErrorKind::NotFound => "no such file: name the configuration with --config FILE".into(),
                 _ => error.to_string(),
             };
-            Exit::new(Code::NoInput, format_args!("{}: {mend}", file.display()))
+            Exit::error(Code::NoInput, format_args!("{}: {mend}", file.display()))
         })?;
         Self::parse(file, &text, table).map_err(|error| {
             let line = error.place.map(|place| {
                 let before = text.get(..place.start).unwrap_or(&text);
                 format!(" line {}:", before.matches('\n').count() + 1)
             });
-            Exit::new(Code::Config, format_args!("{}:{} {}", file.display(), line.unwrap_or_default(), error.message))
+            Exit::error(Code::Config, format_args!("{}:{} {}", file.display(), line.unwrap_or_default(), error.message))
         })
     }
 
@@ -114,7 +114,7 @@ impl NodeConfig {
         }
         if let Some((role, (place, _))) = sections.into_iter().next() {
             let message = format!(
-                "the section [{role}] is for a role that this node does not have: add {role:?} to roles, or remove the section"
+                "the section [{role}] is for a role that this node does not have: add \"{role}\" to roles, or remove the section"
             );
             return Err(ConfigError { message, place: Some(place) });
         }
@@ -286,7 +286,8 @@ mod tests {
         );
         assert!(wrong("[flter]\n").starts_with("line 4: unknown key \"flter\": did you mean \"filter\"?"));
         assert!(wrong("[log]\nfilterr = 'info'\n").contains("did you mean \"filter\"?"));
-        assert!(wrong("[edge]\n").contains("add \"edge\" to roles, or remove the section"));
+        let section = wrong("[edge]\n");
+        assert!(section.contains("add \"edge\" to roles, or remove the section"), "{section}");
         assert!(wrong("[listen]\nsmpt = '127.0.0.1:25'\n").starts_with("line 5: unknown service \"smpt\""));
         assert!(wrong("[listen]\nsmtp = '127.0.0.1'\n").contains("neither an address with a port"));
         assert!(wrong("[filter]\nnonsense = 1\n").starts_with("line 5: [filter] unknown key \"nonsense\""));
@@ -304,10 +305,16 @@ mod tests {
         let twice = "[[nodes]]\nname = 'b'\naddress = '127.0.0.2'\nroles = ['mailbox']\nstore_group = 'g'\n";
         assert!(load(group).is_ok());
         let error = load(&format!("{group}{twice}")).err().unwrap();
-        assert!(error.contains("the store group g is on the nodes b and a: a store group on SQLite has exactly one node"), "{error}");
+        assert!(
+            error.contains("the store group g is on the nodes b and a: a store group on SQLite has exactly one node"),
+            "{error}"
+        );
         let access = load("name = 'a'\nroles = ['access']\naddress = '127.0.0.1'\n").err().unwrap();
         assert!(access.contains("the role access shows clients a certificate"), "{access}");
-        assert!(wrong("[[nodes]]\nname = 'b'\naddress = '127.0.0.2'\nroles = ['edge']\n").contains("there is no section [cluster]"));
+        assert!(
+            wrong("[[nodes]]\nname = 'b'\naddress = '127.0.0.2'\nroles = ['edge']\n")
+                .contains("there is no section [cluster]")
+        );
         assert!(wrong("[tls]\ncertificate = 'none.pem'\nkey = 'none.key'\n").contains("none.pem"));
     }
 
@@ -319,10 +326,23 @@ mod tests {
             .lines()
             .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line).to_owned() + "\n")
             .collect();
-        let config = NodeConfig::parse(Path::new(example), &uncommented, &roles::table()).map_err(|error| error.message);
+        let config =
+            NodeConfig::parse(Path::new(example), &uncommented, &roles::table()).map_err(|error| error.message);
         assert_eq!(config.map(|config| config.plans.len()), Ok(6));
+        for role in roles::table() {
+            let error = (role.plan)(Section::parse("nonsense = 1").unwrap()).err().expect("no role has this key");
+            let (_, keys) = error.message.split_once("the keys here are ").unwrap();
+            let section = uncommented.split_once(&format!("[{}]", role.name)).expect("a section for each role").1;
+            for key in keys.split(", ") {
+                let table = format!("[{}.{key}]", role.name);
+                let shown = section.lines().any(|line| line.starts_with(&format!("{key} =")) || line == table);
+                assert!(shown, "deploy/estafeta.toml does not show [{}] {key}", role.name);
+            }
+        }
         for key in Basics::KEYS {
-            let shown = uncommented.lines().any(|line| line.starts_with(&format!("{key} =")) || line.trim_matches(['[', ']']) == *key);
+            let shown = uncommented
+                .lines()
+                .any(|line| line.starts_with(&format!("{key} =")) || line.trim_matches(['[', ']']) == *key);
             assert!(shown, "deploy/estafeta.toml does not show {key}");
         }
     }

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use comfy_table::Cell;
 
-use crate::commands::table::{new_table, say};
+use crate::commands::table::{plain_table, say};
 use crate::roles;
 use children::Children;
 use layout::{Layout, Throwaway};
@@ -72,7 +72,7 @@ async fn tell(layout: &Layout, children: &mut Children) -> anyhow::Result<bool> 
     for node in &layout.nodes {
         children.ready(layout, node).await?;
     }
-    let mut table = new_table();
+    let mut table = plain_table();
     table.set_header(["node", "role", "address", "process", "log"]);
     for node in &layout.nodes {
         let process = children.pid(&node.name).map(|pid| pid.to_string()).unwrap_or_default();

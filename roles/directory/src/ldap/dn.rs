@@ -123,13 +123,32 @@ mod tests {
     fn names_of_rfc_4514() {
         assert_eq!(values(""), []);
         let pair = |attribute: &str, value: &str| (attribute.to_owned(), value.to_owned());
-        assert_eq!(values("UID=jsmith,DC=example,DC=net"), [pair("uid", "jsmith"), pair("dc", "example"), pair("dc", "net")]);
+        assert_eq!(
+            values("UID=jsmith,DC=example,DC=net"),
+            [pair("uid", "jsmith"), pair("dc", "example"), pair("dc", "net")]
+        );
         assert_eq!(values("CN=James \\\"Jim\\\" Smith\\, III,DC=net")[0], pair("cn", "James \"Jim\" Smith, III"));
         assert_eq!(values("CN=Before\\0dAfter,DC=net")[0], pair("cn", "Before\rAfter"));
         assert_eq!(values("CN=Lu\\C4\\8Di\\C4\\87")[0], pair("cn", "Lučić"));
-        assert_eq!(values("0.9.2342.19200300.100.1.1 = ana\\  , OU=People ")[..], [pair("uid", "ana "), pair("ou", "People")]);
+        assert_eq!(
+            values("0.9.2342.19200300.100.1.1 = ana\\  , OU=People ")[..],
+            [pair("uid", "ana "), pair("ou", "People")]
+        );
         assert_eq!(values("unknown=x")[0], pair("unknown", "x"));
-        for bad in ["ana", "uid", "=x", "uid=a+cn=b", "1.3.6=#04024869", "uid=a\\", "uid=a\\4", "uid=\\C4", "uid=a;b", "u id=a", ",", "uid=a,"] {
+        for bad in [
+            "ana",
+            "uid",
+            "=x",
+            "uid=a+cn=b",
+            "1.3.6=#04024869",
+            "uid=a\\",
+            "uid=a\\4",
+            "uid=\\C4",
+            "uid=a;b",
+            "u id=a",
+            ",",
+            "uid=a,",
+        ] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }
     }

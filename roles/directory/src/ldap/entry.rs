@@ -70,7 +70,10 @@ impl Entry {
         Self::new(Place::Account(account.address.clone()), &classes)
             .with(&schema::UID, local)
             .with(&schema::MAIL, account.address.to_string())
-            .with_all(&schema::DISPLAY_NAME, Some(account.name.clone()).filter(|name| !name.is_empty()).into_iter().collect())
+            .with_all(
+                &schema::DISPLAY_NAME,
+                Some(account.name.clone()).filter(|name| !name.is_empty()).into_iter().collect(),
+            )
             .with(&schema::CN, cn)
             .with(&schema::SN, sn)
             .with(&schema::STORE_GROUP, account.store_group.as_str())
@@ -118,7 +121,10 @@ impl Entry {
             .with(&schema::SUBSCHEMA_SUBENTRY, SUBSCHEMA)
             .with(&schema::SUPPORTED_LDAP_VERSION, "3")
             .with(&schema::SUPPORTED_SASL_MECHANISMS, "EXTERNAL")
-            .with_all(&schema::SUPPORTED_EXTENSION, all(&[ldap3_proto::proto::OID_PASSWORD_MODIFY, ldap3_proto::proto::OID_WHOAMI]))
+            .with_all(
+                &schema::SUPPORTED_EXTENSION,
+                all(&[ldap3_proto::proto::OID_PASSWORD_MODIFY, ldap3_proto::proto::OID_WHOAMI]),
+            )
             .with_all(&schema::SUPPORTED_CONTROL, all(&SUPPORTED_CONTROLS))
             // RFC 3673: "+" asks for all operational attributes. RFC 4526: (&) and (|).
             .with_all(&schema::SUPPORTED_FEATURES, all(&["1.3.6.1.4.1.4203.1.5.1", "1.3.6.1.4.1.4203.1.5.3"]))
@@ -165,7 +171,8 @@ impl Received {
     /// The account. An error, in words for the operator, when the entry is none.
     pub fn account(&self) -> Result<Account, String> {
         let wrong = |attribute: &AttributeType| format!("an entry with a {} that cannot be read", attribute.name());
-        let quota = self.maybe(&schema::QUOTA).map(|text| text.parse().map_err(|_| wrong(&schema::QUOTA))).transpose()?;
+        let quota =
+            self.maybe(&schema::QUOTA).map(|text| text.parse().map_err(|_| wrong(&schema::QUOTA))).transpose()?;
         Ok(Account {
             id: self.one(&schema::ENTRY_UUID)?.parse().map_err(|_| wrong(&schema::ENTRY_UUID))?,
             address: self.one(&schema::MAIL)?.parse().map_err(|_| wrong(&schema::MAIL))?,
@@ -173,7 +180,8 @@ impl Received {
             store_group: self.one(&schema::STORE_GROUP)?.parse().map_err(|_| wrong(&schema::STORE_GROUP))?,
             quota_bytes: quota,
             enabled: self.one(&schema::ENABLED)?.eq_ignore_ascii_case("TRUE"),
-            created: calendar::from_generalized(self.one(&schema::CREATE_TIMESTAMP)?).ok_or_else(|| wrong(&schema::CREATE_TIMESTAMP))?,
+            created: calendar::from_generalized(self.one(&schema::CREATE_TIMESTAMP)?)
+                .ok_or_else(|| wrong(&schema::CREATE_TIMESTAMP))?,
         })
     }
 
@@ -191,7 +199,9 @@ mod tests {
     use estafeta_core::AccountId;
 
     fn received(entry: &Entry) -> Received {
-        Received::new(entry.attributes().map(|(attribute, values)| (attribute.name().to_owned(), values.to_vec())).collect())
+        Received::new(
+            entry.attributes().map(|(attribute, values)| (attribute.name().to_owned(), values.to_vec())).collect(),
+        )
     }
 
     fn account() -> Account {
@@ -216,7 +226,10 @@ mod tests {
             assert_eq!(received.account().unwrap(), account);
             assert!(received.alias().is_ok_and(|alias| alias.targets.is_empty()));
         }
-        let alias = Alias { address: "staff@example.edu".parse().unwrap(), targets: vec!["\"a b\"@x.y".parse().unwrap(), "c@x.y".parse().unwrap()] };
+        let alias = Alias {
+            address: "staff@example.edu".parse().unwrap(),
+            targets: vec!["\"a b\"@x.y".parse().unwrap(), "c@x.y".parse().unwrap()],
+        };
         let received = received(&Entry::of_alias(&alias));
         assert_eq!(received.alias().unwrap(), alias);
         assert_eq!(received.account().unwrap_err(), "an entry without entryUUID");
@@ -225,9 +238,15 @@ mod tests {
     #[test]
     fn what_the_standard_demands_is_there() {
         let entry = Entry::of_account(&account());
-        assert_eq!((entry.values(&schema::CN), entry.values(&schema::SN)), (&["Ana María Pérez".to_owned()][..], &["Pérez".to_owned()][..]));
+        assert_eq!(
+            (entry.values(&schema::CN), entry.values(&schema::SN)),
+            (&["Ana María Pérez".to_owned()][..], &["Pérez".to_owned()][..])
+        );
         let bare = Entry::of_account(&Account { name: String::new(), ..account() });
-        assert_eq!((bare.values(&schema::CN), bare.values(&schema::SN)), (&["Ana".to_owned()][..], &["Ana".to_owned()][..]));
+        assert_eq!(
+            (bare.values(&schema::CN), bare.values(&schema::SN)),
+            (&["Ana".to_owned()][..], &["Ana".to_owned()][..])
+        );
         assert!(bare.values(&schema::DISPLAY_NAME).is_empty() && bare.values(&schema::USER_PASSWORD).is_empty());
         assert_eq!(entry.values(&schema::ENTRY_DN), ["uid=Ana,ou=people,dc=example,dc=edu"]);
     }

@@ -45,7 +45,9 @@ pub fn fits(filter: &LdapFilter, entry: &Entry) -> Truth {
         LdapFilter::Equality(name, value) | LdapFilter::Approx(name, value) => {
             on(name, |attribute| compare(attribute, entry, value, Ordering::is_eq))
         }
-        LdapFilter::GreaterOrEqual(name, value) => on(name, |attribute| ordered(attribute, entry, value, Ordering::is_ge)),
+        LdapFilter::GreaterOrEqual(name, value) => {
+            on(name, |attribute| ordered(attribute, entry, value, Ordering::is_ge))
+        }
         LdapFilter::LessOrEqual(name, value) => on(name, |attribute| ordered(attribute, entry, value, Ordering::is_le)),
         LdapFilter::Substring(name, parts) => on(name, |attribute| substrings(attribute, entry, parts)),
         LdapFilter::Extensible(_) => Truth::Undefined,
@@ -99,7 +101,9 @@ pub fn compare(attribute: &AttributeType, entry: &Entry, assertion: &str, fits: 
 /// The same for an order, which not every rule has.
 fn ordered(attribute: &AttributeType, entry: &Entry, assertion: &str, fits: fn(Ordering) -> bool) -> Truth {
     match attribute.rule {
-        Rule::Text | Rule::Address | Rule::Local | Rule::Integer | Rule::Uuid | Rule::Time => compare(attribute, entry, assertion, fits),
+        Rule::Text | Rule::Address | Rule::Local | Rule::Integer | Rule::Uuid | Rule::Time => {
+            compare(attribute, entry, assertion, fits)
+        }
         Rule::Boolean | Rule::ObjectClass | Rule::Name | Rule::None => Truth::Undefined,
     }
 }
@@ -150,7 +154,10 @@ impl Value {
             Rule::Address => text.trim().parse::<Address>().ok().map(|address| Self::Text(address.key())),
             Rule::Local => Some(Self::Text(text.to_lowercase())),
             Rule::Integer => text.parse().ok().map(Self::Integer),
-            Rule::Boolean => ["TRUE", "FALSE"].iter().find(|known| known.eq_ignore_ascii_case(text)).map(|&known| Self::Text(known.into())),
+            Rule::Boolean => ["TRUE", "FALSE"]
+                .iter()
+                .find(|known| known.eq_ignore_ascii_case(text))
+                .map(|&known| Self::Text(known.into())),
             Rule::Uuid => Uuid::try_parse(text).ok().map(Self::Uuid),
             Rule::Time => calendar::from_generalized(text).map(Self::Time),
             // A class that no entry of ours has is still a class: it fits nothing.
@@ -279,11 +286,14 @@ mod tests {
         let tag = ldap3::parse_filter(text).unwrap_or_else(|error| panic!("{text}: {error:?}"));
         let mut filter = bytes::BytesMut::new();
         ldap3::asn1::write::encode_into(&mut filter, ldap3::asn1::ASNTag::into_structure(tag)).unwrap();
-        let wrap = |tag: u8, contents: &[u8]| [&[tag, 0x82][..], &u16::try_from(contents.len()).unwrap().to_be_bytes(), contents].concat();
+        let wrap = |tag: u8, contents: &[u8]| {
+            [&[tag, 0x82][..], &u16::try_from(contents.len()).unwrap().to_be_bytes(), contents].concat()
+        };
         let head = b"\x04\x00\x0a\x01\x02\x0a\x01\x00\x02\x01\x00\x02\x01\x00\x01\x01\x00";
         let search = wrap(0x63, &[head, &filter[..], b"\x30\x00"].concat());
         let mut message = bytes::BytesMut::from(&wrap(0x30, &[b"\x02\x01\x01", &search[..]].concat())[..]);
-        let message = tokio_util::codec::Decoder::decode(&mut ldap3_proto::LdapCodec::default(), &mut message).unwrap().unwrap();
+        let message =
+            tokio_util::codec::Decoder::decode(&mut ldap3_proto::LdapCodec::default(), &mut message).unwrap().unwrap();
         let ldap3_proto::proto::LdapOp::SearchRequest(request) = message.op else { panic!("{message:?}") };
         request.filter
     }
@@ -343,10 +353,15 @@ mod tests {
 
     #[test]
     fn reaches_of_what_is_asked_all_day() {
-        let Reach::Only(keys) = Reach::of(&filter("(|(mail=Ana@example.edu)(mail=x)(associatedDomain=Example.edu))")) else { panic!() };
+        let Reach::Only(keys) = Reach::of(&filter("(|(mail=Ana@example.edu)(mail=x)(associatedDomain=Example.edu))"))
+        else {
+            panic!()
+        };
         assert_eq!((keys.addresses.len(), keys.domains.len(), keys.count()), (1, 1, 2));
         assert!(keys.addresses.contains_key("ana@example.edu"));
-        let Reach::Only(keys) = Reach::of(&filter("(&(objectClass=*)(uid=Ana)(|(mail=a@b.c)(mail=d@e.f)))")) else { panic!() };
+        let Reach::Only(keys) = Reach::of(&filter("(&(objectClass=*)(uid=Ana)(|(mail=a@b.c)(mail=d@e.f)))")) else {
+            panic!()
+        };
         assert!(keys.locals.contains("ana") && keys.count() == 1);
         for everything in ["(objectClass=*)", "(|(mail=a@b.c)(cn=a))", "(!(mail=a@b.c))", "(mail=a*)"] {
             assert_eq!(Reach::of(&filter(everything)), Reach::Everything, "{everything}");
@@ -354,10 +369,28 @@ mod tests {
     }
 
     fn some_filter() -> impl Strategy<Value = LdapFilter> {
-        let name = prop::sample::select(vec!["mail", "uid", "cn", "associatedDomain", "entryUUID", "objectClass", "nonsense", "estafetaEnabled"]);
+        let name = prop::sample::select(vec![
+            "mail",
+            "uid",
+            "cn",
+            "associatedDomain",
+            "entryUUID",
+            "objectClass",
+            "nonsense",
+            "estafetaEnabled",
+        ]);
         let value = prop::sample::select(vec![
-            "ana@example.edu", "\"a  b\"@example.edu", "ana", "a  b", "a b", "ANA", "example.edu", "TRUE", "top",
-            "6f0d2d0e-9b1c-4c52-8a57-3e3a4c1f7e21", "",
+            "ana@example.edu",
+            "\"a  b\"@example.edu",
+            "ana",
+            "a  b",
+            "a b",
+            "ANA",
+            "example.edu",
+            "TRUE",
+            "top",
+            "6f0d2d0e-9b1c-4c52-8a57-3e3a4c1f7e21",
+            "",
         ]);
         let leaf = (name, value, 0..5).prop_map(|(name, value, kind)| {
             let (name, value) = (name.to_owned(), value.to_owned());
@@ -365,7 +398,9 @@ mod tests {
                 0 | 1 => LdapFilter::Equality(name, value),
                 2 => LdapFilter::Present(name),
                 3 => LdapFilter::GreaterOrEqual(name, value),
-                _ => LdapFilter::Substring(name, LdapSubstringFilter { initial: Some(value), any: vec![], final_: None }),
+                _ => {
+                    LdapFilter::Substring(name, LdapSubstringFilter { initial: Some(value), any: vec![], final_: None })
+                }
             }
         });
         leaf.prop_recursive(4, 32, 4, |inner| {
@@ -382,7 +417,9 @@ mod tests {
         let Reach::Only(keys) = reach else { return true };
         match &entry.place {
             Place::Account(address) => {
-                keys.addresses.contains_key(&address.key()) || keys.locals.contains(&address.local().to_lowercase()) || id.is_some_and(|id| keys.ids.contains(&id))
+                keys.addresses.contains_key(&address.key())
+                    || keys.locals.contains(&address.local().to_lowercase())
+                    || id.is_some_and(|id| keys.ids.contains(&id))
             }
             Place::Alias(address) => keys.addresses.contains_key(&address.key()),
             Place::Domain(domain) => keys.domains.contains(domain),

@@ -270,7 +270,8 @@ mod tests {
     #[test]
     fn unbind_and_the_end_close_without_a_word() {
         let unbind = encode(LdapMsg::new(2, LdapOp::UnbindRequest)).unwrap();
-        let (events, notice, closed) = run(&mut LdapMachine::default(), &[&whoami(1)[..], &unbind, &whoami(3)].concat());
+        let (events, notice, closed) =
+            run(&mut LdapMachine::default(), &[&whoami(1)[..], &unbind, &whoami(3)].concat());
         assert!(events.len() == 1 && notice.is_none() && closed);
         let mut machine = LdapMachine::default();
         machine.end();
@@ -300,8 +301,15 @@ mod tests {
             outer.append(&mut filter);
             filter = outer;
         }
-        let wrap = |tag: u8, contents: Vec<u8>| [vec![tag, 0x82], u16::try_from(contents.len()).unwrap().to_be_bytes().to_vec(), contents].concat();
-        let search = [b"\x04\x00\x0a\x01\x02\x0a\x01\x00\x02\x01\x00\x02\x01\x00\x01\x01\x00".to_vec(), filter, b"\x30\x00".to_vec()].concat();
+        let wrap = |tag: u8, contents: Vec<u8>| {
+            [vec![tag, 0x82], u16::try_from(contents.len()).unwrap().to_be_bytes().to_vec(), contents].concat()
+        };
+        let search = [
+            b"\x04\x00\x0a\x01\x02\x0a\x01\x00\x02\x01\x00\x02\x01\x00\x01\x01\x00".to_vec(),
+            filter,
+            b"\x30\x00".to_vec(),
+        ]
+        .concat();
         let message = wrap(0x30, [b"\x02\x01\x01".to_vec(), wrap(0x63, search)].concat());
         let (events, notice, closed) = run(&mut LdapMachine::default(), &message);
         assert!(events.is_empty() && notice.is_some() && closed);

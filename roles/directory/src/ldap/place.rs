@@ -54,7 +54,9 @@ impl Place {
         if name.is_empty() {
             return Some(Self::Root);
         }
-        let is = |rdn: &Rdn, attribute: &str, value: &str| rdn.attribute == attribute && rdn.value.eq_ignore_ascii_case(value);
+        let is = |rdn: &Rdn, attribute: &str, value: &str| {
+            rdn.attribute == attribute && rdn.value.eq_ignore_ascii_case(value)
+        };
         if let [only] = name
             && is(only, "cn", "subschema")
         {
@@ -92,8 +94,12 @@ impl Place {
             }
             Self::People(domain) => format!("ou=people,{}", Self::Domain(domain.clone()).dn()),
             Self::Aliases(domain) => format!("ou=aliases,{}", Self::Domain(domain.clone()).dn()),
-            Self::Account(address) => format!("{},{}", dn::rdn("uid", address.local()), Self::People(address.domain().clone()).dn()),
-            Self::Alias(address) => format!("{},{}", dn::rdn("cn", address.local()), Self::Aliases(address.domain().clone()).dn()),
+            Self::Account(address) => {
+                format!("{},{}", dn::rdn("uid", address.local()), Self::People(address.domain().clone()).dn())
+            }
+            Self::Alias(address) => {
+                format!("{},{}", dn::rdn("cn", address.local()), Self::Aliases(address.domain().clone()).dn())
+            }
         }
     }
 
@@ -142,7 +148,9 @@ impl Place {
     fn is_above(&self, other: &Self) -> bool {
         match self {
             Self::Root => other.domain().is_some(),
-            Self::Domain(domain) => other.domain().is_some_and(|of| is_below(of, domain) || (of == domain && !self.is(other))),
+            Self::Domain(domain) => {
+                other.domain().is_some_and(|of| is_below(of, domain) || (of == domain && !self.is(other)))
+            }
             Self::People(domain) => matches!(other, Self::Account(address) if address.domain() == domain),
             Self::Aliases(domain) => matches!(other, Self::Alias(address) if address.domain() == domain),
             Self::Subschema | Self::Account(_) | Self::Alias(_) => false,
@@ -184,14 +192,23 @@ mod tests {
         }
         let shouted = place("UID=ANA,OU=PEOPLE,DC=EXAMPLE,DC=EDU").unwrap();
         assert!(shouted.is(&place("uid=ana,ou=people,dc=example,dc=edu").unwrap()));
-        for text in ["cn=ana,ou=people,dc=example,dc=edu", "uid=ana,dc=example,dc=edu", "ou=x,dc=edu", "o=example", "dc=a.b,dc=edu", "uid=,ou=people,dc=edu", "dc=-"] {
+        for text in [
+            "cn=ana,ou=people,dc=example,dc=edu",
+            "uid=ana,dc=example,dc=edu",
+            "ou=x,dc=edu",
+            "o=example",
+            "dc=a.b,dc=edu",
+            "uid=,ou=people,dc=edu",
+            "dc=-",
+        ] {
             assert_eq!(place(text), None, "{text}");
         }
     }
 
     #[test]
     fn scopes_reach_what_they_name() {
-        let domains: Vec<Domain> = ["example.edu", "cs.example.edu", "notexample.edu"].iter().map(|d| d.parse().unwrap()).collect();
+        let domains: Vec<Domain> =
+            ["example.edu", "cs.example.edu", "notexample.edu"].iter().map(|d| d.parse().unwrap()).collect();
         let everything: Vec<Place> = domains
             .iter()
             .flat_map(|domain| {

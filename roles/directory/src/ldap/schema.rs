@@ -73,11 +73,17 @@ impl AttributeType {
     fn description(&self) -> String {
         let names: Vec<String> = self.names.iter().map(|name| format!("'{name}'")).collect();
         let (matching, syntax) = match self.rule {
-            Rule::Text | Rule::Address | Rule::Local => ("EQUALITY caseIgnoreMatch ORDERING caseIgnoreOrderingMatch SUBSTR caseIgnoreSubstringsMatch ", "1.3.6.1.4.1.1466.115.121.1.15"),
+            Rule::Text | Rule::Address | Rule::Local => (
+                "EQUALITY caseIgnoreMatch ORDERING caseIgnoreOrderingMatch SUBSTR caseIgnoreSubstringsMatch ",
+                "1.3.6.1.4.1.1466.115.121.1.15",
+            ),
             Rule::Integer => ("EQUALITY integerMatch ORDERING integerOrderingMatch ", "1.3.6.1.4.1.1466.115.121.1.27"),
             Rule::Boolean => ("EQUALITY booleanMatch ", "1.3.6.1.4.1.1466.115.121.1.7"),
             Rule::Uuid => ("EQUALITY uuidMatch ORDERING uuidOrderingMatch ", "1.3.6.1.1.16.1"),
-            Rule::Time => ("EQUALITY generalizedTimeMatch ORDERING generalizedTimeOrderingMatch ", "1.3.6.1.4.1.1466.115.121.1.24"),
+            Rule::Time => (
+                "EQUALITY generalizedTimeMatch ORDERING generalizedTimeOrderingMatch ",
+                "1.3.6.1.4.1.1466.115.121.1.24",
+            ),
             Rule::ObjectClass => ("EQUALITY objectIdentifierMatch ", "1.3.6.1.4.1.1466.115.121.1.38"),
             Rule::Name => ("EQUALITY distinguishedNameMatch ", "1.3.6.1.4.1.1466.115.121.1.12"),
             Rule::None => ("", "1.3.6.1.4.1.1466.115.121.1.40"),
@@ -154,7 +160,11 @@ struct ObjectClass {
 static CLASSES: &[ObjectClass] = &[
     ObjectClass { name: "top", oid: "2.5.6.0", about: "ABSTRACT MUST objectClass" },
     ObjectClass { name: "domain", oid: "0.9.2342.19200300.100.4.13", about: "SUP top STRUCTURAL MUST dc" },
-    ObjectClass { name: "domainRelatedObject", oid: "0.9.2342.19200300.100.4.17", about: "SUP top AUXILIARY MUST associatedDomain" },
+    ObjectClass {
+        name: "domainRelatedObject",
+        oid: "0.9.2342.19200300.100.4.17",
+        about: "SUP top AUXILIARY MUST associatedDomain",
+    },
     ObjectClass { name: "organizationalUnit", oid: "2.5.6.5", about: "SUP top STRUCTURAL MUST ou" },
     ObjectClass { name: "person", oid: "2.5.6.6", about: "SUP top STRUCTURAL MUST ( sn $ cn ) MAY userPassword" },
     ObjectClass { name: "organizationalPerson", oid: "2.5.6.7", about: "SUP person STRUCTURAL MAY ou" },
@@ -173,7 +183,11 @@ static CLASSES: &[ObjectClass] = &[
         oid: "1.3.6.1.4.1.42.2.27.1.2.5",
         about: "SUP top STRUCTURAL MUST cn MAY rfc822MailMember",
     },
-    ObjectClass { name: "estafetaAlias", oid: ours!("2.2"), about: "SUP top AUXILIARY MUST ( cn $ mail $ rfc822MailMember )" },
+    ObjectClass {
+        name: "estafetaAlias",
+        oid: ours!("2.2"),
+        about: "SUP top AUXILIARY MUST ( cn $ mail $ rfc822MailMember )",
+    },
     ObjectClass { name: "subschema", oid: "2.5.20.1", about: "AUXILIARY MAY ( attributeTypes $ objectClasses )" },
 ];
 
@@ -211,7 +225,9 @@ mod tests {
             assert!(seen.insert(class.oid.to_owned()), "{}", class.oid);
             assert_eq!(object_class(&class.name.to_uppercase()), Some(class.name));
         }
-        assert!(attribute("mail;lang-es").is_none() && attribute("").is_none() && object_class("posixAccount").is_none());
+        assert!(
+            attribute("mail;lang-es").is_none() && attribute("").is_none() && object_class("posixAccount").is_none()
+        );
     }
 
     #[test]

@@ -56,7 +56,15 @@ mod tests {
         // As OpenLDAP's tools send it with -e sessiontracking=ana: long lengths are legal too.
         let theirs = b"\x30\x81\x2d\x04\x09127.0.0.1\x04\x00\x04\x1c1.3.6.1.4.1.21008.108.63.1.3\x04\x01a";
         assert_eq!(decode(theirs), Some("127.0.0.1".parse().unwrap()));
-        for bad in [&b""[..], b"\x30", b"\x30\x05\x04\x09127", b"\x30\x04\x04\x02zz", b"\x31\x00", b"\x30\x80\x04\x00", b"\x30\x84\xff\xff\xff\xff"] {
+        for bad in [
+            &b""[..],
+            b"\x30",
+            b"\x30\x05\x04\x09127",
+            b"\x30\x04\x04\x02zz",
+            b"\x31\x00",
+            b"\x30\x80\x04\x00",
+            b"\x30\x84\xff\xff\xff\xff",
+        ] {
             assert_eq!(decode(bad), None);
         }
     }

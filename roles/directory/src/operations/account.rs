@@ -16,13 +16,19 @@ pub fn operations() -> Vec<Operation> {
     let row = Operation {
         name: "account add",
         about: "Make an account",
-        fields: const { &[
-            ADDRESS,
-            option("name", Kind::Text, "The person's name; none by default"),
-            option("group", Kind::Text, "The store group where the mailboxes shall live; by default the one with the fewest accounts"),
-            option("quota", Kind::Size, "How much the mailboxes may hold; no limit by default"),
-            PASSWORD,
-        ] },
+        fields: const {
+            &[
+                ADDRESS,
+                option("name", Kind::Text, "The person's name; none by default"),
+                option(
+                    "group",
+                    Kind::Text,
+                    "The store group where the mailboxes shall live; by default the one with the fewest accounts",
+                ),
+                option("quota", Kind::Size, "How much the mailboxes may hold; no limit by default"),
+                PASSWORD,
+            ]
+        },
         changes: true,
         confirm: None,
         columns: COLUMNS,
@@ -78,7 +84,9 @@ pub fn operations() -> Vec<Operation> {
             name: "account remove",
             about: "Remove an account; its mail can no longer be read, by nobody and never again",
             fields: &[ADDRESS],
-            confirm: Some("Remove the account {address}? Its mail can never be read again, not even by a new account of that address. Remove it?"),
+            confirm: Some(
+                "Remove the account {address}? Its mail can never be read again, not even by a new account of that address. Remove it?",
+            ),
             perform: Perform::Anywhere(|context, input| Box::pin(remove(context, input))),
             ..row
         },
@@ -135,13 +143,21 @@ async fn add(context: OperationContext, value: Value) -> Result<Value, Failure> 
 fn unknown_group(group: &StoreGroup, groups: &[StoreGroup]) -> Failure {
     let known: Vec<&str> = groups.iter().map(StoreGroup::as_str).collect();
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-    Failure::new(Reason::NotFound, format!("no mailbox node serves the store group {group}; those that are served: {known}"))
+    Failure::new(
+        Reason::NotFound,
+        format!("no mailbox node serves the store group {group}; those that are served: {known}"),
+    )
 }
 
 /// The group with the fewest accounts; of several the first by name.
 async fn emptiest(directory: &dyn Directory, groups: Vec<StoreGroup>) -> Result<StoreGroup, Failure> {
     if groups.len() < 2 {
-        let none = || Failure::new(Reason::NotFound, "the account needs a store group, and no node has the role mailbox: add one to the cluster");
+        let none = || {
+            Failure::new(
+                Reason::NotFound,
+                "the account needs a store group, and no node has the role mailbox: add one to the cluster",
+            )
+        };
         return groups.into_iter().next().ok_or_else(none);
     }
     let mut counted = Vec::with_capacity(groups.len());

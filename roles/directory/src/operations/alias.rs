@@ -15,7 +15,9 @@ pub fn operations() -> Vec<Operation> {
     let row = Operation {
         name: "alias add",
         about: "Make an address that stands for others",
-        fields: const { &[ADDRESS, positional("targets", Kind::Texts, "Whom it stands for, here or elsewhere: 1 to 1000 addresses")] },
+        fields: const {
+            &[ADDRESS, positional("targets", Kind::Texts, "Whom it stands for, here or elsewhere: 1 to 1000 addresses")]
+        },
         changes: true,
         confirm: None,
         columns: &["address", "targets"],

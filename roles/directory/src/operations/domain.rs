@@ -33,14 +33,27 @@ pub fn operations() -> Vec<Operation> {
     };
     vec![
         row.clone(),
-        Operation { name: LIST, about: "List the domains and how many addresses each has", fields: &[], changes: false, ..row.clone() },
+        Operation {
+            name: LIST,
+            about: "List the domains and how many addresses each has",
+            fields: &[],
+            changes: false,
+            ..row.clone()
+        },
         Operation {
             name: REMOVE,
             about: "Give a domain up that has no more addresses",
             confirm: Some("Mail for {domain} will be refused. Remove the domain {domain}?"),
             ..row.clone()
         },
-        Operation { name: READ, about: "Show the settings that the whole cluster agrees on", fields: &[], changes: false, columns: &[], ..row },
+        Operation {
+            name: READ,
+            about: "Show the settings that the whole cluster agrees on",
+            fields: &[],
+            changes: false,
+            columns: &[],
+            ..row
+        },
     ]
 }
 
@@ -58,7 +71,8 @@ impl DomainAdministration {
 
     async fn list(&self) -> Result<Value, Failure> {
         let domains = self.store.domains().await?;
-        let rows = domains.into_iter().map(|(domain, uses)| Row { domain, accounts: uses.accounts, aliases: uses.aliases });
+        let rows =
+            domains.into_iter().map(|(domain, uses)| Row { domain, accounts: uses.accounts, aliases: uses.aliases });
         output(&rows.collect::<Vec<_>>())
     }
 
@@ -114,7 +128,8 @@ pub fn settings_client(administration: Arc<dyn Administration>) -> Arc<dyn Setti
 impl SettingsStore for AskedSettings {
     async fn read(&self) -> Result<Settings, Failure> {
         let answer = self.0.perform(READ, json!({})).await?;
-        serde_json::from_value(answer).map_err(|error| Failure::internal(format!("{READ} was answered with something else: {error}")))
+        serde_json::from_value(answer)
+            .map_err(|error| Failure::internal(format!("{READ} was answered with something else: {error}")))
     }
 
     async fn add_domain(&self, domain: &Domain) -> Result<(), Failure> {

@@ -7,11 +7,11 @@ use async_trait::async_trait;
 use estafeta_core::administration::{Administration, OperationContext, Perform};
 use estafeta_core::contracts::Contracts;
 use estafeta_core::delivery::{Delivery, Outcome, Parcel};
-use estafeta_core::judge::{Judge, JudgeRequest, Verdict};
+use estafeta_core::judge::{Envelope, Judge, Verdict};
 use estafeta_core::members::{Member, Members, MembersView, Readiness};
 use estafeta_core::sessions::{Session, SessionRequest, Sessions};
 use estafeta_core::settings::SettingsView;
-use estafeta_core::{Failure, Reason, RoleName};
+use estafeta_core::{Failure, Message, Reason, RoleName};
 use serde_json::{Value, json};
 
 use super::domain::{DomainAdministration, settings_client};
@@ -23,7 +23,7 @@ struct Nobody;
 
 #[async_trait]
 impl Judge for Nobody {
-    async fn judge(&self, _: &JudgeRequest) -> Result<Verdict, Failure> {
+    async fn judge(&self, _: &Envelope, _: &Message) -> Result<Verdict, Failure> {
         Err(Failure::unavailable("nobody"))
     }
 }
@@ -58,6 +58,7 @@ impl Node {
             name: format!("mailbox-{group}").parse().unwrap(),
             roles: BTreeMap::from([(RoleName::MAILBOX, Readiness::Ready)]),
             endpoints: vec![],
+            administration: None,
             store_group: Some(group.parse().unwrap()),
             draining: false,
         };
@@ -114,13 +115,22 @@ async fn accounts_are_spread_over_the_store_groups() {
     assert_eq!(groups, ["group1", "group2", "group1"]);
     let chosen = json!({ "address": "d@example.edu", "password": "correct horse", "group": "group1", "quota": 2_000, "name": "Dora" });
     let made = node.run("account add", chosen).await.unwrap();
-    assert_eq!((&made["store_group"], &made["quota_bytes"], &made["name"], &made["enabled"]), (&json!("group1"), &json!(2_000), &json!("Dora"), &json!(true)));
-    let (reason, text) = node.refused("account add", json!({ "address": "e@example.edu", "password": "correct horse", "group": "group9" })).await;
-    assert_eq!((reason, text.as_str()), (Reason::NotFound, "no mailbox node serves the store group group9; those that are served: group1, group2"));
+    assert_eq!(
+        (&made["store_group"], &made["quota_bytes"], &made["name"], &made["enabled"]),
+        (&json!("group1"), &json!(2_000), &json!("Dora"), &json!(true))
+    );
+    let (reason, text) = node
+        .refused("account add", json!({ "address": "e@example.edu", "password": "correct horse", "group": "group9" }))
+        .await;
+    assert_eq!(
+        (reason, text.as_str()),
+        (Reason::NotFound, "no mailbox node serves the store group group9; those that are served: group1, group2")
+    );
 
     let empty = Node::new(&[]).await;
     empty.run("domain add", json!({ "domain": "example.edu" })).await.unwrap();
-    let (reason, text) = empty.refused("account add", json!({ "address": "a@example.edu", "password": "correct horse" })).await;
+    let (reason, text) =
+        empty.refused("account add", json!({ "address": "a@example.edu", "password": "correct horse" })).await;
     assert!(reason == Reason::NotFound && text.contains("role mailbox"), "{text}");
 }
 
@@ -129,7 +139,8 @@ async fn an_account_from_add_to_remove() {
     let node = Node::new(&["group1"]).await;
     node.run("domain add", json!({ "domain": "example.edu" })).await.unwrap();
     let ana = || json!({ "address": "ana@example.edu" });
-    let made = node.run("account add", json!({ "address": "ana@example.edu", "password": "correct horse" })).await.unwrap();
+    let made =
+        node.run("account add", json!({ "address": "ana@example.edu", "password": "correct horse" })).await.unwrap();
     assert_eq!(node.run("account show", ana()).await.unwrap(), made);
     assert_eq!(node.run("account list", json!({})).await.unwrap(), json!([made]));
     assert_eq!(node.run("account list", json!({ "domain": "example.org" })).await.unwrap(), json!([]));
@@ -148,7 +159,10 @@ async fn an_account_from_add_to_remove() {
     let password = estafeta_core::Secret::new("battery staple".into());
     node.context.contracts.directory.authenticate("ana@example.edu", &password, client).await.unwrap();
     assert_eq!(node.run("account remove", ana()).await.unwrap(), Value::Null);
-    assert_eq!(node.refused("account show", ana()).await, (Reason::NotFound, "there is no account ana@example.edu".into()));
+    assert_eq!(
+        node.refused("account show", ana()).await,
+        (Reason::NotFound, "there is no account ana@example.edu".into())
+    );
 }
 
 #[tokio::test]
@@ -158,22 +172,102 @@ async fn refusals_say_what_to_do() {
     node.run("account add", json!({ "address": "ana@example.edu", "password": "correct horse" })).await.unwrap();
     node.run("alias add", json!({ "address": "staff@example.edu", "targets": ["ana@example.edu"] })).await.unwrap();
     for (operation, input, reason, text) in [
-        ("account add", json!({ "address": "ana@example.org", "password": "correct horse" }), Reason::NotFound, "example.org is not a domain of this cluster; add it with: estafeta domain add example.org"),
-        ("account add", json!({ "address": "ANA@example.edu", "password": "correct horse" }), Reason::Exists, "ANA@example.edu exists already: it is an account"),
-        ("account add", json!({ "address": "staff@example.edu", "password": "correct horse" }), Reason::Exists, "staff@example.edu exists already: it is an alias"),
-        ("account add", json!({ "address": "eva@example.edu", "password": "short" }), Reason::Invalid, "the password is too short: it takes at least 8 characters"),
-        ("account add", json!({ "address": "no address", "password": "correct horse" }), Reason::Invalid, "wrong input: \"no address\" is not a mail address: it takes the form name@domain"),
-        ("account add", json!({ "address": "eva@example.edu" }), Reason::Invalid, "wrong input: missing field `password`"),
-        ("account quota", json!({ "address": "ana@example.edu" }), Reason::Invalid, "wrong input: missing field `quota`"),
-        ("account remove", json!({ "address": "staff@example.edu" }), Reason::NotFound, "there is no account staff@example.edu"),
-        ("alias add", json!({ "address": "ana@example.edu", "targets": ["x@y.z"] }), Reason::Exists, "ana@example.edu exists already: it is an account"),
-        ("alias add", json!({ "address": "none@example.edu", "targets": [] }), Reason::Invalid, "the alias none@example.edu needs at least one target"),
-        ("alias add", json!({ "address": "self@example.edu", "targets": ["Self@example.edu"] }), Reason::Invalid, "the alias self@example.edu cannot stand for itself"),
-        ("alias remove", json!({ "address": "ana@example.edu" }), Reason::NotFound, "there is no alias ana@example.edu"),
-        ("domain add", json!({ "domain": "Example.EDU" }), Reason::Exists, "example.edu is a domain of this cluster already"),
-        ("domain add", json!({ "domain": "exa mple" }), Reason::Invalid, "wrong input: \"exa mple\" is not a domain: a label takes letters, digits and hyphens"),
-        ("domain remove", json!({ "domain": "example.edu" }), Reason::Denied, "example.edu is in use by 1 accounts and 1 aliases: remove them first"),
-        ("domain remove", json!({ "domain": "example.org" }), Reason::NotFound, "example.org is not a domain of this cluster"),
+        (
+            "account add",
+            json!({ "address": "ana@example.org", "password": "correct horse" }),
+            Reason::NotFound,
+            "example.org is not a domain of this cluster; add it with: estafeta domain add example.org",
+        ),
+        (
+            "account add",
+            json!({ "address": "ANA@example.edu", "password": "correct horse" }),
+            Reason::Exists,
+            "ANA@example.edu exists already: it is an account",
+        ),
+        (
+            "account add",
+            json!({ "address": "staff@example.edu", "password": "correct horse" }),
+            Reason::Exists,
+            "staff@example.edu exists already: it is an alias",
+        ),
+        (
+            "account add",
+            json!({ "address": "eva@example.edu", "password": "short" }),
+            Reason::Invalid,
+            "the password is too short: it takes at least 8 characters",
+        ),
+        (
+            "account add",
+            json!({ "address": "no address", "password": "correct horse" }),
+            Reason::Invalid,
+            "wrong input: \"no address\" is not a mail address: it takes the form name@domain",
+        ),
+        (
+            "account add",
+            json!({ "address": "eva@example.edu" }),
+            Reason::Invalid,
+            "wrong input: missing field `password`",
+        ),
+        (
+            "account quota",
+            json!({ "address": "ana@example.edu" }),
+            Reason::Invalid,
+            "wrong input: missing field `quota`",
+        ),
+        (
+            "account remove",
+            json!({ "address": "staff@example.edu" }),
+            Reason::NotFound,
+            "there is no account staff@example.edu",
+        ),
+        (
+            "alias add",
+            json!({ "address": "ana@example.edu", "targets": ["x@y.z"] }),
+            Reason::Exists,
+            "ana@example.edu exists already: it is an account",
+        ),
+        (
+            "alias add",
+            json!({ "address": "none@example.edu", "targets": [] }),
+            Reason::Invalid,
+            "the alias none@example.edu needs at least one target",
+        ),
+        (
+            "alias add",
+            json!({ "address": "self@example.edu", "targets": ["Self@example.edu"] }),
+            Reason::Invalid,
+            "the alias self@example.edu cannot stand for itself",
+        ),
+        (
+            "alias remove",
+            json!({ "address": "ana@example.edu" }),
+            Reason::NotFound,
+            "there is no alias ana@example.edu",
+        ),
+        (
+            "domain add",
+            json!({ "domain": "Example.EDU" }),
+            Reason::Exists,
+            "example.edu is a domain of this cluster already",
+        ),
+        (
+            "domain add",
+            json!({ "domain": "exa mple" }),
+            Reason::Invalid,
+            "wrong input: \"exa mple\" is not a domain: a label takes letters, digits and hyphens",
+        ),
+        (
+            "domain remove",
+            json!({ "domain": "example.edu" }),
+            Reason::Denied,
+            "example.edu is in use by 1 accounts and 1 aliases: remove them first",
+        ),
+        (
+            "domain remove",
+            json!({ "domain": "example.org" }),
+            Reason::NotFound,
+            "example.org is not a domain of this cluster",
+        ),
     ] {
         assert_eq!(node.refused(operation, input.clone()).await, (reason, text.to_owned()), "{operation} {input}");
     }

@@ -42,7 +42,11 @@ impl Hasher {
     async fn with_bounds(running: usize, places: usize) -> Result<Self, Failure> {
         let decoy = tokio::task::spawn_blocking(|| argon2id::make(&Secret::new("decoy".into()))).await;
         let decoy = decoy.map_err(Failure::internal)??;
-        Ok(Self { running: Arc::new(Semaphore::new(running)), places: Arc::new(Semaphore::new(places)), decoy: decoy.into() })
+        Ok(Self {
+            running: Arc::new(Semaphore::new(running)),
+            places: Arc::new(Semaphore::new(places)),
+            decoy: decoy.into(),
+        })
     }
 
     /// The verifiers to keep of a password.
@@ -64,12 +68,14 @@ impl Hasher {
         .await
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
         let begun = Instant::now();
         let place = self.places.clone().try_acquire_owned().map_err(|error| match error {
-            TryAcquireError::NoPermits => {
-                Failure::new(Reason::Busy, "too many logins at once, try again later").because("every place before the password hash is taken")
-            }
+            TryAcquireError::NoPermits => Failure::new(Reason::Busy, "too many logins at once, try again later")
+                .because("every place before the password hash is taken"),
             TryAcquireError::Closed => Failure::internal(error),
         })?;
         let permit = self.running.clone().acquire_owned().await.map_err(Failure::internal)?;

@@ -61,7 +61,8 @@ fn normal(password: &Secret) -> Secret {
         return password.clone();
     }
     // Unicode's space separators, category Zs.
-    let space = |c: char| matches!(c, '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}');
+    let space =
+        |c: char| matches!(c, '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}');
     let spaced = Secret::new(text.chars().map(|c| if space(c) { ' ' } else { c }).collect());
     Secret::new(ComposingNormalizerBorrowed::new_nfc().normalize(spaced.expose()).into_owned())
 }
@@ -105,11 +106,21 @@ mod tests {
 
     #[test]
     fn what_may_be_a_password() {
-        for good in ["correct horse", "12345678", "contraseña", "{braces} and all", "🔑🔑🔑🔑🔑🔑🔑🔑"] {
+        for good in ["correct horse", "12345678", "contraseña", "{braces} and all", "🔑🔑🔑🔑🔑🔑🔑🔑"]
+        {
             assert!(check(&secret(good)).is_ok(), "{good:?}");
         }
         let long = "x".repeat(PASSWORD_BYTES + 1);
-        for bad in ["", "1234567", "ñañaña", "line\nbreak", "nul\0nul\0", "{SSHA}c2FsdGVkIGhhc2g=", "{pbkdf2-sha512}abc", long.as_str()] {
+        for bad in [
+            "",
+            "1234567",
+            "ñañaña",
+            "line\nbreak",
+            "nul\0nul\0",
+            "{SSHA}c2FsdGVkIGhhc2g=",
+            "{pbkdf2-sha512}abc",
+            long.as_str(),
+        ] {
             assert_eq!(check(&secret(bad)).unwrap_err().reason, Reason::Invalid, "{bad:?}");
         }
     }

@@ -89,7 +89,9 @@ pub async fn update(
 /// Removes an account and notes its id for ever. Says whether there was one.
 pub async fn delete(connection: &mut SqliteConnection, address: &Address) -> Result<bool, StorageError> {
     let key = address.key();
-    let note = sqlx::query("INSERT INTO removed_accounts (id, address_key, removed) SELECT id, address_key, ?2 FROM accounts WHERE address_key = ?1");
+    let note = sqlx::query(
+        "INSERT INTO removed_accounts (id, address_key, removed) SELECT id, address_key, ?2 FROM accounts WHERE address_key = ?1",
+    );
     if note.bind(&key).bind(signed(now())).execute(&mut *connection).await?.rows_affected() == 0 {
         return Ok(false);
     }

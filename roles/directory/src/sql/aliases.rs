@@ -68,7 +68,8 @@ pub async fn delete(connection: &mut SqliteConnection, address: &Address) -> Res
 
 async fn with_targets(connection: &mut SqliteConnection, address: Address) -> Result<Alias, StorageError> {
     let rows = sqlx::query("SELECT target FROM alias_targets WHERE alias = ? ORDER BY position").bind(address.key());
-    let targets = rows.fetch_all(connection).await?.iter().map(|row| parsed(row, "target")).collect::<Result<_, _>>()?;
+    let targets =
+        rows.fetch_all(connection).await?.iter().map(|row| parsed(row, "target")).collect::<Result<_, _>>()?;
     Ok(Alias { address, targets })
 }
 

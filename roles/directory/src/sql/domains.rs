@@ -26,13 +26,15 @@ pub async fn settings(connection: &mut SqliteConnection) -> Result<Settings, Sto
 
 /// Whether mail for the domain is ours.
 pub async fn exists(connection: &mut SqliteConnection, domain: &Domain) -> Result<bool, StorageError> {
-    let row = sqlx::query("SELECT 1 FROM domains WHERE name = ?").bind(domain.as_str()).fetch_optional(connection).await?;
+    let row =
+        sqlx::query("SELECT 1 FROM domains WHERE name = ?").bind(domain.as_str()).fetch_optional(connection).await?;
     Ok(row.is_some())
 }
 
 /// Adds a domain, and counts the version.
 pub async fn insert(connection: &mut SqliteConnection, domain: &Domain) -> Result<(), StorageError> {
-    let add = sqlx::query("INSERT INTO domains (name, created) VALUES (?, ?)").bind(domain.as_str()).bind(signed(now()));
+    let add =
+        sqlx::query("INSERT INTO domains (name, created) VALUES (?, ?)").bind(domain.as_str()).bind(signed(now()));
     add.execute(&mut *connection).await?;
     count_version(connection).await
 }

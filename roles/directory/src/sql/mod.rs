@@ -36,13 +36,15 @@ pub fn now() -> u64 {
 /// A column whose text has a type of ours. What the database holds was checked when it was written.
 fn parsed<T: std::str::FromStr<Err = NameError>>(row: &SqliteRow, column: &str) -> Result<T, sqlx::Error> {
     let text: String = row.try_get(column)?;
-    text.parse().map_err(|error: NameError| sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(error) })
+    text.parse()
+        .map_err(|error: NameError| sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(error) })
 }
 
 /// A count or a time, which SQLite keeps with a sign.
 fn unsigned(row: &SqliteRow, column: &str) -> Result<u64, sqlx::Error> {
     let value: i64 = row.try_get(column)?;
-    u64::try_from(value).map_err(|error| sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(error) })
+    u64::try_from(value)
+        .map_err(|error| sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(error) })
 }
 
 /// The way back. What SQLite cannot hold becomes the most that it can: 8 EiB, or the year 292 billion.

@@ -300,3 +300,66 @@ async fn a_client_that_hangs_up_half_way_leaves_nothing() {
     .await;
     assert!(world.mailboxes.of("ana@example.edu").is_empty());
 }
+
+/// Sends until the connection breaks; gives the ids that were acknowledged.
+async fn send_until_broken(to: std::net::SocketAddr, client: usize) -> Vec<String> {
+    let mut acknowledged = Vec::new();
+    let Ok(stream) = TcpStream::connect(to).await else { return acknowledged };
+    let mut stream = tokio::io::BufReader::new(stream);
+    for number in 0..500 {
+        let text = format!(
+            "EHLO c\r\nMAIL FROM:<a@x.example>\r\nRCPT TO:<ana@example.edu>\r\nRCPT TO:<bob@example.edu>\r\nDATA\r\n\
+             Subject: {client} {number}\r\n\r\nbody\r\n.\r\n"
+        );
+        if stream.write_all(text.as_bytes()).await.is_err() {
+            break;
+        }
+        loop {
+            let mut line = String::new();
+            match tokio::io::AsyncBufReadExt::read_line(&mut stream, &mut line).await {
+                Ok(1..) if line.starts_with("250 2.0.0") => {
+                    acknowledged.push(line.trim().rsplit(' ').next().unwrap().to_owned());
+                    break;
+                }
+                Ok(1..) if line.starts_with("2") || line.starts_with("354") => {}
+                _ => return acknowledged,
+            }
+        }
+    }
+    acknowledged
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cut_off_at_any_moment_nothing_acknowledged_is_lost_or_doubled() {
+    for round in 0..6 {
+        let pause = Duration::from_millis(20 + 70 * round);
+        let mut world = world("[queue]\nmailbox_retry_shortest_seconds = 1\nmailbox_retry_longest_seconds = 1").await;
+        let mut acknowledged = Vec::new();
+        for life in 0..3 {
+            // Bob's mailbox is there in every second life, so that the queue fills and empties.
+            world.mailboxes.set("bob@example.edu", (life != 1).then_some(Mode::Later));
+            let port = world.port(&SMTP);
+            let clients: Vec<_> = (0..4).map(|client| tokio::spawn(send_until_broken(port, client))).collect();
+            tokio::time::sleep(pause).await;
+            world = world.crash().await;
+            for client in clients {
+                acknowledged.extend(client.await.unwrap());
+            }
+            world.serve();
+        }
+        world.mailboxes.set("bob@example.edu", None);
+        world.edge.queue.retry(None).await.unwrap();
+        world.settled().await;
+        for mailbox in ["ana@example.edu", "bob@example.edu"] {
+            let mut stored: Vec<String> =
+                world.mailboxes.of(mailbox).iter().map(|stored| stored.id.to_string()).collect();
+            let count = stored.len();
+            stored.sort();
+            stored.dedup();
+            assert_eq!(stored.len(), count, "nothing twice in {mailbox}");
+            let lost: Vec<_> = acknowledged.iter().filter(|id| stored.binary_search(id).is_err()).collect();
+            assert!(lost.is_empty(), "lost from {mailbox}: {lost:?} of {}", acknowledged.len());
+        }
+        assert!(round < 2 || !acknowledged.is_empty());
+    }
+}

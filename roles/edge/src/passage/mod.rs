@@ -133,7 +133,7 @@ impl Passage {
         let deliver_ms = delivering.elapsed().as_millis();
         let (delivered, refused, queued) = (fates.delivered, fates.refused.len(), fates.waiting.len());
         let size_bytes = message.len();
-        let reply = self.conclude(&arrival, message, swept.is_utf8, fates, now).await;
+        let reply = self.conclude(&arrival, message, swept.is_utf8 && arrival.hop.smtputf8, fates, now).await;
 
         let answer = reply.as_ref().map_or_else(|refusal| refusal.reply.to_string(), Reply::to_string);
         let sender = arrival.sender.as_ref().map(Address::to_string).unwrap_or_default();
@@ -215,10 +215,8 @@ impl Passage {
         }
         let parcel = Parcel { id: arrival.id, sender: arrival.sender.clone(), recipients, message: message.clone() };
         let started = Instant::now();
-        let outcomes = match tokio::time::timeout_at(deadline, self.0.contracts.delivery.deliver(&parcel)).await {
-            Ok(outcomes) => outcomes,
-            Err(_) => Vec::new(),
-        };
+        let delivering = self.0.contracts.delivery.deliver(&parcel);
+        let outcomes = tokio::time::timeout_at(deadline, delivering).await.unwrap_or_default();
         metrics::histogram!("estafeta_edge_deliver_seconds").record(started.elapsed());
         let unknown = std::iter::repeat_with(|| later("not known to be delivered by the deadline"));
         for (destined, outcome) in mailboxes.into_iter().zip(outcomes.into_iter().chain(unknown)) {
@@ -241,7 +239,7 @@ impl Passage {
         &self,
         arrival: &Arrival,
         message: Message,
-        is_utf8: bool,
+        smtputf8: bool,
         fates: Fates,
         now: SystemTime,
     ) -> Result<Reply, Refusal> {
@@ -259,7 +257,7 @@ impl Passage {
         let queued = waiting.len();
         if queued > 0 {
             let sender = arrival.sender.clone();
-            letters.push(Letter { id, sender, message, smtputf8: is_utf8, arrived: now, recipients: waiting });
+            letters.push(Letter { id, sender, message, smtputf8, arrived: now, recipients: waiting });
         }
         if !letters.is_empty() {
             self.0.queue.keep(letters).await.map_err(|error| unkept(id, &error))?;

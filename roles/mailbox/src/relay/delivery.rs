@@ -33,7 +33,7 @@ const IDLE_CONNECTIONS: usize = 32;
 const IDLE: Duration = Duration::from_secs(60);
 
 /// To one mailbox node.
-pub(super) struct RemoteDelivery {
+pub struct RemoteDelivery {
     remote: Remote,
     candidate: Candidate,
     idle: Mutex<Vec<Idle>>,
@@ -47,7 +47,8 @@ struct Idle {
 }
 
 impl RemoteDelivery {
-    pub(super) fn new(remote: Remote, candidate: Candidate) -> Self {
+    /// To this endpoint; `remote` is who asks.
+    pub fn new(remote: Remote, candidate: Candidate) -> Self {
         Self { remote, candidate, idle: Mutex::default() }
     }
 
@@ -56,6 +57,11 @@ impl RemoteDelivery {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|one| one.since.elapsed() < IDLE);
         idle.pop()
+    }
+
+    /// How many connections wait for a parcel.
+    pub fn idle_connections(&self) -> usize {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     fn keep(&self, connection: Connection, machine: Client) {

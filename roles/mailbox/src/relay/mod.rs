@@ -17,8 +17,9 @@ use estafeta_core::members::Candidate;
 use estafeta_core::sessions::Sessions;
 use estafeta_net::role::{Clients, Remote};
 
-use delivery::RemoteDelivery;
 use session::RemoteSessions;
+
+pub use delivery::RemoteDelivery;
 
 /// The clients, as the role's row lists them.
 pub fn clients() -> Clients {

@@ -1,5 +1,6 @@
 //! The contracts' suites: on this node, and through the remote clients and listeners over mutual TLS.
 
+mod dovecot;
 mod suites;
 
 use std::collections::BTreeMap;
@@ -106,12 +107,7 @@ impl Node {
 
     /// What another node needs to ask a service of this one.
     fn remote(&self, asking: RoleName, service: ServiceName) -> (Remote, Candidate) {
-        let node = format!("{asking}1");
-        let tls = tls(&self.authority, &node, asking);
-        let remote = Remote { node: node.parse().unwrap(), hostname: format!("{node}.example.edu"), tls };
-        let address = self.addresses[&service];
-        let endpoint = Endpoint { role: RoleName::MAILBOX, service, address };
-        (remote, Candidate { node: "mailbox1".parse().unwrap(), endpoint })
+        remote(&self.authority, asking, service.clone(), self.addresses[&service])
     }
 
     fn remote_delivery(&self) -> Arc<dyn Delivery> {
@@ -142,6 +138,20 @@ impl Node {
         self.directory.remove_account(&account.address).await.unwrap();
         account
     }
+}
+
+/// What a node with the role `asking` needs to ask a service of mailbox1.
+fn remote(
+    authority: &AuthorityFiles,
+    asking: RoleName,
+    service: ServiceName,
+    address: SocketAddr,
+) -> (Remote, Candidate) {
+    let node = format!("{asking}1");
+    let tls = tls(authority, &node, asking);
+    let remote = Remote { node: node.parse().unwrap(), hostname: format!("{node}.example.edu"), tls };
+    let endpoint = Endpoint { role: RoleName::MAILBOX, service, address };
+    (remote, Candidate { node: "mailbox1".parse().unwrap(), endpoint })
 }
 
 fn clients() -> Clients {

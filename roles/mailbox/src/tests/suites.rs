@@ -7,6 +7,7 @@ use estafeta_core::{DeliveryId, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::relay::RemoteDelivery;
 
 /// Reads mailboxes by IMAP, on the node itself.
 struct ByImap(Arc<dyn Sessions>);
@@ -143,14 +144,19 @@ async fn each_service_is_for_its_own_role_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_are_kept_and_replaced_when_the_node_has_restarted() {
-    let node = Node::start().await;
+async fn connections_are_kept_and_replaced_when_they_are_gone() {
+    let node = Node::start_with("store_group = 'group1'\ndelivery_timeout_seconds = 2").await;
     let ana = node.account("ana@example.edu", None).await;
-    let delivery = node.remote_delivery();
+    let (remote, candidate) = node.remote(RoleName::EDGE, LMTP);
+    let delivery = RemoteDelivery::new(remote, candidate);
     for _ in 0..3 {
         assert_eq!(delivery.deliver(&parcel(&ana, "x\r\n")).await, [Outcome::Delivered]);
+        assert_eq!(delivery.idle_connections(), 1);
     }
-    // The kept connection is closed under us, and nobody answers any more.
+    // The node has closed the connection that was silent, which nobody has read yet.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(delivery.deliver(&parcel(&ana, "x\r\n")).await, [Outcome::Delivered]);
+    // Now nobody answers any more.
     node.drain.finish(PATIENCE).await;
     let outcomes = delivery.deliver(&parcel(&ana, "x\r\n")).await;
     assert!(matches!(outcomes[..], [Outcome::Later(_)]), "{outcomes:?}");

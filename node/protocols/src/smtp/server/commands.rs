@@ -162,7 +162,7 @@ impl Server {
         // What is refused is swallowed, but not without end.
         match refusal {
             Some(refusal) if size_bytes > limits.message_bytes => {
-                self.close_transaction(&refusal);
+                self.close_transaction(|| refusal.clone());
                 self.state = State::Closed;
             }
             refusal => self.state = State::Chunk { remaining_bytes: size_bytes, last, refusal },

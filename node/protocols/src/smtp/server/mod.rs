@@ -143,7 +143,7 @@ impl Server {
 
     /// Answers the event. A reply that makes no sense as a final answer (3xx) is answered as 451.
     pub fn reply(&mut self, reply: Reply) {
-        let reply = if reply.severity() == Severity::Intermediate { UNANSWERED } else { reply };
+        let reply = final_reply(reply);
         match self.asked.take() {
             None => {}
             Some(Asked::Data) => {
@@ -151,7 +151,7 @@ impl Server {
                     body.refuse(reply);
                 }
             }
-            Some(Asked::EndOfMessage) => self.close_transaction(&reply),
+            Some(Asked::EndOfMessage) => self.close_transaction(|| reply.clone()),
             Some(asked) => {
                 if reply.is_positive() {
                     self.advance_session(asked);
@@ -168,15 +168,12 @@ impl Server {
     /// Answers the end of a message under LMTP: one reply for each accepted recipient, in their order. Where replies
     /// are missing, the recipient is answered 451. Under the other dialects only the first counts.
     pub fn reply_each(&mut self, replies: impl IntoIterator<Item = Reply>) {
-        let mut replies = replies.into_iter();
-        if self.config.dialect != Dialect::Lmtp || self.asked != Some(Asked::EndOfMessage) {
-            return self.reply(replies.next().unwrap_or(UNANSWERED));
+        if self.asked != Some(Asked::EndOfMessage) {
+            return;
         }
         self.asked = None;
-        let recipients = self.transaction.take().map_or(0, |transaction| transaction.recipients);
-        for _ in 0..recipients {
-            self.answer(&replies.next().unwrap_or(UNANSWERED));
-        }
+        let mut replies = replies.into_iter();
+        self.close_transaction(|| replies.next().unwrap_or(UNANSWERED));
     }
 
     /// What a success changes.
@@ -199,29 +196,43 @@ impl Server {
 
     /// Writes a reply to a command, and counts it if it is a refusal.
     fn answer(&mut self, reply: &Reply) {
+        self.write(reply);
+        if matches!(reply.severity(), Severity::Temporary | Severity::Permanent) {
+            self.count_error();
+        }
+    }
+
+    fn write(&mut self, reply: &Reply) {
         if matches!(self.state, State::Closed) {
             return;
         }
         reply.encode(&mut self.output);
-        if !matches!(reply.severity(), Severity::Temporary | Severity::Permanent) {
-            return;
-        }
-        self.errors += 1;
         // RFC 5321 §3.8: 421 closes; RFC 7504 §2: 521 does too.
         if matches!(reply.code, 421 | 521) {
-            self.state = State::Closed;
-        } else if self.errors > self.config.limits.errors {
-            TOO_MANY_ERRORS.encode(&mut self.output);
             self.state = State::Closed;
         }
     }
 
-    /// Answers a message, or what failed to be one: under LMTP once for each accepted recipient (RFC 2033 §4.2).
-    fn close_transaction(&mut self, reply: &Reply) {
+    fn count_error(&mut self) {
+        self.errors += 1;
+        if self.errors > self.config.limits.errors {
+            self.write(&TOO_MANY_ERRORS);
+        }
+    }
+
+    /// Answers a message, or what failed to be one. Under LMTP each accepted recipient has a reply (RFC 2033 §4.2), and
+    /// all of them together count as one refusal: a full mailbox is no error of the client's.
+    fn close_transaction(&mut self, mut reply: impl FnMut() -> Reply) {
         let recipients = self.transaction.take().map_or(0, |transaction| transaction.recipients);
         let times = if self.config.dialect == Dialect::Lmtp { recipients.max(1) } else { 1 };
+        let mut refused = false;
         for _ in 0..times {
-            self.answer(reply);
+            let reply = final_reply(reply());
+            refused |= !reply.is_positive();
+            self.write(&reply);
+        }
+        if refused {
+            self.count_error();
         }
     }
 
@@ -268,6 +279,11 @@ impl Server {
         Reply::new(421, status, format!("{} {text}", self.config.hostname)).encode(&mut self.output);
         self.state = State::Closed;
     }
+}
+
+/// What goes on (3xx) is no answer to an event.
+fn final_reply(reply: Reply) -> Reply {
+    if reply.severity() == Severity::Intermediate { UNANSWERED } else { reply }
 }
 
 impl Machine for Server {

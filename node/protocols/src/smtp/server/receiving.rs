@@ -155,7 +155,7 @@ impl Server {
     fn end_message(&mut self) -> Option<Step<Event>> {
         match self.body().and_then(|body| body.fault().cloned()) {
             Some(fault) => {
-                self.close_transaction(&fault);
+                self.close_transaction(|| fault.clone());
                 None
             }
             None => Some(self.ask(Asked::EndOfMessage, Event::EndOfMessage)),
@@ -165,7 +165,7 @@ impl Server {
     /// Gives the refusal before the end of the message, and closes: it is too long to be swallowed.
     fn give_up(&mut self) {
         let fault = self.body().and_then(|body| body.fault().cloned()).unwrap_or(TOO_LARGE);
-        self.close_transaction(&fault);
+        self.close_transaction(|| fault.clone());
         self.state = State::Closed;
     }
 }

@@ -304,6 +304,17 @@ fn lmtp_replies_may_differ() {
 }
 
 #[test]
+fn full_mailboxes_are_no_error_of_the_client() {
+    let limits = Limits { errors: 2, ..Limits::default() };
+    let full = Reply::known(452, Enhanced(4, 2, 2), "Full");
+    let mut play = Play::with_limits(Dialect::Lmtp, Tls::Established, limits).refusing("END", full);
+    play.send("LHLO c\r\n");
+    let envelope = format!("MAIL FROM:<>\r\n{}", "RCPT TO:<b@y.example>\r\n".repeat(10));
+    let codes = play.codes(&format!("{envelope}DATA\r\n.\r\nNOOP\r\n"));
+    assert_eq!(codes[12..], [[452; 10].as_slice(), &[250]].concat());
+}
+
+#[test]
 fn an_event_without_an_answer_is_a_temporary_error() {
     let mut server = Server::new(Config {
         dialect: Dialect::Smtp,

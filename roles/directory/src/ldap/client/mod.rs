@@ -48,7 +48,10 @@ pub fn client(remote: &Remote, candidate: &Candidate) -> Arc<dyn Directory> {
 impl RemoteDirectory {
     /// It connects when it is first asked.
     pub fn new(tls: Arc<Tls>, candidate: Candidate) -> Self {
-        Self { people: Pool::new(tls.clone(), candidate.clone(), Binding::Node), logins: Pool::new(tls, candidate, Binding::None) }
+        Self {
+            people: Pool::new(tls.clone(), candidate.clone(), Binding::Node),
+            logins: Pool::new(tls, candidate, Binding::None),
+        }
     }
 
     fn unreadable(&self, why: String) -> Failure {
@@ -68,7 +71,12 @@ impl RemoteDirectory {
     }
 
     /// All entries of a class, in the domain or in all, page by page.
-    async fn list(&self, domain: Option<&Domain>, unit: fn(Domain) -> Place, class: &str) -> Result<Vec<Received>, Failure> {
+    async fn list(
+        &self,
+        domain: Option<&Domain>,
+        unit: fn(Domain) -> Place,
+        class: &str,
+    ) -> Result<Vec<Received>, Failure> {
         let base = domain.map_or_else(String::new, |domain| unit(domain.clone()).dn());
         let filter = format!("(objectClass={class})");
         let mut lease = self.people.in_time(self.people.lease()).await?;
@@ -91,7 +99,8 @@ impl RemoteDirectory {
 
     async fn add(&self, place: &Place, attributes: Vec<(&AttributeType, Vec<String>)>) -> Result<(), Failure> {
         let attributes = attributes.into_iter().filter(|(_, values)| !values.is_empty());
-        let attributes = attributes.map(|(attribute, values)| (attribute.name().to_owned(), values.into_iter().collect()));
+        let attributes =
+            attributes.map(|(attribute, values)| (attribute.name().to_owned(), values.into_iter().collect()));
         let (dn, attributes) = (place.dn(), attributes.collect());
         let add = async {
             let mut lease = self.people.lease().await?;
@@ -165,11 +174,16 @@ impl Directory for RemoteDirectory {
         if login.is_empty() || password.expose().is_empty() {
             return Err(Failure::new(Reason::Credentials, "the name or the password is wrong"));
         }
-        let tracking = RawControl { ctype: session_tracking::OID.to_owned(), crit: false, val: Some(session_tracking::encode(client)) };
+        let tracking = RawControl {
+            ctype: session_tracking::OID.to_owned(),
+            crit: false,
+            val: Some(session_tracking::encode(client)),
+        };
         let log_in = async {
             let mut lease = self.logins.lease().await?;
             lease.run(async |ldap| ldap.with_controls(tracking).simple_bind(login, password.expose()).await).await?;
-            let address = login.parse().map_err(|_| self.unreadable(format!("it lets {login:?} log in, which is no address")))?;
+            let address =
+                login.parse().map_err(|_| self.unreadable(format!("it lets {login:?} log in, which is no address")))?;
             self.account_on(&mut lease, &address).await
         };
         self.logins.in_time(log_in).await
@@ -182,7 +196,8 @@ impl Directory for RemoteDirectory {
 
     async fn accounts(&self, domain: Option<&Domain>) -> Result<Vec<Account>, Failure> {
         let entries = self.list(domain, Place::People, "estafetaAccount").await?;
-        let mut accounts = entries.iter().map(Received::account).collect::<Result<Vec<_>, _>>().map_err(|why| self.unreadable(why))?;
+        let mut accounts =
+            entries.iter().map(Received::account).collect::<Result<Vec<_>, _>>().map_err(|why| self.unreadable(why))?;
         accounts.sort_by_cached_key(|account| account.address.key());
         Ok(accounts)
     }
@@ -190,7 +205,8 @@ impl Directory for RemoteDirectory {
     async fn accounts_in(&self, group: &StoreGroup) -> Result<u64, Failure> {
         // The size of a page's control is the server's estimate for all pages (RFC 2696 §2), and ours knows this one.
         let filter = format!("({}={group})", schema::STORE_GROUP.name());
-        let search = async { self.people.lease().await?.search("", Scope::Subtree, &filter, Some((1, Vec::new()))).await };
+        let search =
+            async { self.people.lease().await?.search("", Scope::Subtree, &filter, Some((1, Vec::new()))).await };
         let found = self.people.in_time(search).await?;
         let first = u64::from(!found.entries.is_empty());
         if found.estimate < first {
@@ -217,10 +233,15 @@ impl Directory for RemoteDirectory {
 
     async fn change_account(&self, address: &Address, change: &AccountChange) -> Result<Account, Failure> {
         let dn = Place::Account(address.clone()).dn();
-        let replace = |attribute: &AttributeType, values: Vec<String>| Mod::Replace(attribute.name().to_owned(), values.into_iter().collect());
+        let replace = |attribute: &AttributeType, values: Vec<String>| {
+            Mod::Replace(attribute.name().to_owned(), values.into_iter().collect())
+        };
         let mut changes = Vec::new();
         if let Some(name) = &change.name {
-            changes.push(replace(&schema::DISPLAY_NAME, Some(name.clone()).filter(|name| !name.is_empty()).into_iter().collect()));
+            changes.push(replace(
+                &schema::DISPLAY_NAME,
+                Some(name.clone()).filter(|name| !name.is_empty()).into_iter().collect(),
+            ));
         }
         if let Some(quota) = change.quota_bytes {
             changes.push(replace(&schema::QUOTA, quota.iter().map(u64::to_string).collect()));
@@ -254,7 +275,8 @@ impl Directory for RemoteDirectory {
 
     async fn aliases(&self, domain: Option<&Domain>) -> Result<Vec<Alias>, Failure> {
         let entries = self.list(domain, Place::Aliases, "estafetaAlias").await?;
-        let mut aliases = entries.iter().map(Received::alias).collect::<Result<Vec<_>, _>>().map_err(|why| self.unreadable(why))?;
+        let mut aliases =
+            entries.iter().map(Received::alias).collect::<Result<Vec<_>, _>>().map_err(|why| self.unreadable(why))?;
         aliases.sort_by_cached_key(|alias| alias.address.key());
         Ok(aliases)
     }

@@ -60,9 +60,9 @@ impl Pool {
 
     /// `work`, or Unavailable when it takes too long.
     pub async fn in_time<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        tokio::time::timeout(ANSWER, work)
-            .await
-            .unwrap_or_else(|_| Err(Failure::unavailable(format!("{}: no answer within {} s", self.node(), ANSWER.as_secs()))))
+        tokio::time::timeout(ANSWER, work).await.unwrap_or_else(|_| {
+            Err(Failure::unavailable(format!("{}: no answer within {} s", self.node(), ANSWER.as_secs())))
+        })
     }
 
     /// A connection of one's own for a while.
@@ -84,12 +84,17 @@ impl Pool {
         let failed = |cause: &dyn std::fmt::Display| Failure::unavailable(format!("{}: {cause}", self.node()));
         let config = self.tls.cluster_client().ok_or_else(|| failed(&"this node has no [cluster] certificate"))?;
         let address = self.candidate.endpoint.address;
-        let stream = tokio::time::timeout(CONNECT, TcpStream::connect(address)).await.map_err(|_| failed(&"no connection in time"))?;
-        let stream = stream.and_then(|stream| stream.set_nodelay(true).and_then(|()| stream.into_std())).map_err(|error| failed(&error))?;
+        let stream = tokio::time::timeout(CONNECT, TcpStream::connect(address))
+            .await
+            .map_err(|_| failed(&"no connection in time"))?;
+        let stream = stream
+            .and_then(|stream| stream.set_nodelay(true).and_then(|()| stream.into_std()))
+            .map_err(|error| failed(&error))?;
         let settings = LdapConnSettings::new().set_config(config).set_std_stream(StdStream::Tcp(stream));
         // The name is what TLS checks the certificate for; the connection is there already.
         let url = format!("ldaps://{}:{}", dns_name(&self.candidate.node), address.port());
-        let (connection, mut ldap) = LdapConnAsync::with_settings(settings, &url).await.map_err(|error| failed(&error))?;
+        let (connection, mut ldap) =
+            LdapConnAsync::with_settings(settings, &url).await.map_err(|error| failed(&error))?;
         let node = self.node();
         tokio::spawn(async move {
             if let Err(error) = connection.drive().await {
@@ -153,7 +158,13 @@ impl Lease<'_> {
     }
 
     /// A search: one page of so many entries, from a cookie on, or all of it.
-    pub async fn search(&mut self, base: &str, scope: Scope, filter: &str, pages: Option<(u32, Vec<u8>)>) -> Result<Found, Failure> {
+    pub async fn search(
+        &mut self,
+        base: &str,
+        scope: Scope,
+        filter: &str,
+        pages: Option<(u32, Vec<u8>)>,
+    ) -> Result<Found, Failure> {
         self.whole = false;
         if let Some((size, cookie)) = pages {
             self.ldap.with_controls(paged_results(size, &cookie));

@@ -35,7 +35,9 @@ impl Conversation {
             // RFC 4513 §5.1.1.
             (true, true) => return Ok(Who::Nobody),
             // RFC 4513 §5.1.2: a client that asks its user for a password, gets none and takes success for a login.
-            (false, true) => return Err(Refusal::new(LdapResultCode::UnwillingToPerform, "a bind with a name takes a password")),
+            (false, true) => {
+                return Err(Refusal::new(LdapResultCode::UnwillingToPerform, "a bind with a name takes a password"));
+            }
             _ => {}
         }
         let login = match place(name) {
@@ -67,7 +69,9 @@ impl Conversation {
     /// itself.
     fn client(&self, controls: &[LdapControl]) -> IpAddr {
         let tracked = controls.iter().find_map(|control| match control {
-            LdapControl::Unknown { oid, value: Some(value), .. } if oid == session_tracking::OID => session_tracking::decode(value),
+            LdapControl::Unknown { oid, value: Some(value), .. } if oid == session_tracking::OID => {
+                session_tracking::decode(value)
+            }
             _ => None,
         });
         tracked.filter(|_| self.node.holds_any(&FRONTS)).unwrap_or(self.peer)

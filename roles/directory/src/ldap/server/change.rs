@@ -32,7 +32,10 @@ impl Conversation {
         let place = place(&request.dn)?;
         if let Who::Account(own) = &self.who {
             let is_own = place.is(&Place::Account(own.clone()));
-            let passwords_only = request.changes.iter().all(|change| schema::attribute(&change.modification.atype) == Some(&schema::USER_PASSWORD));
+            let passwords_only = request
+                .changes
+                .iter()
+                .all(|change| schema::attribute(&change.modification.atype) == Some(&schema::USER_PASSWORD));
             if !is_own || !passwords_only {
                 return Err(denied("an account may change its own password, and nothing else"));
             }
@@ -47,7 +50,8 @@ impl Conversation {
             }
             Place::Alias(address) => {
                 let changes = request.changes.into_iter().map(TargetChange::read).collect::<Result<Vec<_>, _>>()?;
-                let edit = move |alias: &mut Alias| changes.iter().try_for_each(|change| change.apply(&mut alias.targets));
+                let edit =
+                    move |alias: &mut Alias| changes.iter().try_for_each(|change| change.apply(&mut alias.targets));
                 self.store.edit_alias(&address, edit).await?;
             }
             _ => return Err(fixed()),
@@ -68,5 +72,8 @@ impl Conversation {
 
 /// What is above accounts and aliases is made from the cluster's domains.
 fn fixed() -> Refusal {
-    Refusal::new(LdapResultCode::UnwillingToPerform, "domains are settings of the cluster: see estafeta domain add and remove")
+    Refusal::new(
+        LdapResultCode::UnwillingToPerform,
+        "domains are settings of the cluster: see estafeta domain add and remove",
+    )
 }

@@ -20,10 +20,12 @@ impl Given {
     /// Reads one.
     pub fn read(attribute: LdapPartialAttribute) -> Result<Self, Refusal> {
         let name = &attribute.atype;
-        let known = schema::attribute(name)
-            .ok_or_else(|| Refusal::new(LdapResultCode::UndefinedAttributeType, format!("{name} is not an attribute here")))?;
+        let known = schema::attribute(name).ok_or_else(|| {
+            Refusal::new(LdapResultCode::UndefinedAttributeType, format!("{name} is not an attribute here"))
+        })?;
         let values = attribute.vals.into_iter().map(String::from_utf8).collect::<Result<_, _>>();
-        let values = values.map_err(|_| Refusal::new(LdapResultCode::InvalidAttributeSyntax, format!("{name} is not UTF-8")))?;
+        let values =
+            values.map_err(|_| Refusal::new(LdapResultCode::InvalidAttributeSyntax, format!("{name} is not UTF-8")))?;
         Ok(Self { attribute: known, values })
     }
 
@@ -47,13 +49,23 @@ impl Given {
             self.one()?.to_lowercase() == address.local().to_lowercase()
         };
         let name = self.attribute.name();
-        if same { Ok(()) } else { Err(Refusal::new(LdapResultCode::NamingViolation, format!("{name} differs from the entry's name, which says {address}"))) }
+        if same {
+            Ok(())
+        } else {
+            Err(Refusal::new(
+                LdapResultCode::NamingViolation,
+                format!("{name} differs from the entry's name, which says {address}"),
+            ))
+        }
     }
 
     fn check_classes(&self) -> Result<(), Refusal> {
         match self.values.iter().find(|class| schema::object_class(class).is_none()) {
             None => Ok(()),
-            Some(unknown) => Err(Refusal::new(LdapResultCode::ObjectClassViolation, format!("{unknown} is not an object class here"))),
+            Some(unknown) => Err(Refusal::new(
+                LdapResultCode::ObjectClassViolation,
+                format!("{unknown} is not an object class here"),
+            )),
         }
     }
 }
@@ -78,7 +90,10 @@ pub fn new_account(address: Address, attributes: &[Given]) -> Result<NewAccount,
         } else if given.is(&schema::DISPLAY_NAME) || given.is(&schema::CN) || given.is(&schema::SN) {
             names.take(given)?;
         } else if given.is(&schema::STORE_GROUP) {
-            let group = given.one()?.parse().map_err(|error| Refusal::new(LdapResultCode::InvalidAttributeSyntax, format!("{error}")))?;
+            let group = given
+                .one()?
+                .parse()
+                .map_err(|error| Refusal::new(LdapResultCode::InvalidAttributeSyntax, format!("{error}")))?;
             store_group = Some(group);
         } else if given.is(&schema::QUOTA) {
             quota_bytes = Some(quota(given.one()?)?);
@@ -92,8 +107,12 @@ pub fn new_account(address: Address, attributes: &[Given]) -> Result<NewAccount,
             return Err(not_here(given.attribute));
         }
     }
-    let store_group = store_group
-        .ok_or_else(|| Refusal::new(LdapResultCode::ObjectClassViolation, "estafetaStoreGroup is missing: it says where the mailboxes live"))?;
+    let store_group = store_group.ok_or_else(|| {
+        Refusal::new(
+            LdapResultCode::ObjectClassViolation,
+            "estafetaStoreGroup is missing: it says where the mailboxes live",
+        )
+    })?;
     let name = names.name(address.local(), "")?;
     Ok(NewAccount { address, name, store_group, quota_bytes, password })
 }
@@ -121,7 +140,10 @@ pub fn account_change(account: &Account, changes: Vec<LdapModify>) -> Result<(Ac
         } else if operation == LdapModifyType::Replace && given.is(&schema::ENABLED) {
             change.enabled = Some(boolean(given.one()?)?);
         } else if given.is(&schema::CN) || given.is(&schema::SN) || given.is(&schema::ENABLED) {
-            return Err(Refusal::new(LdapResultCode::ObjectClassViolation, format!("{name} has one value, which can be replaced")));
+            return Err(Refusal::new(
+                LdapResultCode::ObjectClassViolation,
+                format!("{name} has one value, which can be replaced"),
+            ));
         } else if given.is(&schema::UID) || given.is(&schema::MAIL) {
             return Err(Refusal::new(LdapResultCode::NotALlowedOnRDN, "an address is for ever its account's"));
         } else if given.is(&schema::OBJECT_CLASS) {
@@ -177,7 +199,10 @@ impl TargetChange {
             LdapModifyType::Add => {
                 for one in &self.addresses {
                     if has(targets, one) {
-                        return Err(Refusal::new(LdapResultCode::AttributeOrValueExists, format!("{one} is a target already")));
+                        return Err(Refusal::new(
+                            LdapResultCode::AttributeOrValueExists,
+                            format!("{one} is a target already"),
+                        ));
                     }
                     targets.push(one.clone());
                 }
@@ -203,7 +228,8 @@ fn addresses(given: &Given) -> Result<Vec<Address>, Refusal> {
 }
 
 fn quota(text: &str) -> Result<u64, Refusal> {
-    text.parse().map_err(|_| Refusal::new(LdapResultCode::InvalidAttributeSyntax, "estafetaQuotaBytes takes a number of bytes"))
+    text.parse()
+        .map_err(|_| Refusal::new(LdapResultCode::InvalidAttributeSyntax, "estafetaQuotaBytes takes a number of bytes"))
 }
 
 fn boolean(text: &str) -> Result<bool, Refusal> {
@@ -221,7 +247,9 @@ fn value_after(before: Option<String>, operation: &LdapModifyType, given: &Given
         LdapModifyType::Replace if given.values.is_empty() => Ok(None),
         LdapModifyType::Replace => given.one().map(|value| Some(value.to_owned())),
         LdapModifyType::Add if before.is_none() => given.one().map(|value| Some(value.to_owned())),
-        LdapModifyType::Add => Err(Refusal::new(LdapResultCode::AttributeOrValueExists, format!("{name} has its one value already"))),
+        LdapModifyType::Add => {
+            Err(Refusal::new(LdapResultCode::AttributeOrValueExists, format!("{name} has its one value already")))
+        }
         LdapModifyType::Delete => match before {
             Some(before) if given.values.is_empty() || given.one()? == before => Ok(None),
             _ => Err(Refusal::new(LdapResultCode::NoSuchAttribute, format!("{name} does not have this value"))),

@@ -19,12 +19,19 @@ const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 const GENERATED_CHARACTERS: usize = 16;
 
 impl Conversation {
-    pub(super) async fn extended(&self, request: LdapExtendedRequest, controls: Result<(), Refusal>) -> LdapExtendedResponse {
+    pub(super) async fn extended(
+        &self,
+        request: LdapExtendedRequest,
+        controls: Result<(), Refusal>,
+    ) -> LdapExtendedResponse {
         let answer = match (controls, request.name.as_str()) {
             (Err(refusal), _) => Err(refusal),
             (Ok(()), OID_WHOAMI) => Ok(plain(Some(self.who_am_i().into_bytes()))),
             (Ok(()), OID_PASSWORD_MODIFY) => self.modify_password(&request).await,
-            (Ok(()), other) => Err(Refusal::new(LdapResultCode::ProtocolError, format!("the extended operation {other} is not known here"))),
+            (Ok(()), other) => Err(Refusal::new(
+                LdapResultCode::ProtocolError,
+                format!("the extended operation {other} is not known here"),
+            )),
         };
         answer.unwrap_or_else(|refusal| LdapExtendedResponse { res: result(Err(refusal)), name: None, value: None })
     }
@@ -60,7 +67,8 @@ impl Conversation {
         Ok(match generated {
             None => plain(None),
             Some(password) => {
-                LdapPasswordModifyResponse { res: result(Ok(())), gen_password: Some(password.expose().to_owned()) }.into()
+                LdapPasswordModifyResponse { res: result(Ok(())), gen_password: Some(password.expose().to_owned()) }
+                    .into()
             }
         })
     }
@@ -76,14 +84,20 @@ impl Conversation {
             None => None,
             Some(name) => Some(match place(name) {
                 Ok(Place::Account(address)) => address,
-                _ => name.parse().map_err(|_| Refusal::new(LdapResultCode::NoSuchObject, format!("{name:?} is no account")))?,
+                _ => name
+                    .parse()
+                    .map_err(|_| Refusal::new(LdapResultCode::NoSuchObject, format!("{name:?} is no account")))?,
             }),
         };
         match (own, asked) {
-            (Some(own), Some(asked)) if own.key() != asked.key() => Err(denied("an account may change its own password, and nothing else")),
+            (Some(own), Some(asked)) if own.key() != asked.key() => {
+                Err(denied("an account may change its own password, and nothing else"))
+            }
             (Some(own), _) => Ok(own.clone()),
             (None, Some(asked)) => Ok(asked),
-            (None, None) => Err(Refusal::new(LdapResultCode::UnwillingToPerform, "a node has no password: say whose is meant")),
+            (None, None) => {
+                Err(Refusal::new(LdapResultCode::UnwillingToPerform, "a node has no password: say whose is meant"))
+            }
         }
     }
 }

@@ -72,7 +72,8 @@ pub async fn talk(connection: Connection, store: Store, drain: Drain) {
         return;
     };
     let mut conversation = Conversation { store, node, peer: peer.ip(), who: Who::Nobody };
-    let ended = drive(connection, &mut LdapMachine::default(), &mut conversation, Upgrade::Never, TIMEOUTS, &drain).await;
+    let ended =
+        drive(connection, &mut LdapMachine::default(), &mut conversation, Upgrade::Never, TIMEOUTS, &drain).await;
     if let Err(error) = ended {
         tracing::debug!(client = %peer, node = %conversation.node.node, %error, "an LDAP connection broke");
     }
@@ -80,17 +81,40 @@ pub async fn talk(connection: Connection, store: Store, drain: Drain) {
 
 /// Describes what is counted here.
 pub fn describe_metrics() {
-    metrics::describe_counter!("estafeta_ldap_operations_total", "LDAP operations carried out, by operation and result code");
-    metrics::describe_histogram!("estafeta_ldap_operation_seconds", metrics::Unit::Seconds, "How long LDAP operations took");
+    metrics::describe_counter!(
+        "estafeta_ldap_operations_total",
+        "LDAP operations carried out, by operation and result code"
+    );
+    metrics::describe_histogram!(
+        "estafeta_ldap_operation_seconds",
+        metrics::Unit::Seconds,
+        "How long LDAP operations took"
+    );
 }
 
 impl Handler<LdapMachine> for Conversation {
-    async fn handle(&mut self, message: LdapMsg, machine: &mut LdapMachine, output: &mut Output<'_>) -> io::Result<Flow> {
+    async fn handle(
+        &mut self,
+        message: LdapMsg,
+        machine: &mut LdapMachine,
+        output: &mut Output<'_>,
+    ) -> io::Result<Flow> {
+        // Whoever changes something, or tries to log in, stands beside the line that says so.
+        let span = tracing::info_span!("ldap", node = %self.node.node, by = self.who_am_i());
+        self.carry_out(message, machine, output).instrument(span).await
+    }
+}
+
+impl Conversation {
+    async fn carry_out(
+        &mut self,
+        message: LdapMsg,
+        machine: &mut LdapMachine,
+        output: &mut Output<'_>,
+    ) -> io::Result<Flow> {
         let LdapMsg { msgid, op, ctrl } = message;
         let begun = Instant::now();
         let controls = check_controls(&ctrl);
-        // Whoever changes something stands beside the line that says what.
-        let span = tracing::info_span!("ldap", node = %self.node.node, by = self.who_am_i());
         let (operation, answer) = match op {
             LdapOp::BindRequest(request) => {
                 let outcome = match controls {
@@ -112,21 +136,26 @@ impl Handler<LdapMachine> for Conversation {
                 return Ok(Flow::Continue);
             }
             LdapOp::AddRequest(request) => {
-                ("add", LdapOp::AddResponse(result(also(controls, self.add(request)).instrument(span).await)))
+                ("add", LdapOp::AddResponse(result(also(controls, self.add(request)).await)))
             }
             LdapOp::ModifyRequest(request) => {
-                ("modify", LdapOp::ModifyResponse(result(also(controls, self.modify(request)).instrument(span).await)))
+                ("modify", LdapOp::ModifyResponse(result(also(controls, self.modify(request)).await)))
             }
             LdapOp::DelRequest(name) => {
-                ("delete", LdapOp::DelResponse(result(also(controls, self.delete(name)).instrument(span).await)))
+                ("delete", LdapOp::DelResponse(result(also(controls, self.delete(name)).await)))
             }
-            LdapOp::CompareRequest(request) => ("compare", LdapOp::CompareResult(result(also(controls, self.compare(request)).await))),
+            LdapOp::CompareRequest(request) => {
+                ("compare", LdapOp::CompareResult(result(also(controls, self.compare(request)).await)))
+            }
             LdapOp::ModifyDNRequest(_) => {
-                let refusal = Refusal::new(LdapResultCode::UnwillingToPerform, "an address is for ever its account's: nothing is renamed");
+                let refusal = Refusal::new(
+                    LdapResultCode::UnwillingToPerform,
+                    "an address is for ever its account's: nothing is renamed",
+                );
                 ("modify-dn", LdapOp::ModifyDNResponse(result(controls.and(Err(refusal)))))
             }
             LdapOp::ExtendedRequest(request) => {
-                ("extended", LdapOp::ExtendedResponse(self.extended(request, controls).instrument(span).await))
+                ("extended", LdapOp::ExtendedResponse(self.extended(request, controls).await))
             }
             // RFC 4511 §4.11: what was to be abandoned is done already; there is no answer.
             LdapOp::AbandonRequest(_) => return Ok(Flow::Continue),
@@ -142,7 +171,10 @@ impl Handler<LdapMachine> for Conversation {
     }
 }
 
-async fn also(controls: Result<(), Refusal>, operation: impl Future<Output = Result<(), Refusal>>) -> Result<(), Refusal> {
+async fn also(
+    controls: Result<(), Refusal>,
+    operation: impl Future<Output = Result<(), Refusal>>,
+) -> Result<(), Refusal> {
     controls?;
     operation.await
 }
@@ -159,8 +191,10 @@ fn count(operation: &'static str, answer: &LdapOp, begun: Instant) {
         | LdapOp::ModifyDNResponse(result) => &result.code,
         _ => return,
     };
-    metrics::counter!("estafeta_ldap_operations_total", "operation" => operation, "code" => format!("{code:?}")).increment(1);
-    metrics::histogram!("estafeta_ldap_operation_seconds", "operation" => operation).record(begun.elapsed().as_secs_f64());
+    metrics::counter!("estafeta_ldap_operations_total", "operation" => operation, "code" => format!("{code:?}"))
+        .increment(1);
+    metrics::histogram!("estafeta_ldap_operation_seconds", "operation" => operation)
+        .record(begun.elapsed().as_secs_f64());
 }
 
 /// RFC 4511 §4.1.11: a critical control that is not known here refuses the operation.
@@ -178,10 +212,15 @@ fn check_controls(controls: &[LdapControl]) -> Result<(), Refusal> {
             | LdapControl::ExtendedDn { criticality, .. } => *criticality,
             // The decoder does not say whether these were critical.
             LdapControl::ServerSort { .. } | LdapControl::AdDirsync { .. } => true,
-            LdapControl::SyncState { .. } | LdapControl::SyncDone { .. } | LdapControl::ServerSortResult { .. } => false,
+            LdapControl::SyncState { .. } | LdapControl::SyncDone { .. } | LdapControl::ServerSortResult { .. } => {
+                false
+            }
         };
         if refused {
-            return Err(Refusal::new(LdapResultCode::UnavailableCriticalExtension, "a critical control is not supported"));
+            return Err(Refusal::new(
+                LdapResultCode::UnavailableCriticalExtension,
+                "a critical control is not supported",
+            ));
         }
     }
     Ok(())
@@ -204,6 +243,8 @@ fn denied(why: &str) -> Refusal {
 
 /// The place of a name.
 fn place(name: &str) -> Result<Place, Refusal> {
-    let parsed = dn::parse(name).map_err(|error| Refusal::new(LdapResultCode::InvalidDNSyntax, format!("{name:?} is {error}")))?;
-    Place::of(&parsed).ok_or_else(|| Refusal::new(LdapResultCode::NoSuchObject, format!("there is nothing at {name:?}")))
+    let parsed = dn::parse(name)
+        .map_err(|error| Refusal::new(LdapResultCode::InvalidDNSyntax, format!("{name:?} is {error}")))?;
+    Place::of(&parsed)
+        .ok_or_else(|| Refusal::new(LdapResultCode::NoSuchObject, format!("there is nothing at {name:?}")))
 }

@@ -8,8 +8,8 @@ use estafeta_core::directory::Directory as _;
 use estafeta_net::drive::Output;
 use ldap3_proto::control::LdapControl;
 use ldap3_proto::proto::{
-    LdapCompareRequest, LdapFilter, LdapMsg, LdapOp, LdapPartialAttribute, LdapResultCode, LdapSearchRequest, LdapSearchResultEntry,
-    LdapSearchScope,
+    LdapCompareRequest, LdapFilter, LdapMsg, LdapOp, LdapPartialAttribute, LdapResultCode, LdapSearchRequest,
+    LdapSearchResultEntry, LdapSearchScope,
 };
 
 use super::candidates::{self, Candidates, Position};
@@ -60,7 +60,10 @@ impl Conversation {
                 if page.asked {
                     break Ok(());
                 }
-                break Err(Refusal::new(LdapResultCode::SizeLimitExceeded, format!("there are more than {sent} entries: ask for them in pages")));
+                break Err(Refusal::new(
+                    LdapResultCode::SizeLimitExceeded,
+                    format!("there are more than {sent} entries: ask for them in pages"),
+                ));
             }
             let answer = LdapOp::SearchResultEntry(selection.apply(&entry, request.typesonly));
             output.write(&encode(LdapMsg::new(id, answer))?).await?;
@@ -80,7 +83,9 @@ impl Conversation {
     /// store group, so that new accounts can be spread evenly without reading the old ones.
     async fn estimate(&self, filter: &LdapFilter) -> i64 {
         let (Who::Node, LdapFilter::Equality(name, value)) = (&self.who, filter) else { return 0 };
-        let (true, Ok(group)) = (schema::attribute(name) == Some(&schema::STORE_GROUP), value.parse()) else { return 0 };
+        let (true, Ok(group)) = (schema::attribute(name) == Some(&schema::STORE_GROUP), value.parse()) else {
+            return 0;
+        };
         self.store.accounts_in(&group).await.ok().and_then(|count| i64::try_from(count).ok()).unwrap_or(0)
     }
 
@@ -101,7 +106,11 @@ impl Conversation {
         let public = scope == Scope::Base && matches!(base, Place::Root | Place::Subschema);
         let candidates = match &self.who {
             _ if public => Candidates::new(&self.store, &base, scope, Reach::Everything, &domains, None).await?,
-            Who::Nobody => return Err(denied("bind first: by SASL EXTERNAL as a node, or with a name and a password as an account")),
+            Who::Nobody => {
+                return Err(denied(
+                    "bind first: by SASL EXTERNAL as a node, or with a name and a password as an account",
+                ));
+            }
             // An account sees itself, from wherever it looks.
             Who::Account(address) => {
                 let own = candidates::at(&self.store, &Place::Account(address.clone()), &domains).await?;
@@ -111,12 +120,20 @@ impl Conversation {
                 if base != Place::Root && candidates::at(&self.store, &base, &domains).await?.is_none() {
                     return Err(nothing(&base, &domains));
                 }
-                Candidates::new(&self.store, &base, scope, Reach::of(&request.filter), &domains, page.after.clone()).await?
+                Candidates::new(&self.store, &base, scope, Reach::of(&request.filter), &domains, page.after.clone())
+                    .await?
             }
         };
         let seconds = u64::try_from(request.timelimit).unwrap_or(0);
         let seconds = if seconds == 0 { SEARCH_SECONDS } else { seconds.min(SEARCH_SECONDS) };
-        Ok(FoundEntries { candidates, base, scope, domains, request, until: Instant::now() + Duration::from_secs(seconds) })
+        Ok(FoundEntries {
+            candidates,
+            base,
+            scope,
+            domains,
+            request,
+            until: Instant::now() + Duration::from_secs(seconds),
+        })
     }
 
     /// Compares one value.
@@ -126,7 +143,9 @@ impl Conversation {
         let domains = candidates::domains(&self.store).await?;
         let entry = candidates::at(&self.store, &place, &domains).await?.ok_or_else(|| nothing(&place, &domains))?;
         let code = |code| Err(Refusal::new(code, ""));
-        let Some(attribute) = schema::attribute(&request.atype) else { return code(LdapResultCode::UndefinedAttributeType) };
+        let Some(attribute) = schema::attribute(&request.atype) else {
+            return code(LdapResultCode::UndefinedAttributeType);
+        };
         if entry.values(attribute).is_empty() {
             return code(LdapResultCode::NoSuchAttribute);
         }
@@ -164,7 +183,10 @@ impl FoundEntries<'_> {
     async fn next(&mut self) -> Result<Option<Entry>, Refusal> {
         while let Some(entry) = self.candidates.next().await? {
             if Instant::now() > self.until {
-                return Err(Refusal::new(LdapResultCode::TimeLimitExceeded, "the search took too long: narrow it, or ask for pages"));
+                return Err(Refusal::new(
+                    LdapResultCode::TimeLimitExceeded,
+                    "the search took too long: narrow it, or ask for pages",
+                ));
             }
             let reached = self.base.reaches(self.scope, &entry.place, &self.domains);
             if reached && filter::fits(&self.request.filter, &entry) == Truth::True {
@@ -199,7 +221,10 @@ impl Page {
                 let after = match cookie.as_slice() {
                     [] => None,
                     cookie => Some(Position::from_cookie(cookie).ok_or_else(|| {
-                        Refusal::new(LdapResultCode::UnwillingToPerform, "the cookie of the page is not one of this server's")
+                        Refusal::new(
+                            LdapResultCode::UnwillingToPerform,
+                            "the cookie of the page is not one of this server's",
+                        )
                     })?),
                 };
                 Ok(Self { asked: true, entries: size.min(ENTRIES), after })
@@ -233,7 +258,10 @@ impl Selection {
         };
         let attributes = entry.attributes().filter(|(attribute, _)| wanted(attribute)).map(|(attribute, values)| {
             let values = if types_only { &[] } else { values };
-            LdapPartialAttribute { atype: attribute.name().to_owned(), vals: values.iter().map(|value| value.clone().into_bytes()).collect() }
+            LdapPartialAttribute {
+                atype: attribute.name().to_owned(),
+                vals: values.iter().map(|value| value.clone().into_bytes()).collect(),
+            }
         });
         LdapSearchResultEntry { dn: entry.place.dn(), attributes: attributes.collect() }
     }

@@ -81,7 +81,9 @@ async fn a_connection_that_was_closed_is_made_anew() {
 async fn what_is_no_ldap_gets_a_notice_and_the_door() {
     let served = Served::start().await;
     let tls = served.tls("edge1", &[RoleName::EDGE]);
-    for bytes in [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], b"\x30\x84\x7f\xff\xff\xff rest", b"\x30\x05\x02\x01\x01\x5f\x00"] {
+    for bytes in
+        [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], b"\x30\x84\x7f\xff\xff\xff rest", b"\x30\x05\x02\x01\x01\x5f\x00"]
+    {
         let mut connection = tls.connect(&served.candidate("directory1")).await.unwrap();
         connection.stream.write_all(bytes).await.unwrap();
         connection.stream.flush().await.unwrap();
@@ -100,7 +102,10 @@ async fn a_login_is_limited_by_its_client_and_not_by_the_node_that_asks() {
     let served = Served::start().await;
     served.add("ana@example.edu", Some("correct horse")).await;
     let guess = async |client: &RemoteDirectory, password: &str, from: &str| {
-        client.authenticate("ana@example.edu", &Secret::new(password.into()), from.parse().unwrap()).await.map_err(|failure| failure.reason)
+        client
+            .authenticate("ana@example.edu", &Secret::new(password.into()), from.parse().unwrap())
+            .await
+            .map_err(|failure| failure.reason)
     };
     let access = served.client("access1", &[RoleName::ACCESS]);
     for _ in 0..10 {

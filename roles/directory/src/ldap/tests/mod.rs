@@ -61,7 +61,8 @@ impl Served {
 
     /// The files of a node's certificate, which is made.
     fn files(&self, node: &str, roles: &[RoleName]) -> (KeyFiles, PathBuf) {
-        let Pair { certificate, key } = self.authority.issue_node(&node.parse().unwrap(), roles, SystemTime::now()).unwrap();
+        let Pair { certificate, key } =
+            self.authority.issue_node(&node.parse().unwrap(), roles, SystemTime::now()).unwrap();
         let path = |what: &str| self.data.path().join(format!("{node}-{what}.pem"));
         fs::write(path("certificate"), certificate).unwrap();
         fs::write(path("key"), key).unwrap();

@@ -52,13 +52,18 @@ async fn nobody_sees_the_server_and_nothing_else() {
     assert_eq!(who(&mut ldap).await, "");
     assert_eq!(search(&mut ldap, "", Scope::Base, "(objectClass=*)").await, (SUCCESS, 1));
     assert_eq!(search(&mut ldap, "cn=subschema", Scope::Base, "(objectClass=subschema)").await, (SUCCESS, 1));
-    for (base, scope) in [("", Scope::Subtree), ("dc=example,dc=edu", Scope::Base), (ANA, Scope::Base), ("dc=nothing", Scope::Base)] {
+    for (base, scope) in
+        [("", Scope::Subtree), ("dc=example,dc=edu", Scope::Base), (ANA, Scope::Base), ("dc=nothing", Scope::Base)]
+    {
         assert_eq!(search(&mut ldap, base, scope, "(objectClass=*)").await, (INSUFFICIENT_ACCESS, 0), "{base}");
     }
     let replace = || vec![Mod::Replace("displayName", ["Ana"].into())];
     assert_eq!(ldap.modify(ANA, replace()).await.unwrap().rc, INSUFFICIENT_ACCESS);
     assert_eq!(ldap.delete(ANA).await.unwrap().rc, INSUFFICIENT_ACCESS);
-    assert_eq!(ldap.add("uid=eva,ou=people,dc=example,dc=edu", vec![("uid", ["eva"].into())]).await.unwrap().rc, INSUFFICIENT_ACCESS);
+    assert_eq!(
+        ldap.add("uid=eva,ou=people,dc=example,dc=edu", vec![("uid", ["eva"].into())]).await.unwrap().rc,
+        INSUFFICIENT_ACCESS
+    );
     assert_eq!(ldap.compare(ANA, "uid", "ana").await.unwrap().0.rc, INSUFFICIENT_ACCESS);
     let modify = PasswordModify { user_id: Some(ANA), old_pass: None, new_pass: Some("a new password") };
     assert_eq!(ldap.extended(modify).await.unwrap().1.rc, INSUFFICIENT_ACCESS);
@@ -76,7 +81,11 @@ async fn an_account_sees_itself_and_changes_its_own_password() {
     assert_eq!(search(&mut ldap, BEA, Scope::Base, "(objectClass=*)").await, (SUCCESS, 0));
     let replace = |attribute: &'static str, value: &'static str| vec![Mod::Replace(attribute, [value].into())];
     for (dn, attribute) in [(ANA, "displayName"), (ANA, "estafetaQuotaBytes"), (BEA, "userPassword")] {
-        assert_eq!(ldap.modify(dn, replace(attribute, "77777777")).await.unwrap().rc, INSUFFICIENT_ACCESS, "{dn} {attribute}");
+        assert_eq!(
+            ldap.modify(dn, replace(attribute, "77777777")).await.unwrap().rc,
+            INSUFFICIENT_ACCESS,
+            "{dn} {attribute}"
+        );
     }
     for dn in [ANA, BEA] {
         assert_eq!(ldap.delete(dn).await.unwrap().rc, INSUFFICIENT_ACCESS);
@@ -91,9 +100,11 @@ async fn an_account_sees_itself_and_changes_its_own_password() {
     assert_eq!(ldap.simple_bind("ana@example.edu", "a new password").await.unwrap().rc, SUCCESS);
     assert_eq!(ldap.modify(ANA, replace("userPassword", "one more password")).await.unwrap().rc, SUCCESS);
     assert_eq!(ldap.simple_bind("ana@example.edu", "one more password").await.unwrap().rc, SUCCESS);
-    let wrong_old = PasswordModify { user_id: None, old_pass: Some("correct horse"), new_pass: Some("the last password") };
+    let wrong_old =
+        PasswordModify { user_id: None, old_pass: Some("correct horse"), new_pass: Some("the last password") };
     assert_eq!(ldap.extended(wrong_old).await.unwrap().1.rc, INVALID_CREDENTIALS);
-    let right_old = PasswordModify { user_id: None, old_pass: Some("one more password"), new_pass: Some("the last password") };
+    let right_old =
+        PasswordModify { user_id: None, old_pass: Some("one more password"), new_pass: Some("the last password") };
     assert_eq!(ldap.extended(right_old).await.unwrap().1.rc, SUCCESS);
 }
 
@@ -151,7 +162,13 @@ async fn a_node_sees_the_tree_and_changes_what_can_be_changed() {
     ] {
         assert_eq!(search(&mut ldap, base, scope, filter).await, (SUCCESS, found), "{base} {scope:?} {filter}");
     }
-    for base in ["dc=edu", "dc=foreign,dc=net", "uid=eva,ou=people,dc=example,dc=edu", "cn=ana,ou=aliases,dc=example,dc=edu", "o=nothing"] {
+    for base in [
+        "dc=edu",
+        "dc=foreign,dc=net",
+        "uid=eva,ou=people,dc=example,dc=edu",
+        "cn=ana,ou=aliases,dc=example,dc=edu",
+        "o=nothing",
+    ] {
         assert_eq!(search(&mut ldap, base, Scope::Subtree, "(objectClass=*)").await, (NO_SUCH_OBJECT, 0), "{base}");
     }
     assert_eq!(search(&mut ldap, "not a name", Scope::Base, "(objectClass=*)").await, (34, 0));

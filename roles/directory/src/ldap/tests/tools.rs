@@ -25,7 +25,8 @@ async fn run(served: &Served, tool: &str, arguments: &[&str], input: &str) -> (i
         .stderr(Stdio::piped());
     let (tool, input) = (tool.to_owned(), input.to_owned());
     let ran = tokio::task::spawn_blocking(move || -> Output {
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{tool}: {error}: install the package ldap-utils"));
+        let mut child =
+            command.spawn().unwrap_or_else(|error| panic!("{tool}: {error}: install the package ldap-utils"));
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         child.wait_with_output().unwrap()
     });
@@ -62,9 +63,13 @@ async fn the_server_describes_itself() {
     ] {
         assert!(text.lines().any(|one| one == line), "{line}: {text}");
     }
-    let schema = ["-x", "-LLL", "-o", "ldif-wrap=no", "-b", "cn=subschema", "-s", "base", "attributeTypes", "objectClasses"];
+    let schema =
+        ["-x", "-LLL", "-o", "ldif-wrap=no", "-b", "cn=subschema", "-s", "base", "attributeTypes", "objectClasses"];
     let (code, text) = run(&served, "ldapsearch", &schema, "").await;
-    assert!(code == 0 && text.contains("NAME ( 'estafetaQuotaBytes' )") && text.contains("NAME 'nisMailAlias'"), "{text}");
+    assert!(
+        code == 0 && text.contains("NAME ( 'estafetaQuotaBytes' )") && text.contains("NAME 'nisMailAlias'"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -78,15 +83,24 @@ async fn accounts_from_add_to_delete() {
     let (code, text) = as_node(&served, "ldapadd", &[], ldif).await;
     assert_eq!(code, 0, "{text}");
     let ana = served.store.account(&address("ana@example.edu")).await.unwrap();
-    assert_eq!((ana.name.as_str(), ana.quota_bytes, ana.store_group.as_str()), ("Ana Pérez", Some(2_000_000_000), "group1"));
-    assert_eq!(served.store.aliases(None).await.unwrap()[0].targets, [address("ana@example.edu"), address("x@foreign.net")]);
+    assert_eq!(
+        (ana.name.as_str(), ana.quota_bytes, ana.store_group.as_str()),
+        ("Ana Pérez", Some(2_000_000_000), "group1")
+    );
+    assert_eq!(
+        served.store.aliases(None).await.unwrap()[0].targets,
+        [address("ana@example.edu"), address("x@foreign.net")]
+    );
     let (code, text) = as_node(&served, "ldapadd", &[], ldif).await;
     assert!(code == 68 && text.contains("ana@example.edu exists already: it is an account"), "{code} {text}");
-    let foreign = "dn: uid=ana,ou=people,dc=foreign,dc=net\nobjectClass: estafetaAccount\nuid: ana\nestafetaStoreGroup: group1\n";
+    let foreign =
+        "dn: uid=ana,ou=people,dc=foreign,dc=net\nobjectClass: estafetaAccount\nuid: ana\nestafetaStoreGroup: group1\n";
     let (code, text) = as_node(&served, "ldapadd", &[], foreign).await;
     assert!(code == 32 && text.contains("estafeta domain add foreign.net"), "{code} {text}");
 
-    let (code, text) = as_node(&served, "ldapsearch", &["-LLL", "-b", "dc=example,dc=edu", "(mail=ANA@example.edu)", "*", "+"], "").await;
+    let (code, text) =
+        as_node(&served, "ldapsearch", &["-LLL", "-b", "dc=example,dc=edu", "(mail=ANA@example.edu)", "*", "+"], "")
+            .await;
     assert_eq!(code, 0, "{text}");
     for line in [
         "dn: uid=ana,ou=people,dc=example,dc=edu",
@@ -107,14 +121,19 @@ async fn accounts_from_add_to_delete() {
     assert_eq!(code, 0, "{text}");
     let changed = served.store.account(&ana.address).await.unwrap();
     assert_eq!((changed.name.as_str(), changed.quota_bytes, changed.enabled, changed.id), ("Ana", None, false, ana.id));
-    assert_eq!(served.store.aliases(None).await.unwrap()[0].targets, [address("ana@example.edu"), address("y@foreign.net")]);
+    assert_eq!(
+        served.store.aliases(None).await.unwrap()[0].targets,
+        [address("ana@example.edu"), address("y@foreign.net")]
+    );
 
     for dn in ["uid=ana,ou=people,dc=example,dc=edu", "cn=staff,ou=aliases,dc=example,dc=edu"] {
         let (code, text) = as_node(&served, "ldapdelete", &[dn], "").await;
         assert_eq!(code, 0, "{text}");
         assert_eq!(as_node(&served, "ldapdelete", &[dn], "").await.0, 32);
     }
-    assert!(served.store.accounts(None).await.unwrap().is_empty() && served.store.aliases(None).await.unwrap().is_empty());
+    assert!(
+        served.store.accounts(None).await.unwrap().is_empty() && served.store.aliases(None).await.unwrap().is_empty()
+    );
 }
 
 #[tokio::test]
@@ -168,7 +187,13 @@ async fn many_entries_come_in_pages() {
     let (code, text) = as_node(&served, "ldapsearch", &["-LLL", "-b", "", filter, "uid"], "").await;
     assert!(code == 4 && count(&text) == 1000 && text.contains("ask for them in pages"), "{code} {}", count(&text));
     for size in ["7", "333", "600", "5000"] {
-        let (code, text) = as_node(&served, "ldapsearch", &["-LLL", "-E", &format!("pr={size}/noprompt"), "-b", "", filter, "uid"], "").await;
+        let (code, text) = as_node(
+            &served,
+            "ldapsearch",
+            &["-LLL", "-E", &format!("pr={size}/noprompt"), "-b", "", filter, "uid"],
+            "",
+        )
+        .await;
         assert_eq!((code, count(&text)), (0, 1200), "{size}");
     }
     let (code, text) = as_node(&served, "ldapsearch", &["-LLL", "-z", "10", "-b", "", filter, "uid"], "").await;
@@ -183,6 +208,8 @@ async fn critical_controls_that_nobody_knows_are_refused() {
     let served = Served::start().await;
     let (code, text) = as_node(&served, "ldapsearch", &["-b", "", "-s", "base", "-e", "!1.2.3.4.5"], "").await;
     assert_eq!(code, 12, "{text}");
-    let (code, text) = as_node(&served, "ldapsearch", &["-b", "", "-s", "base", "-e", "1.2.3.4.5", "-e", "sessiontracking=ana"], "").await;
+    let (code, text) =
+        as_node(&served, "ldapsearch", &["-b", "", "-s", "base", "-e", "1.2.3.4.5", "-e", "sessiontracking=ana"], "")
+            .await;
     assert_eq!(code, 0, "{text}");
 }

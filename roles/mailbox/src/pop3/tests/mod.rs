@@ -3,7 +3,6 @@
 
 mod dialogs;
 mod model;
-mod peer;
 mod relayed;
 
 use std::path::Path;

@@ -1,6 +1,5 @@
 //! The store's tests, by subject; here what they share.
 
-mod bench;
 mod crash;
 mod delivery;
 mod garbage;
@@ -59,4 +58,9 @@ async fn append(mail: &AccountMail, to: &str, body: &str) -> Uid {
 
 async fn uids(mailbox: &Mailbox) -> Vec<u32> {
     mailbox.snapshot(RecentClaim::Leave).await.unwrap().messages.iter().map(|message| message.uid.0).collect()
+}
+
+/// Whether random tests run in full: `integration-tests/all --long`.
+fn long() -> bool {
+    std::env::var_os("ESTAFETA_LONG").is_some()
 }

@@ -233,7 +233,7 @@ impl Bench {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if long() { 2000 } else { 16 }, max_shrink_iters: 200, ..ProptestConfig::default() })]
     #[test]
     fn the_store_agrees_with_its_model(operations in proptest::collection::vec(operation(), 1..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
