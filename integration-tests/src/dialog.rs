@@ -24,6 +24,7 @@
 //! of them as AUTH PLAIN has them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use base64::Engine;
@@ -51,12 +52,19 @@ fn fill(line: &str, account: &str) -> String {
     line.replace("{password}", PASSWORD).replace("{login64}", &login)
 }
 
+/// How long a server may take to say what it should.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 fn step(cluster: &Cluster, wires: &mut BTreeMap<String, Wire>, line: &str) -> anyhow::Result<()> {
     let (name, rest) = line.split_once(' ').context("a connection's name and what to do")?;
     let (verb, argument) = rest.split_once(' ').unwrap_or((rest, ""));
     match verb {
-        "connect" => drop(wires.insert(name.to_owned(), Wire::connect(cluster.at(argument)?)?)),
-        "tls" => drop(wires.insert(name.to_owned(), Wire::connect_tls(cluster.at(argument)?, &cluster.trust)?)),
+        "connect" | "tls" => {
+            let address = cluster.at(argument)?;
+            let wire = if verb == "tls" { Wire::connect_tls(address, &cluster.trust)? } else { Wire::connect(address)? };
+            wire.set_patience(PATIENCE)?;
+            wires.insert(name.to_owned(), wire);
+        }
         _ => {
             let wire = wires.get_mut(name).with_context(|| format!("no connection {name}"))?;
             converse(cluster, wire, verb, argument)?;

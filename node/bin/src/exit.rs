@@ -67,6 +67,12 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(code as u8)
 }
 
+/// Prints what is wrong with the command line, or the help that was asked for, and gives the code.
+pub fn usage(message: &clap::Error) -> ExitCode {
+    let _ = message.print();
+    if message.use_stderr() { ExitCode::from(Code::Usage as u8) } else { ExitCode::SUCCESS }
+}
+
 /// Standard error may be closed; that is no reason to fail in another way.
 #[allow(clippy::print_stderr, reason = "this is the program's last line, after or without any log")]
 fn print_line(line: &str) {

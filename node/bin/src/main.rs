@@ -21,7 +21,10 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let table = roles::table();
-    let arguments = commands::command(&table).get_matches();
+    let arguments = match commands::command(&table).try_get_matches() {
+        Ok(arguments) => arguments,
+        Err(message) => return exit::usage(&message),
+    };
     match commands::run(table, &arguments) {
         Ok(code) => code,
         Err(error) => exit::report(&error),

@@ -161,8 +161,8 @@ mod tests {
             sender: String::new(),
             recipient: String::new(),
             size_bytes: 0,
-            arrived: 0,
-            next_attempt: 0,
+            arrived: String::new(),
+            next_attempt: String::new(),
             attempts: 0,
             last_answer: String::new(),
         });

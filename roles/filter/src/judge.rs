@@ -136,11 +136,11 @@ impl Judge for LocalJudge {
                     .increment(1);
                 let symbols: Vec<_> =
                     verdict.symbols.iter().map(|symbol| format!("{}({:.1})", symbol.name, symbol.score)).collect();
-                tracing::info!(id = %envelope.id, action = ?verdict.action, score = verdict.score, seconds, symbols = symbols.join(" "), "judged");
+                tracing::info!(id = %envelope.id, action = ?verdict.action, score = verdict.score, elapsed_ms = seconds * 1000.0, symbols = symbols.join(" "), "judged");
             }
             Err(failure) => {
                 metrics::counter!("estafeta_filter_verdicts_total", "action" => "none").increment(1);
-                tracing::warn!(id = %envelope.id, %failure, seconds, "no verdict");
+                tracing::warn!(id = %envelope.id, %failure, elapsed_ms = seconds * 1000.0, "no verdict");
             }
         }
         verdict

@@ -39,8 +39,9 @@ const CHECK: Duration = Duration::from_secs(10);
 /// After how many failures in a row the role starts anew.
 const FAILURES: u32 = 3;
 
-/// How often garbage is collected.
+/// How often garbage is collected, and how long after the start first: a node that restarts often collects too.
 const COLLECTION: Duration = Duration::from_secs(3600);
+const FIRST_COLLECTION: Duration = Duration::from_secs(60);
 
 /// The role's row.
 pub fn role() -> Role {
@@ -180,9 +181,10 @@ async fn watch(store: &Store) -> Failure {
 }
 
 async fn collect(store: Store, drain: estafeta_net::drain::Drain) {
+    let mut wait = FIRST_COLLECTION;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(COLLECTION) => {}
+            () = tokio::time::sleep(wait) => wait = COLLECTION,
             () = drain.begun() => return,
         }
         if let Err(error) = store.collect_garbage(GarbageAges::default()).await {

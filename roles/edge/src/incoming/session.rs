@@ -202,7 +202,13 @@ impl Session {
             targets: transaction.targets,
             message,
         };
-        let reply = Passage::new(self.edge.clone()).pass(arrival).await?;
+        let id = arrival.id;
+        // A refusal names the transaction too: whoever asks why can be answered from the logs.
+        let named = |Refusal { why, mut reply }| {
+            reply.text = format!("{} ({id})", reply.text).into();
+            Refusal { why, reply }
+        };
+        let reply = Passage::new(self.edge.clone()).pass(arrival).await.map_err(named)?;
         metrics::counter!("estafeta_edge_accepted_total", "service" => self.service.to_string()).increment(1);
         Ok(reply)
     }

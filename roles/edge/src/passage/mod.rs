@@ -125,12 +125,12 @@ impl Passage {
         }
         let message = self.traced(&arrival, &swept, now);
         let lines = self.judge(&arrival, &message, deadline).await?;
-        let judge_ms = started.elapsed().as_millis();
+        let judge_ms = milliseconds(started);
         let message = message.with_prefix(lines);
 
         let delivering = Instant::now();
         let fates = self.deliver(&arrival, &message, deadline).await;
-        let deliver_ms = delivering.elapsed().as_millis();
+        let deliver_ms = milliseconds(delivering);
         let (delivered, refused, queued) = (fates.delivered, fates.refused.len(), fates.waiting.len());
         let size_bytes = message.len();
         let reply = self.conclude(&arrival, message, swept.is_utf8 && arrival.hop.smtputf8, fates, now).await;
@@ -181,9 +181,9 @@ impl Passage {
                 let symbols: Vec<&str> = verdict.symbols.iter().map(|symbol| symbol.name.as_str()).collect();
                 tracing::info!(
                     id = %arrival.id, action = ?verdict.action, score = verdict.score, symbols = symbols.join(","),
-                    judge_ms = started.elapsed().as_millis(), "judged"
+                    judge_ms = milliseconds(started), "judged"
                 );
-                obey(&verdict)
+                obey(&verdict, arrival.hop.authenticated.is_some())
             }
             Err(failure) if self.0.config.unjudged == Unjudged::Accept => {
                 tracing::warn!(id = %arrival.id, %failure, "no verdict: accepted unjudged, as configured");
@@ -268,8 +268,13 @@ impl Passage {
     }
 }
 
+/// Whole milliseconds since then, for the log.
+fn milliseconds(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
 /// What a verdict means for the client, or the lines that it adds.
-fn obey(verdict: &Verdict) -> Result<String, Refusal> {
+fn obey(verdict: &Verdict, submitted: bool) -> Result<String, Refusal> {
     let explained = |refusal: Refusal| match &verdict.explanation {
         Some(text) if !text.trim().is_empty() => {
             Refusal { reply: Reply { text: text.clone().into(), ..refusal.reply }, ..refusal }
@@ -277,7 +282,7 @@ fn obey(verdict: &Verdict) -> Result<String, Refusal> {
         _ => refusal,
     };
     match verdict.action {
-        Action::Accept | Action::Junk => Ok(trace::verdict(verdict)),
+        Action::Accept | Action::Junk => Ok(trace::verdict(verdict, submitted)),
         Action::Greylist => Err(explained(GREYLISTED)),
         Action::Defer => Err(explained(SOFT_REJECTED)),
         // RFC 3463 §3.8: X.7.1 delivery not authorized, message refused.

@@ -81,10 +81,11 @@ fn clean_name(name: &str) -> &str {
     if !name.is_empty() && name.bytes().all(legal) { name } else { "unknown" }
 }
 
-/// The fields that a verdict adds, Junk's own included.
-pub fn verdict(verdict: &Verdict) -> String {
+/// The fields that a verdict adds, Junk's own included. What our users submit goes to other people too, who need not
+/// know how our filter came to its verdict: of theirs, only Junk's is added.
+pub fn verdict(verdict: &Verdict, submitted: bool) -> String {
     let mut lines = String::new();
-    for (name, value) in &verdict.headers {
+    for (name, value) in verdict.headers.iter().filter(|_| !submitted) {
         lines.push_str(&field(name, value));
     }
     if verdict.action == Action::Junk {
@@ -191,9 +192,10 @@ mod tests {
             explanation: None,
         };
         assert_eq!(
-            verdict(&spam),
+            verdict(&spam, false),
             "Authentication-Results: mx;\r\n\tspf=pass\r\n\tX-Evil: yes\r\nX-Empty:\r\nX-Spam: Yes\r\n"
         );
+        assert_eq!(verdict(&spam, true), "X-Spam: Yes\r\n");
     }
 
     #[test]

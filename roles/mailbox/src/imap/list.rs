@@ -29,14 +29,15 @@ impl Name {
 }
 
 impl Engine {
-    /// Every name that there is, and every name that is subscribed to.
-    async fn names(&self) -> Result<BTreeMap<MailboxName, Name>, Refused> {
+    /// Every name that there is; with `subscriptions`, every name that is subscribed to, too.
+    async fn names(&self, subscriptions: bool) -> Result<BTreeMap<MailboxName, Name>, Refused> {
         let mailboxes = self.mail.mailboxes().await?;
         let mut names: BTreeMap<_, _> = mailboxes
             .into_iter()
             .map(|entry| (entry.name.clone(), Name { subscribed: entry.subscribed, mailbox: Some(entry) }))
             .collect();
-        for name in self.mail.subscriptions().await? {
+        let subscribed = if subscriptions { self.mail.subscriptions().await? } else { Vec::new() };
+        for name in subscribed {
             names.entry(name).or_insert(Name { mailbox: None, subscribed: false }).subscribed = true;
         }
         Ok(names)
@@ -46,7 +47,7 @@ impl Engine {
         if list.patterns.iter().any(ListPattern::is_empty) {
             reply.output().list_separator();
         }
-        let names = self.names().await?;
+        let names = self.names(list.select.subscribed).await?;
         let meets = |name: &Name| {
             let exists = name.mailbox.is_some() || list.select.subscribed;
             exists && (!list.select.subscribed || name.subscribed) && (!list.select.special_use || name.is_special())
@@ -85,7 +86,7 @@ impl Engine {
     }
 
     pub(super) async fn lsub(&mut self, lsub: &Lsub, reply: &mut Reply<'_, '_>) -> Outcome {
-        let names = self.names().await?;
+        let names = self.names(true).await?;
         let subscribed = || names.iter().filter(|(_, name)| name.subscribed);
         let mut listed: BTreeMap<_, _> =
             subscribed().map(|(name, found)| (name.clone(), found.is_selectable())).collect();

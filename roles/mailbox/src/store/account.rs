@@ -167,7 +167,7 @@ impl AccountMail {
         let mut bodies = Vec::with_capacity(new.len());
         for message in new {
             let size = self.store.check_size(&message.message)?;
-            let (prefix, body) = Body::of(&message.message);
+            let (prefix, body) = Body::of(&message.message).await?;
             rows.push((size, prefix, message.system, message.keywords, message.internal_date));
             bodies.push(body);
         }

@@ -21,6 +21,9 @@ use super::{Store, StoreError};
 /// A file that no row names is left alone for much longer than this; a body that was placed longer ago is placed anew.
 const PLACED: Duration = Duration::from_secs(600);
 
+/// A body up to this size is hashed where it is; a larger one, off the threads that must not wait.
+const HASHED_AT_ONCE_BYTES: usize = 256 * 1024;
+
 /// How often a body is placed anew before the store gives up.
 const ATTEMPTS: usize = 5;
 
@@ -59,13 +62,19 @@ impl<E: Into<StoreError>> From<E> for Linking {
 
 impl Body {
     /// A body that is not placed yet. What stands before it in the message comes back with it.
-    pub(super) fn of(message: &Message) -> (Bytes, Self) {
+    pub(super) async fn of(message: &Message) -> Result<(Bytes, Self), StoreError> {
         let (prefix, bytes) = match message.prefix().len() {
             ..=PREFIX_BYTES => (message.prefix().clone(), message.body().clone()),
             _ => (Bytes::new(), message.contiguous()),
         };
-        let hash = BlobHash::of(&bytes);
-        (prefix, Self { bytes, hash, placed: None })
+        let hash = if bytes.len() <= HASHED_AT_ONCE_BYTES {
+            BlobHash::of(&bytes)
+        } else {
+            let hashed = bytes.clone();
+            let hashing = tokio::task::spawn_blocking(move || BlobHash::of(&hashed));
+            hashing.await.map_err(|_| StorageError::Closed)?
+        };
+        Ok((prefix, Self { bytes, hash, placed: None }))
     }
 
     /// Its size in bytes.

@@ -41,7 +41,7 @@ impl Store {
     /// Makes a message's body durable, for [`AccountMail::deliver`] to each of its recipients.
     pub async fn consign(&self, id: DeliveryId, message: &Message) -> Result<Consignment, StoreError> {
         self.check_size(message)?;
-        let (prefix, mut body) = Body::of(message);
+        let (prefix, mut body) = Body::of(message).await?;
         self.place(&mut body).await?;
         Ok(Consignment { id, prefix, body })
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use estafeta_core::{Address, DeliveryId};
 use estafeta_storage::StorageError;
 use estafeta_storage::sql::Migration;
+use mail_parser::DateTime;
 use serde::Serialize;
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
@@ -30,10 +31,10 @@ pub struct Listed {
     pub recipient: String,
     /// In bytes.
     pub size_bytes: i64,
-    /// In seconds since 1970.
-    pub arrived: i64,
-    /// In seconds since 1970.
-    pub next_attempt: i64,
+    /// When it came (RFC 3339).
+    pub arrived: String,
+    /// When it is tried again (RFC 3339).
+    pub next_attempt: String,
     /// How often it was tried.
     pub attempts: i64,
     /// What the last attempt was answered.
@@ -270,14 +271,15 @@ pub(super) async fn list(pool: &SqlitePool, limit: usize) -> Result<Vec<Listed>,
     .await?;
     rows.iter()
         .map(|row| {
-            let seconds = |column: &str| row.try_get::<i64, _>(column).map(|ms| ms / 1000);
+            let moment =
+                |column: &str| row.try_get(column).map(|ms: i64| DateTime::from_timestamp(ms / 1000).to_rfc3339());
             Ok(Listed {
                 id: id_of(row, "id")?.to_string(),
                 sender: row.try_get::<Option<String>, _>("sender")?.unwrap_or_default(),
                 recipient: row.try_get("address")?,
                 size_bytes: row.try_get("size_bytes")?,
-                arrived: seconds("arrived_ms")?,
-                next_attempt: seconds("next_attempt_ms")?,
+                arrived: moment("arrived_ms")?,
+                next_attempt: moment("next_attempt_ms")?,
                 attempts: row.try_get("attempts")?,
                 last_answer: row.try_get::<Option<String>, _>("last_answer")?.unwrap_or_default(),
             })
