@@ -106,7 +106,16 @@ fn converse(cluster: &Cluster, wire: &mut Wire, verb: &str, argument: &str) -> a
             let missing = patterns.split(" | ").find(|pattern| !lines.iter().any(|line| matches(pattern, line)));
             ensure!(missing.is_none(), "{missing:?} is not in {lines:?}");
         }
-        "<." => while !matches(argument, &wire.text_line()?) {},
+        "<." => {
+            let mut passed = Vec::new();
+            loop {
+                let line = wire.text_line().with_context(|| format!("after {passed:?}"))?;
+                if matches(argument, &line) {
+                    break;
+                }
+                passed.push(line);
+            }
+        }
         "<!" => {
             let (never, wanted) = argument.split_once(" || ").context("NEVER || WANTED")?;
             loop {

@@ -1,6 +1,8 @@
 //! The router of `Delivery`: one parcel becomes one a store group, each to a mailbox node that serves that group.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -20,18 +22,33 @@ impl Delivery for DeliveryRouter {
         for (index, recipient) in parcel.recipients.iter().enumerate() {
             groups.entry(&recipient.account.store_group).or_default().push(index);
         }
+        // Each group in its own time: one that is away must not hold the others up.
+        let deliveries = groups.into_iter().map(|(group, indices)| async move {
+            let recipients = indices.iter().map(|&index| parcel.recipients[index].clone()).collect();
+            let outcomes = self.deliver_to(group, &Parcel { recipients, ..parcel.clone() }).await;
+            indices.into_iter().zip(outcomes).collect::<Vec<_>>()
+        });
         let mut outcomes = vec![None; parcel.recipients.len()];
-        for (group, indices) in groups {
-            let part = Parcel {
-                recipients: indices.iter().map(|&i| parcel.recipients[i].clone()).collect(),
-                ..parcel.clone()
-            };
-            for (index, outcome) in indices.into_iter().zip(self.deliver_to(group, &part).await) {
-                outcomes[index] = Some(outcome);
-            }
+        for (index, outcome) in all(deliveries.collect()).await.into_iter().flatten() {
+            outcomes[index] = Some(outcome);
         }
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| later("no answer for this recipient"))).collect()
     }
+}
+
+/// Runs futures side by side in one task, and gives their results in their order.
+async fn all<T>(futures: Vec<impl Future<Output = T> + Send>) -> Vec<T> {
+    let mut running: Vec<_> = futures.into_iter().map(|future| (Box::pin(future), None)).collect();
+    poll_fn(|context| {
+        for (future, result) in running.iter_mut().filter(|(_, result)| result.is_none()) {
+            if let Poll::Ready(done) = future.as_mut().poll(context) {
+                *result = Some(done);
+            }
+        }
+        if running.iter().all(|(_, result)| result.is_some()) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    running.into_iter().filter_map(|(_, result)| result).collect()
 }
 
 impl DeliveryRouter {
@@ -58,5 +75,91 @@ impl DeliveryRouter {
             }
         }
         outcomes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::directory::Account;
+    use crate::members::{Endpoint, Member, Members, MembersView, Readiness};
+    use crate::message::{DeliveryId, Message};
+    use crate::name::{AccountId, RoleName, ServiceName};
+    use crate::route::{Connect, Local};
+
+    const LMTP: ServiceName = ServiceName::fixed("lmtp");
+
+    /// Takes what is for its own group's accounts, unless it is away.
+    struct Node {
+        group: String,
+        away: bool,
+    }
+
+    #[async_trait]
+    impl Delivery for Node {
+        async fn deliver(&self, parcel: &Parcel) -> Vec<Outcome> {
+            assert!(parcel.recipients.iter().all(|recipient| recipient.account.store_group.as_str() == self.group));
+            vec![if self.away { later("away") } else { Outcome::Delivered }; parcel.recipients.len()]
+        }
+    }
+
+    fn member(name: &str, port: u16, group: &str) -> Member {
+        let address = ([127, 0, 0, 1], port).into();
+        Member {
+            name: name.parse().unwrap(),
+            roles: [(RoleName::MAILBOX, Readiness::Ready)].into(),
+            endpoints: vec![Endpoint { role: RoleName::MAILBOX, service: LMTP, address }],
+            administration: None,
+            store_group: Some(group.parse().unwrap()),
+            draining: false,
+        }
+    }
+
+    fn recipient(name: &str, group: &str) -> crate::delivery::Recipient {
+        let address: crate::Address = format!("{name}@example.edu").parse().unwrap();
+        let account = Account {
+            id: AccountId::random(),
+            address: address.clone(),
+            name: String::new(),
+            store_group: group.parse().unwrap(),
+            quota_bytes: None,
+            enabled: true,
+            created: 0,
+        };
+        crate::delivery::Recipient { account, original: address }
+    }
+
+    #[tokio::test]
+    async fn each_group_in_its_own_time_and_outcomes_in_order() {
+        // Two nodes serve red, the first of which is away; blue is away altogether; nobody serves green.
+        let members = Members::new(vec![member("a", 1, "red"), member("b", 2, "red"), member("c", 3, "blue")]);
+        let connect: Connect<dyn Delivery> = Box::new(|candidate| {
+            let group = if candidate.node.as_str() == "c" { "blue" } else { "red" };
+            Arc::new(Node { group: group.into(), away: candidate.node.as_str() != "b" })
+        });
+        let routes = Routes::new(LMTP, "edge1".parse().unwrap(), Local::default(), MembersView::new(members), connect);
+        let parcel = Parcel {
+            id: DeliveryId::generate(),
+            sender: None,
+            recipients: vec![
+                recipient("x", "blue"),
+                recipient("y", "red"),
+                recipient("z", "green"),
+                recipient("w", "red"),
+            ],
+            message: Message::default(),
+        };
+        let router = DeliveryRouter(routes);
+        for _ in 0..2 {
+            let outcomes = router.deliver(&parcel).await;
+            assert!(matches!(&outcomes[0], Outcome::Later(answer) if answer.text == "away"), "{outcomes:?}");
+            assert!(
+                matches!(&outcomes[2], Outcome::Later(answer) if answer.text.contains("store group green")),
+                "{outcomes:?}"
+            );
+            assert_eq!((&outcomes[1], &outcomes[3]), (&Outcome::Delivered, &Outcome::Delivered));
+        }
     }
 }
