@@ -61,7 +61,8 @@ fn step(cluster: &Cluster, wires: &mut BTreeMap<String, Wire>, line: &str) -> an
     match verb {
         "connect" | "tls" => {
             let address = cluster.at(argument)?;
-            let wire = if verb == "tls" { Wire::connect_tls(address, &cluster.trust)? } else { Wire::connect(address)? };
+            let wire =
+                if verb == "tls" { Wire::connect_tls(address, &cluster.trust)? } else { Wire::connect(address)? };
             wire.set_patience(PATIENCE)?;
             wires.insert(name.to_owned(), wire);
         }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use estafeta_integration_tests::binary::repository;
 use estafeta_integration_tests::cluster::Cluster;
 use estafeta_integration_tests::dialog;
@@ -19,13 +19,17 @@ fn files() -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Each file gets an account without mail: the account is made anew before it.
+/// Plays every file, each with an account of its own, and tells all that failed.
 fn play_all(cluster: &mut Cluster) -> anyhow::Result<()> {
+    let mut failed = Vec::new();
     for (number, file) in files()?.iter().enumerate() {
         let account = cluster.account(&format!("dialog{number}"))?;
         let text = fs::read_to_string(file)?;
-        dialog::play(cluster, &account, &text).with_context(|| file.display().to_string())?;
+        if let Err(error) = dialog::play(cluster, &account, &text) {
+            failed.push(format!("{}: {error:#}", file.display()));
+        }
     }
+    ensure!(failed.is_empty(), "{}", failed.join("\n"));
     Ok(())
 }
 

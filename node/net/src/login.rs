@@ -69,14 +69,26 @@ fn count(answer: &'static str) {
 
 /// The most networks and logins that are remembered.
 const SUBJECTS_LIMIT: usize = 20_000;
-/// How many wrong passwords are answered at full speed.
-const FREE: u32 = 3;
-/// From how many on nothing is asked of the directory any more.
-const REFUSED: u32 = 20;
-/// How long one wrong password weighs.
-const FORGET_ONE: Duration = Duration::from_secs(60);
-/// How much slower each wrong password makes the next answer.
+/// How much slower each wrong password makes the next answer, and the slowest.
 const STEP: Duration = Duration::from_secs(1);
+const SLOWEST: Duration = Duration::from_secs(10);
+
+/// How many wrong passwords a subject bears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Limit {
+    /// So many are answered at full speed.
+    free: u32,
+    /// From so many on nothing is asked of the directory any more.
+    refused: u32,
+    /// How long one weighs.
+    forget_one: Duration,
+}
+
+/// Of one login from one network: somebody who guesses at somebody.
+const LOGIN: Limit = Limit { free: 3, refused: 20, forget_one: Duration::from_secs(60) };
+
+/// Of a network altogether: a campus behind one address mistypes a lot, and forgets fast.
+const NETWORK: Limit = Limit { free: 30, refused: 300, forget_one: Duration::from_secs(3) };
 
 /// What to do with the next attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,8 +111,8 @@ struct Weight {
 
 impl Weight {
     /// What is left of it at `now`.
-    fn at(self, now: Instant) -> u32 {
-        let passed = now.saturating_duration_since(self.since).as_secs() / FORGET_ONE.as_secs();
+    fn at(self, now: Instant, limit: Limit) -> u32 {
+        let passed = now.saturating_duration_since(self.since).as_secs() / limit.forget_one.as_secs();
         self.wrong.saturating_sub(u32::try_from(passed).unwrap_or(u32::MAX))
     }
 }
@@ -109,50 +121,57 @@ impl Guesses {
     /// What to do with an attempt of `client` at `login`.
     fn advise(&self, client: IpAddr, login: &str, now: Instant) -> Advice {
         let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let wrong =
-            subjects(client, login).iter().filter_map(|subject| table.get(subject)).map(|weight| weight.at(now)).max();
-        match wrong.unwrap_or(0) {
-            REFUSED.. => Advice::Refuse,
-            wrong => Advice::AskAfter(STEP * wrong.saturating_sub(FREE).min(10)),
+        let mut pause = Duration::ZERO;
+        for (subject, limit) in subjects(client, login) {
+            let wrong = table.get(&subject).map_or(0, |weight| weight.at(now, limit));
+            if wrong >= limit.refused {
+                return Advice::Refuse;
+            }
+            pause = pause.max((STEP * wrong.saturating_sub(limit.free)).min(SLOWEST));
         }
+        Advice::AskAfter(pause)
     }
 
     /// The password was wrong.
     fn has_failed(&self, client: IpAddr, login: &str, now: Instant) {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for subject in subjects(client, login) {
+        for (subject, limit) in subjects(client, login) {
             if table.len() >= SUBJECTS_LIMIT && !table.contains_key(&subject) {
                 make_room(&mut table, now);
             }
             let weight = table.entry(subject).or_insert(Weight { wrong: 0, since: now });
-            *weight = Weight { wrong: weight.at(now).saturating_add(1).min(2 * REFUSED), since: now };
+            let wrong = weight.at(now, limit).saturating_add(1).min(2 * limit.refused);
+            *weight = Weight { wrong, since: now };
         }
     }
 
     /// The password was right: the login is forgiven; the network is not, or whoever has one account could guess at the
     /// rest.
     fn has_succeeded(&self, client: IpAddr, login: &str) {
-        let [_, login] = subjects(client, login);
+        let [_, (login, _)] = subjects(client, login);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&login);
     }
 }
 
 /// The client's network, and its attempts at this login. The login as all see it is the directory's to count, or a
 /// stranger could lock somebody out.
-fn subjects(client: IpAddr, login: &str) -> [String; 2] {
+fn subjects(client: IpAddr, login: &str) -> [(String, Limit); 2] {
     let network = match client.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
-        // A customer has a /64 at least.
-        IpAddr::V6(address) => address.segments()[..4].iter().map(|segment| format!("{segment:x}:")).collect(),
+        // A customer has a /56 (RFC 6177 §2), and may use any address in it.
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{:x}", d & 0xff00)
+        }
     };
     let short: String = login.chars().take(128).flat_map(char::to_lowercase).collect();
     let login = format!("{network} {short}");
-    [network, login]
+    [(network, NETWORK), (login, LOGIN)]
 }
 
 /// Forgets what weighs nothing any more, and if that is not enough, whoever was quiet longest.
 fn make_room(table: &mut HashMap<String, Weight>, now: Instant) {
-    table.retain(|_, weight| weight.at(now) > 0);
+    table.retain(|_, weight| weight.at(now, LOGIN) > 0);
     if table.len() >= SUBJECTS_LIMIT {
         let mut times: Vec<Instant> = table.values().map(|weight| weight.since).collect();
         let tenth = times.len() / 10;
@@ -172,40 +191,42 @@ mod tests {
     #[test]
     fn slower_then_refused_then_forgotten() {
         let (guesses, now) = (Guesses::default(), Instant::now());
-        for _ in 0..FREE {
+        for _ in 0..LOGIN.free {
             assert_eq!(guesses.advise(client(1), "ana", now), Advice::AskAfter(Duration::ZERO));
             guesses.has_failed(client(1), "ana", now);
         }
-        guesses.has_failed(client(1), "bob", now);
+        guesses.has_failed(client(1), "ANA", now);
         assert_eq!(guesses.advise(client(1), "ana", now), Advice::AskAfter(STEP));
-        for _ in 0..REFUSED {
-            guesses.has_failed(client(1), "ANA", now);
+        for _ in 0..LOGIN.refused {
+            guesses.has_failed(client(1), "ana", now);
         }
-        assert_eq!(guesses.advise(client(1), "somebody else", now), Advice::Refuse);
+        assert_eq!(guesses.advise(client(1), "ana", now), Advice::Refuse);
+        // Neither a colleague behind the same address nor ana elsewhere is locked out with her.
+        assert_eq!(guesses.advise(client(1), "bob", now), Advice::AskAfter(Duration::ZERO));
         assert_eq!(guesses.advise(client(2), "ana", now), Advice::AskAfter(Duration::ZERO));
-        let later = now + FORGET_ONE * 100;
+        let later = now + LOGIN.forget_one * 100;
         assert_eq!(guesses.advise(client(1), "ana", later), Advice::AskAfter(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_network_that_guesses_at_everybody_is_refused() {
+        let (guesses, now) = (Guesses::default(), Instant::now());
+        for number in 0..NETWORK.refused {
+            guesses.has_failed("2001:db8::1".parse().unwrap(), &format!("user{number}"), now);
+        }
+        assert_eq!(guesses.advise("2001:db8:0:ff::1".parse().unwrap(), "bob", now), Advice::Refuse);
+        assert_eq!(guesses.advise("2001:db8:0:100::1".parse().unwrap(), "bob", now), Advice::AskAfter(Duration::ZERO));
     }
 
     #[test]
     fn a_success_forgives_the_login_and_not_the_network() {
         let (guesses, now) = (Guesses::default(), Instant::now());
-        for _ in 0..REFUSED {
+        for _ in 0..LOGIN.refused {
             guesses.has_failed(client(1), "ana", now);
         }
         guesses.has_succeeded(client(1), "ana");
-        assert_eq!(guesses.advise(client(1), "ana", now), Advice::Refuse);
+        assert_eq!(guesses.advise(client(1), "ana", now), Advice::AskAfter(Duration::ZERO));
         assert_eq!(guesses.0.lock().unwrap().len(), 1);
-    }
-
-    #[test]
-    fn neighbours_in_a_network_are_one() {
-        let (guesses, now) = (Guesses::default(), Instant::now());
-        for _ in 0..REFUSED {
-            guesses.has_failed("2001:db8::1".parse().unwrap(), "ana", now);
-        }
-        assert_eq!(guesses.advise("2001:db8::ffff".parse().unwrap(), "bob", now), Advice::Refuse);
-        assert_ne!(guesses.advise("2001:db8:0:1::1".parse().unwrap(), "bob", now), Advice::Refuse);
     }
 
     #[test]

@@ -333,6 +333,10 @@ mod tests {
             let error = (role.plan)(Section::parse("nonsense = 1").unwrap()).err().expect("no role has this key");
             let (_, keys) = error.message.split_once("the keys here are ").unwrap();
             let section = uncommented.split_once(&format!("[{}]", role.name)).expect("a section for each role").1;
+            for service in &role.services {
+                let line = format!("{} = \"192.0.2.10:{}\"", service.name, service.port);
+                assert!(uncommented.contains(&line), "deploy/estafeta.toml does not show {line}");
+            }
             for key in keys.split(", ") {
                 let table = format!("[{}.{key}]", role.name);
                 let shown = section.lines().any(|line| line.starts_with(&format!("{key} =")) || line == table);

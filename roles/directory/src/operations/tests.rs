@@ -260,7 +260,7 @@ async fn refusals_say_what_to_do() {
             "domain remove",
             json!({ "domain": "example.edu" }),
             Reason::Denied,
-            "example.edu is in use by 1 accounts and 1 aliases: remove them first",
+            "example.edu is in use by 1 account and 1 alias: remove them first",
         ),
         (
             "domain remove",

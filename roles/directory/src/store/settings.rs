@@ -50,8 +50,9 @@ impl SettingsStore for Store {
             .run(async move |connection| {
                 let Uses { accounts, aliases } = domains::uses(&mut *connection, &asked).await?;
                 if accounts + aliases > 0 {
-                    let text =
-                        format!("{asked} is in use by {accounts} accounts and {aliases} aliases: remove them first");
+                    let accounts = count(accounts, "account", "accounts");
+                    let aliases = count(aliases, "alias", "aliases");
+                    let text = format!("{asked} is in use by {accounts} and {aliases}: remove them first");
                     return Err(Failure::new(Reason::Denied, text));
                 }
                 let missing = || Failure::new(Reason::NotFound, format!("{asked} is not a domain of this cluster"));
@@ -62,4 +63,8 @@ impl SettingsStore for Store {
         tracing::info!(%domain, "domain removed");
         Ok(())
     }
+}
+
+fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }

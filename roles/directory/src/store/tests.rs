@@ -53,7 +53,7 @@ async fn settings_count_their_versions() {
     let denied = store.remove_domain(&domain("example.edu")).await.unwrap_err();
     assert_eq!(
         (denied.reason, denied.client.as_str()),
-        (Reason::Denied, "example.edu is in use by 1 accounts and 0 aliases: remove them first")
+        (Reason::Denied, "example.edu is in use by 1 account and 0 aliases: remove them first")
     );
     assert_eq!(store.remove_domain(&domain("foreign.net")).await.unwrap_err().reason, Reason::NotFound);
     store.remove_domain(&domain("example.org")).await.unwrap();

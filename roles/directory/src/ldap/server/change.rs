@@ -25,6 +25,7 @@ impl Conversation {
             }
             _ => return Err(fixed()),
         }
+        self.note_change("add", &request.dn);
         Ok(())
     }
 
@@ -56,6 +57,7 @@ impl Conversation {
             }
             _ => return Err(fixed()),
         }
+        self.note_change("modify", &request.dn);
         Ok(())
     }
 
@@ -66,6 +68,7 @@ impl Conversation {
             Place::Alias(address) => self.store.remove_alias(&address).await?,
             _ => return Err(fixed()),
         }
+        self.note_change("delete", &name);
         Ok(())
     }
 }

@@ -64,6 +64,7 @@ impl Conversation {
             }
         };
         self.store.set_password(&address, &password).await?;
+        self.note_change("password modify", &Place::Account(address).dn());
         Ok(match generated {
             None => plain(None),
             Some(password) => {

@@ -28,7 +28,6 @@ use estafeta_net::drive::{Flow, Handler, Output, Timeouts, Upgrade, drive};
 use estafeta_net::identity::PeerIdentity;
 use ldap3_proto::control::LdapControl;
 use ldap3_proto::proto::{LdapBindResponse, LdapMsg, LdapOp, LdapResultCode};
-use tracing::Instrument as _;
 
 use super::machine::{LdapMachine, encode};
 use super::outcome::{Refusal, result};
@@ -94,19 +93,6 @@ pub fn describe_metrics() {
 
 impl Handler<LdapMachine> for Conversation {
     async fn handle(
-        &mut self,
-        message: LdapMsg,
-        machine: &mut LdapMachine,
-        output: &mut Output<'_>,
-    ) -> io::Result<Flow> {
-        // Whoever changes something, or tries to log in, stands beside the line that says so.
-        let span = tracing::info_span!("ldap", node = %self.node.node, by = self.who_am_i());
-        self.carry_out(message, machine, output).instrument(span).await
-    }
-}
-
-impl Conversation {
-    async fn carry_out(
         &mut self,
         message: LdapMsg,
         machine: &mut LdapMachine,
@@ -227,6 +213,11 @@ fn check_controls(controls: &[LdapControl]) -> Result<(), Refusal> {
 }
 
 impl Conversation {
+    /// Notes who changed something; what it was, the store notes.
+    fn note_change(&self, operation: &'static str, dn: &str) {
+        tracing::info!(operation, dn, node = %self.node.node, by = self.who_am_i(), client = %self.peer, "changed over LDAP");
+    }
+
     /// That the peer asks as a node.
     fn check_node(&self) -> Result<(), Refusal> {
         match &self.who {
