@@ -18,7 +18,6 @@ use estafeta_net::tls::Tls;
 use nix::unistd::{Uid, User, initgroups, setgid, setuid};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::administration::Table;
 use crate::config::{self, NodeConfig};
 use crate::exit::{Code, Exit};
 use crate::settings::SettingsWatch;
@@ -220,9 +219,4 @@ async fn wait_for_the_end(tls: &Tls, until_stdin_closes: bool) -> anyhow::Result
             },
         }
     }
-}
-
-/// The operations of all roles.
-pub fn operations(table: &[Role]) -> Table {
-    Table::new(table.iter().flat_map(|role| role.operations.clone()).collect())
 }

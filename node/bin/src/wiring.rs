@@ -17,8 +17,7 @@ use estafeta_core::{RoleName, ServiceName};
 use estafeta_net::role::{Client, Clients, Provides, Remote, Role};
 use estafeta_net::tls::Tls;
 
-use crate::administration::AdministrationRouter;
-use crate::boot::operations;
+use crate::administration::{AdministrationRouter, Table};
 use crate::config::NodeConfig;
 
 /// The local implementations that one role may provide.
@@ -93,7 +92,7 @@ impl Wiring {
 
         let by_role = locals.iter().map(|(role, locals)| (role.clone(), locals.administration.clone())).collect();
         let administration =
-            Arc::new(AdministrationRouter::new(operations(table), by_role, remote.clone(), members.clone()));
+            Arc::new(AdministrationRouter::new(Table::of(table), by_role, remote.clone(), members.clone()));
         let (_, settings) = serving(table, |clients| clients.settings)?;
         let contracts = Contracts {
             directory,

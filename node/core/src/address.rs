@@ -70,12 +70,15 @@ pub struct Address {
     domain: Domain,
 }
 
+/// The longest local part, in bytes.
+const LOCAL_BYTES: usize = 255;
+
 impl Address {
     /// An address of its two halves; the local part without quotes.
     pub fn new(local: &str, domain: Domain) -> Result<Self, NameError> {
-        // RFC 5321 §4.5.3.1.1: 64 octets.
-        if local.is_empty() || local.len() > 64 {
-            return Err(NameError(format!("{local:?} is not a local part: it takes 1 to 64 octets")));
+        // RFC 5321 §4.5.3.1.1 says 64 octets; senders that encode the recipient's address in theirs (VERP, SRS) need more.
+        if local.is_empty() || local.len() > LOCAL_BYTES {
+            return Err(NameError(format!("{local:?} is not a local part: it takes 1 to {LOCAL_BYTES} octets")));
         }
         if local.chars().any(char::is_control) {
             return Err(NameError(format!("{local:?} is not a local part: it holds a control character")));

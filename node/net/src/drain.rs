@@ -5,6 +5,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::panic::CatchPanic;
+
 /// The drain of one role, shared by its listeners and conversations.
 #[derive(Clone, Default)]
 pub struct Drain {
@@ -43,7 +45,7 @@ impl Drain {
     pub fn spawn(&self, what: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let forced = self.forced.clone();
         self.running.spawn(async move {
-            let guarded = crate::accept::CatchPanic::new(what, task);
+            let guarded = CatchPanic::new(what, task);
             tokio::select! {
                 () = guarded => {}
                 () = forced.cancelled() => {}

@@ -158,6 +158,7 @@ pub async fn drive<M: Machine, H: Handler<M>>(
     let mut gathered = BytesMut::new();
     let mut read = Reader::default();
     let mut told_to_drain = false;
+    let mut silent = false;
     loop {
         macro_rules! output {
             () => {
@@ -182,6 +183,8 @@ pub async fn drive<M: Machine, H: Handler<M>>(
                 handler.secured(&Facts { tls: connection.tls.as_ref(), identity: connection.identity.as_ref() });
                 Flow::Continue
             }
+            // A machine that was told of the silence, and still wants to read, has nothing to say about it.
+            Step::Read if silent => Flow::Close,
             Step::Read => {
                 output!().flush().await?;
                 // An idle conversation keeps no buffer of ours.
@@ -202,12 +205,9 @@ pub async fn drive<M: Machine, H: Handler<M>>(
                         Flow::Continue
                     }
                     () = tokio::time::sleep(patience) => {
+                        silent = true;
                         machine.farewell(Farewell::Idle);
-                        // A machine that has nothing to say still ends here.
-                        while let Step::Write(bytes) = machine.next() {
-                            output!().write(&bytes).await?;
-                        }
-                        Flow::Close
+                        Flow::Continue
                     }
                 }
             }

@@ -8,6 +8,7 @@ pub mod drive;
 pub mod http;
 pub mod identity;
 pub mod login;
+mod panic;
 pub mod role;
 pub mod section;
 pub mod sockets;

@@ -19,18 +19,8 @@ use estafeta_core::{Failure, NodeName, RoleName, ServiceName, StoreGroup};
 use crate::drain::Drain;
 use crate::section::{ConfigError, Section};
 use crate::sockets::Sockets;
+pub use crate::sockets::Transport;
 use crate::tls::Tls;
-
-/// What a service listens to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
-    /// TCP alone.
-    Tcp,
-    /// UDP alone.
-    Udp,
-    /// Both, on the same port.
-    TcpAndUdp,
-}
 
 /// One service of a role.
 #[derive(Debug, Clone, PartialEq, Eq)]

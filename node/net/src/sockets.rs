@@ -7,7 +7,16 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use estafeta_core::ServiceName;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::role::Transport;
+/// What a service listens to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP alone.
+    Tcp,
+    /// UDP alone.
+    Udp,
+    /// Both, on the same port.
+    TcpAndUdp,
+}
 
 /// One address, bound.
 struct Bound {

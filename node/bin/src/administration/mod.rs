@@ -11,13 +11,15 @@ pub use router::AdministrationRouter;
 pub use server::listen;
 
 use estafeta_core::administration::Operation;
+use estafeta_net::role::Role;
 
 /// Every operation, by its words.
 pub struct Table(Vec<Operation>);
 
 impl Table {
-    /// The operations in the order of their words.
-    pub fn new(mut operations: Vec<Operation>) -> Self {
+    /// The operations of all roles, in the order of their words.
+    pub fn of(roles: &[Role]) -> Self {
+        let mut operations: Vec<Operation> = roles.iter().flat_map(|role| role.operations.clone()).collect();
         operations.sort_by_key(|operation| operation.name);
         Self(operations)
     }

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use estafeta_net::role::Role;
 
+use crate::administration::Table;
 use crate::boot;
 use crate::config::{self, DEFAULT_FILE, NodeConfig};
 use crate::demo;
@@ -43,7 +44,7 @@ pub fn command(roles: &[Role]) -> Command {
         .arg_required_else_help(true)
         .arg(config)
         .subcommands([serve, check, demo, cluster::command()]);
-    operation::add_commands(command, &boot::operations(roles))
+    operation::add_commands(command, &Table::of(roles))
 }
 
 fn after_help(roles: &[Role]) -> String {

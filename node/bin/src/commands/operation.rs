@@ -10,7 +10,6 @@ use serde_json::{Map, Value};
 
 use super::table;
 use crate::administration::{SocketClient, Table};
-use crate::boot::operations;
 use crate::config::NodeConfig;
 use crate::exit::{Code, Exit};
 
@@ -92,7 +91,7 @@ pub fn run(roles: &[Role], arguments: &ArgMatches, file: &Path) -> anyhow::Resul
     let usage = || Exit::error(Code::Usage, "no such command: see estafeta --help");
     let (group, arguments) = arguments.subcommand().ok_or_else(usage)?;
     let (verb, arguments) = arguments.subcommand().ok_or_else(usage)?;
-    let operations = operations(roles);
+    let operations = Table::of(roles);
     let row = operations.get(&format!("{group} {verb}")).ok_or_else(usage)?;
     let socket = match arguments.get_one::<PathBuf>("socket") {
         Some(socket) => socket.clone(),

@@ -53,7 +53,7 @@ async fn whoever_does_not_answer_is_given_up() {
     let begun = Instant::now();
     let failure = asked(&RemoteDirectory::new(served.tls("edge1", &[RoleName::EDGE]), candidate)).await;
     assert_eq!(failure.reason, Reason::Unavailable);
-    assert!((4..8).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    assert!((4..20).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

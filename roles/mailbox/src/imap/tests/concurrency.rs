@@ -2,6 +2,7 @@
 //! from what it was told unasked alone; after every command the map equals what `UID FETCH 1:* (UID)` says.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fastrand::Rng;
 
@@ -176,7 +177,7 @@ fn sorted(flags: &str) -> Vec<String> {
 }
 
 async fn run(seed: u64, sessions: u64, steps: u32) {
-    let house = shared(House::new().await);
+    let house = Arc::new(House::new().await);
     fill(&mut house.connect(), 10).await;
     let mut tasks = tokio::task::JoinSet::new();
     for session in 0..sessions {

@@ -11,7 +11,6 @@ mod search;
 mod select;
 
 use std::path::Path;
-use std::sync::Arc;
 
 use estafeta_core::AccountId;
 use estafeta_core::directory::Account;
@@ -84,9 +83,4 @@ async fn fill(client: &mut Client, count: u32) {
 
 fn message(number: u32) -> String {
     format!("From: Ana <ana@example.edu>\r\nSubject: number {number}\r\n\r\nbody {number}\r\n")
-}
-
-/// Runs several sessions truly at the same time.
-fn shared(house: House) -> Arc<House> {
-    Arc::new(house)
 }

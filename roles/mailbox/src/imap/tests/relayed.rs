@@ -1,5 +1,7 @@
 //! Clients that come through an access node.
 
+use std::sync::Arc;
+
 use super::*;
 use async_trait::async_trait;
 use estafeta_core::{Failure, Reason};
@@ -19,7 +21,7 @@ impl Mailroom for House {
 
 #[tokio::test]
 async fn the_account_is_named_and_the_stream_goes_on() {
-    let house = shared(House::new().await);
+    let house = Arc::new(House::new().await);
     let (near, far) = tokio::io::duplex(64 * 1024);
     let address = ([127, 0, 0, 1], 1).into();
     let connection = Connection { stream: Box::new(near), peer: address, local: address, tls: None, identity: None };
