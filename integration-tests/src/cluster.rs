@@ -135,6 +135,11 @@ impl Cluster {
 
     /// Says that what was wanted was seen, when the cluster was not run by [`Cluster::run`].
     pub fn succeed(mut self) {
+        self.keep_quiet();
+    }
+
+    /// Its logs are not printed at its end, whatever happens: for whoever is no test.
+    pub fn keep_quiet(&mut self) {
         self.succeeded = true;
     }
 }

@@ -15,6 +15,9 @@ pub fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
             format_args!("log filter {filter:?}: {error}: write it like \"info,estafeta_edge=debug\""),
         )
     })?;
+    // At their lowest levels these print what they read, and so passwords; and they call malformed input an error of theirs.
+    let quiet = ["ldap3_proto=warn", "ldap3_lber=warn"].into_iter().filter_map(|directive| directive.parse().ok());
+    let filter = quiet.fold(filter, EnvFilter::add_directive);
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let text = match format {
         LogFormat::Auto => io::stderr().is_terminal(),

@@ -46,6 +46,7 @@ impl System {
     fn estafeta(name: &'static str, topology: &Topology, groups: &[&str]) -> anyhow::Result<Self> {
         let mut cluster = Cluster::prepare(topology)?;
         cluster.start()?;
+        cluster.keep_quiet();
         let accounts = (0..ACCOUNTS).map(|n| cluster.account_in(&format!("user{n}"), Some(groups[n % groups.len()])));
         Ok(Self {
             name,
