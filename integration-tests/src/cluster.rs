@@ -38,14 +38,14 @@ pub struct Cluster {
 
 impl Cluster {
     /// Runs `test` on a running cluster with the domain [`DOMAIN`] and no account. When it fails, the ends of all logs
-    /// are printed. A node that logs a panic fails the test.
+    /// are printed. A node that logs a panic or another bug fails the test.
     pub fn run(topology: &Topology, test: impl FnOnce(&mut Cluster) -> anyhow::Result<()>) -> anyhow::Result<()> {
         let mut cluster = Self::prepare(topology)?;
         cluster.start()?;
         test(&mut cluster)?;
         for node in &cluster.nodes {
-            if let Some(line) = node.log().lines().find(|line| line.contains("panic")) {
-                bail!("{} logged a panic: {line}", node.name());
+            if let Some(line) = node.log().lines().find(|line| line.contains("panic") || line.contains("a bug:")) {
+                bail!("{} logged a bug: {line}", node.name());
             }
         }
         cluster.succeeded = true;
@@ -89,6 +89,20 @@ impl Cluster {
         }
         let trust = Trust::in_file(&authority_file)?;
         Ok(Self { nodes, trust, authority: authority_file, directory, succeeded: false })
+    }
+
+    /// Gives a node another service certificate: it shows it once it has reloaded.
+    pub fn renew_service_certificate(&mut self, name: &str) -> anyhow::Result<()> {
+        let pair =
+            Pair { certificate: fs::read_to_string(&self.authority)?, key: fs::read_to_string(self.authority_key())? };
+        let authority = Authority::load(&pair)?;
+        let node = self.node(name)?;
+        let pair = authority.issue_service(&[node.address.to_string()], SystemTime::now())?;
+        write_pair(&node.directory.join("service.pem"), &node.directory.join("service.key"), &pair)
+    }
+
+    fn authority_key(&self) -> PathBuf {
+        self.directory.path().join("ca.key")
     }
 
     /// The node of this name.

@@ -110,3 +110,31 @@ fn a_node_that_is_not_there() -> anyhow::Result<()> {
     cluster.succeed();
     Ok(())
 }
+
+/// Whoever guesses is stopped, even at the right password; others log in meanwhile.
+#[test]
+fn guessing_is_limited() -> anyhow::Result<()> {
+    Cluster::run(&Topology::apart(), |cluster| {
+        let (ana, luis) = (cluster.account("ana")?, cluster.account("luis")?);
+        let login = |login: &str, password: &str| -> anyhow::Result<String> {
+            let mut imap = Imap::connect_tls(cluster.at("imaps")?, &cluster.trust)?;
+            Ok(imap.login(login, password)?.status)
+        };
+        // At once: a wrong password is answered after a pause, and the limit forgets one a minute.
+        std::thread::scope(|scope| {
+            let (ana, login) = (&ana, &login);
+            let guess = |number: usize| scope.spawn(move || login(ana, &format!("guess number {number}")));
+            let guesses: Vec<_> = (0..15).map(guess).collect();
+            guesses.into_iter().try_for_each(|guess| {
+                ensure!(guess.join().unwrap()? == "NO");
+                Ok(())
+            })
+        })?;
+        ensure!(login(&ana, PASSWORD)? == "NO", "fifteen guesses, and the sixteenth is heard");
+        ensure!(login(&luis, PASSWORD)? == "OK", "another account is not locked");
+        let mut smtp = Smtp::connect_tls(cluster.at("submissions")?, &cluster.trust)?;
+        let reply = smtp.authenticate(&ana, PASSWORD)?;
+        ensure!((400..600).contains(&reply.code), "the limit holds for every protocol: {reply:?}");
+        Ok(())
+    })
+}

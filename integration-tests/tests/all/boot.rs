@@ -5,7 +5,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use estafeta_integration_tests::binary;
@@ -228,6 +228,44 @@ fn status_and_drain() -> anyhow::Result<()> {
         imap.login(&ana, PASSWORD)?.ok()?;
         let listed = imap.command("STATUS INBOX (MESSAGES)")?.ok()?.texts().join("\n");
         ensure!(listed.contains("MESSAGES 2"), "{listed}");
+        Ok(())
+    })
+}
+
+/// The serial number of the certificate that a service shows.
+fn serial_shown(cluster: &Cluster, service: &str) -> anyhow::Result<String> {
+    let shell = format!(
+        "openssl s_client -connect {} -CAfile {} < /dev/null 2> /dev/null | openssl x509 -noout -serial",
+        cluster.at(service)?,
+        cluster.authority.display()
+    );
+    let output = Command::new("sh").args(["-c", &shell]).output()?;
+    ensure!(output.status.success(), "{output:?}");
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[test]
+fn sighup_reloads_certificates_and_hangs_up_on_nobody() -> anyhow::Result<()> {
+    Cluster::run(&Topology::single(), |cluster| {
+        let ana = cluster.account("ana")?;
+        let mut imap = Imap::connect_tls(cluster.at("imaps")?, &cluster.trust)?;
+        imap.login(&ana, PASSWORD)?.ok()?;
+        let before = serial_shown(cluster, "imaps")?;
+        cluster.renew_service_certificate("all1")?;
+        ensure!(serial_shown(cluster, "imaps")? == before, "nobody has said that the files are complete");
+        cluster.nodes[0].signal(Signal::SIGHUP)?;
+        let begun = Instant::now();
+        while serial_shown(cluster, "imaps")? == before {
+            ensure!(begun.elapsed() < Duration::from_secs(10), "the old certificate is still shown");
+        }
+        ensure!(serial_shown(cluster, "submissions")? == serial_shown(cluster, "imaps")?);
+        imap.command("NOOP")?.ok()?;
+        // Half-written files are refused, and what was good stays.
+        fs::write(cluster.nodes[0].directory.join("service.pem"), "-----BEGIN CERTIFICATE-----\n")?;
+        let good = serial_shown(cluster, "imaps")?;
+        cluster.nodes[0].signal(Signal::SIGHUP)?;
+        std::thread::sleep(Duration::from_secs(1));
+        ensure!(serial_shown(cluster, "imaps")? == good);
         Ok(())
     })
 }

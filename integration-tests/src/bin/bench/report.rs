@@ -83,19 +83,8 @@ pub fn page(before: &str, table: &str, loads: &[Load], rounds: usize) -> String 
     }
 }
 
-const HEAD: &str = "# Benchmarks\n\n\
-Messages a second from SMTP to a durable mailbox, measured by `integration-tests/bench` (anyone can run it, as root, for\n\
-Postfix starts as root only): Estafeta on one node and as the demonstration's cluster of eleven processes, beside Postfix\n\
-and Dovecot from Debian's packages on the same machine, in the same run, with the same client. A run ends when the last\n\
-message can be counted in its mailbox by IMAP, so it does not matter at which hop a server answers 250.\n\n\
-What is compared, honestly:\n\n\
-- Both fsync: Estafeta commits body and row before its 250 (SQLite `synchronous=FULL`); Postfix as its package has it,\n\
-  Dovecot with `mail_fsync = always`, sdbox, LMTP.\n\
-- Estafeta looks each recipient up in its directory and judges each message in its filter; Postfix and Dovecot here take\n\
-  everyone and judge nothing.\n\
-- In the cluster all that crosses between nodes is mutual TLS, and all eleven nodes share the one machine's processors\n\
-  and disk: the figure shows what the hops cost, not what a cluster of machines can do.\n\
-- Figures in messages a second are this machine's; the ratio is what may be compared.\n\n";
+/// How a page begins that was not there before.
+const HEAD: &str = include_str!("head.md");
 
 fn machine() -> String {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);

@@ -74,20 +74,29 @@ impl System {
         })
     }
 
-    /// How many messages there are in all mailboxes.
-    pub fn count(&self) -> anyhow::Result<usize> {
-        self.accounts.iter().map(|account| self.count_of(account)).sum()
+    /// A session for each account, to count what is in its mailbox: made before the clock starts.
+    pub fn watchers(&self) -> anyhow::Result<Vec<Watcher>> {
+        self.accounts.iter().map(|account| self.watcher(account)).collect()
     }
 
-    fn count_of(&self, account: &str) -> anyhow::Result<usize> {
+    fn watcher(&self, account: &str) -> anyhow::Result<Watcher> {
         let mut imap = match &self.trust {
             Some(trust) => Imap::connect_tls(self.imap, trust)?,
             None => Imap::connect(self.imap)?,
         };
         imap.login(account, &self.password)?.ok()?;
-        let status = imap.command("STATUS INBOX (MESSAGES)")?.ok()?.texts().join(" ");
+        Ok(Watcher(imap))
+    }
+}
+
+/// Counts what is in one account's mailbox.
+pub struct Watcher(Imap);
+
+impl Watcher {
+    /// How many messages there are.
+    pub fn count(&mut self) -> anyhow::Result<usize> {
+        let status = self.0.command("STATUS INBOX (MESSAGES)")?.ok()?.texts().join(" ");
         let count = status.split("MESSAGES ").nth(1).and_then(|rest| rest.split(')').next()?.parse().ok());
-        imap.command("LOGOUT")?;
         count.with_context(|| format!("no count in {status:?}"))
     }
 }
@@ -106,6 +115,7 @@ mod tests {
         }
         let system = System::postfix_and_dovecot().unwrap();
         let rate = Load { size_bytes: 4_000, messages: 100 }.run(&system, 0).unwrap();
-        assert!(rate > 1.0 && system.count().unwrap() == 100, "{rate}");
+        let there: usize = system.watchers().unwrap().iter_mut().map(|watcher| watcher.count().unwrap()).sum();
+        assert!(rate > 1.0 && there == 100, "{rate}");
     }
 }
