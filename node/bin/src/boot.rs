@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use estafeta_cluster::enrolment::{self, ADMINISTRATION};
@@ -34,10 +35,12 @@ pub fn serve(file: &Path, table: Vec<Role>, until_stdin_closes: bool) -> anyhow:
     raise_file_limit();
     let sockets = bind(&config, &table)?;
     prepare_data(&config)?;
+    // Keys are for root alone: they are read before the node becomes somebody else.
+    let tls = Tls::load(config.tls.clone()).map_err(|error| Exit::error(Code::Config, error))?;
     drop_privileges(&config)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")?;
-    runtime.block_on(run(config, table, sockets, metrics, until_stdin_closes))?;
+    runtime.block_on(run(config, table, sockets, tls, metrics, until_stdin_closes))?;
     // Whoever blocks on standard input would hold the runtime for ever.
     runtime.shutdown_background();
     Ok(())
@@ -53,10 +56,16 @@ struct Bound {
 
 const STATUS: ServiceName = ServiceName::fixed("status");
 
+/// What a role that is drained after the deadline still gets.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
 fn bind(config: &NodeConfig, table: &[Role]) -> anyhow::Result<Bound> {
     let bind = |sockets: &mut Sockets, service: &ServiceName, address, transport| {
         sockets.bind(service, address, transport).map_err(|error| {
             let mend = match error.kind() {
+                io::ErrorKind::AddrInUse if *service == STATUS => {
+                    "something listens there already: stop it, or give status another address".into()
+                }
                 io::ErrorKind::AddrInUse => {
                     format!("something listens there already: stop it, or give [listen] {service} another address")
                 }
@@ -70,10 +79,11 @@ fn bind(config: &NodeConfig, table: &[Role]) -> anyhow::Result<Bound> {
                 }
                 _ => error.to_string(),
             };
-            Exit::error(
-                Code::OsError,
-                format_args!("{}: cannot bind {service} at {address}: {mend}", config.file.display()),
-            )
+            // The most particular key that is there decided the address.
+            let keys = [format!("listen.{service}"), service.to_string(), "address".to_owned()];
+            let place = keys.iter().map(|key| config.places.at(key)).find(|place| place.line.is_some());
+            let place = place.unwrap_or_else(|| config.places.at(""));
+            Exit::error(Code::OsError, format_args!("{place} cannot bind {service} at {address}: {mend}"))
         })
     };
     let mut roles = Vec::new();
@@ -103,11 +113,13 @@ fn prepare_data(config: &NodeConfig) -> anyhow::Result<()> {
         .chain(config.plans.iter().map(|(role, _)| config.data.join(role.as_str())));
     for directory in directories {
         let made = || -> io::Result<()> {
-            if !directory.exists() {
-                fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-                chown(&directory, Some(user.as_raw()), None)?;
+            if directory.exists() {
+                return Ok(());
             }
-            Ok(())
+            // What stands above it is everybody's way, not the node's own.
+            directory.parent().map_or(Ok(()), fs::create_dir_all)?;
+            fs::DirBuilder::new().mode(0o700).create(&directory)?;
+            chown(&directory, Some(user.as_raw()), None)
         };
         made().map_err(|error| {
             Exit::error(
@@ -143,10 +155,11 @@ async fn run(
     config: NodeConfig,
     table: Vec<Role>,
     bound: Bound,
+    tls: Tls,
     metrics: status::Metrics,
     until_stdin_closes: bool,
 ) -> anyhow::Result<()> {
-    let tls = Arc::new(Tls::load(config.tls.clone()).map_err(|error| Exit::error(Code::Config, error))?);
+    let tls = Arc::new(tls);
     let members = MembersView::new(enrolment::members(&config.nodes, &config::usual_ports(&table)));
     let wiring = Wiring::new(&config, &table, tls.clone(), members.clone())?;
     let settings = SettingsWatch::open(&config.data)?;
@@ -185,12 +198,15 @@ async fn run(
     wait_for_the_end(&tls, until_stdin_closes).await?;
     tracing::info!(seconds = config.drain.as_secs(), "draining: nothing new is taken, what runs is finished");
     members.change(&config.name, |member| member.draining = true);
+    // One deadline for all; whoever comes late still gets a moment to close what it keeps.
+    let deadline = Instant::now() + config.drain;
+    let left = || deadline.saturating_duration_since(Instant::now()).max(LAST_MOMENT);
     for role in running {
-        role.stop(config.drain).await;
+        role.stop(left()).await;
     }
     watch.abort();
-    administration.finish(config.drain).await;
-    status.finish(config.drain).await;
+    administration.finish(left()).await;
+    status.finish(LAST_MOMENT).await;
     let _ = fs::remove_file(&config.socket);
     tracing::info!("stopped");
     Ok(())

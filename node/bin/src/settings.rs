@@ -1,13 +1,13 @@
 //! The settings of the cluster as this node knows them: asked anew every second, kept in `settings.json` (mode 0600), so
 //! that the node starts with them while the directory is away.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use estafeta_cluster::files::replace;
 use estafeta_core::settings::{Settings, SettingsStore, SettingsView};
 use tokio::task::JoinHandle;
 
@@ -57,7 +57,7 @@ impl SettingsWatch {
                         }
                         away = false;
                         let version = settings.version;
-                        if self.view.advance(settings) {
+                        if self.view.replace(settings) {
                             tracing::info!(version, "new settings");
                             self.keep();
                         }
@@ -74,14 +74,10 @@ impl SettingsWatch {
     }
 
     fn keep(&self) {
-        let kept = || -> io::Result<()> {
-            let new = self.file.with_extension("new");
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-            file.write_all(&serde_json::to_vec_pretty(self.view.current().as_ref())?)?;
-            file.sync_all()?;
-            fs::rename(&new, &self.file)
-        };
-        if let Err(error) = kept() {
+        let kept = serde_json::to_vec_pretty(self.view.current().as_ref())
+            .map_err(io::Error::other)
+            .and_then(|content| replace(&self.file, &content, 0o600));
+        if let Err(error) = kept {
             tracing::error!(file = %self.file.display(), %error, "the settings cannot be kept: a restart without the directory would know older ones");
         }
     }

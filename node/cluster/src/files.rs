@@ -21,6 +21,9 @@ pub enum FilesError {
     /// There is no authority.
     #[error("{0} does not exist: make the cluster's authority with: estafeta cluster init")]
     Missing(PathBuf),
+    /// The name stands for another file here.
+    #[error("a node cannot be named {0:?}: that name is taken by the authority's own files; choose another")]
+    Reserved(String),
     /// The file system says no.
     #[error("{path}: {error}")]
     Io {
@@ -33,6 +36,12 @@ pub enum FilesError {
     #[error(transparent)]
     Authority(#[from] AuthorityError),
 }
+
+/// The name of the authority's own files.
+const AUTHORITY: &str = "ca";
+
+/// The name of the files that [`AuthorityFiles::issue_service`] writes.
+const SERVICE: &str = "service";
 
 /// Where a pair was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +62,7 @@ impl AuthorityFiles {
     /// Makes a new authority in `directory`, which is made when it is not there.
     pub fn init(directory: &Path, now: SystemTime) -> Result<Self, FilesError> {
         fs::create_dir_all(directory).map_err(|error| FilesError::Io { path: directory.into(), error })?;
-        let files = pair_files(directory, "ca");
+        let files = pair_files(directory, AUTHORITY);
         if files.key.exists() || files.certificate.exists() {
             return Err(FilesError::Exists(files.key));
         }
@@ -64,18 +73,22 @@ impl AuthorityFiles {
 
     /// The authority that stands in `directory`.
     pub fn open(directory: &Path) -> Result<Self, FilesError> {
-        let files = pair_files(directory, "ca");
+        let files = pair_files(directory, AUTHORITY);
         let pair = Pair { certificate: read(&files.certificate)?, key: read(&files.key)? };
         Ok(Self { directory: directory.into(), authority: Authority::load(&pair)? })
     }
 
     /// The authority's certificate: what every node is given beside its own pair.
     pub fn certificate(&self) -> PathBuf {
-        pair_files(&self.directory, "ca").certificate
+        pair_files(&self.directory, AUTHORITY).certificate
     }
 
     /// Issues a node's pair into the directory, in place of its last one.
     pub fn issue_node(&self, node: &NodeName, roles: &[RoleName], now: SystemTime) -> Result<PairFiles, FilesError> {
+        // Their own files would be overwritten.
+        if [AUTHORITY, SERVICE].contains(&node.as_str()) {
+            return Err(FilesError::Reserved(node.to_string()));
+        }
         let files = pair_files(&self.directory, node.as_str());
         write(&self.authority.issue_node(node, roles, now)?, &files)?;
         Ok(files)
@@ -83,7 +96,7 @@ impl AuthorityFiles {
 
     /// Issues a pair for what clients see, for demonstrations and tests, as `service.pem` and `service.key`.
     pub fn issue_service(&self, names: &[String], now: SystemTime) -> Result<PairFiles, FilesError> {
-        let files = pair_files(&self.directory, "service");
+        let files = pair_files(&self.directory, SERVICE);
         write(&self.authority.issue_service(names, now)?, &files)?;
         Ok(files)
     }
@@ -101,21 +114,24 @@ fn read(path: &Path) -> Result<String, FilesError> {
 }
 
 fn write(pair: &Pair, files: &PairFiles) -> Result<(), FilesError> {
+    let replace = |path: &Path, content: &str, mode| {
+        replace(path, content.as_bytes(), mode).map_err(|error| FilesError::Io { path: path.into(), error })
+    };
     replace(&files.key, &pair.key, 0o600)?;
     replace(&files.certificate, &pair.certificate, 0o644)
 }
 
 /// A new file under the name at once, whole and durable: a crash leaves the old one or the new one.
-fn replace(path: &Path, content: &str, mode: u32) -> Result<(), FilesError> {
-    let written = || -> io::Result<()> {
-        let temporary = path.with_extension("new");
-        let _ = fs::remove_file(&temporary);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
-        file.write_all(content.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    written().map_err(|error| FilesError::Io { path: path.into(), error })
+pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)
 }
 
 #[cfg(test)]
@@ -137,5 +153,10 @@ mod tests {
         let first = fs::read(&files.certificate).unwrap();
         authority.issue_node(&node, &[RoleName::EDGE], now).unwrap();
         assert_ne!(first, fs::read(&files.certificate).unwrap());
+        for taken in ["ca", "service"] {
+            let refused = authority.issue_node(&taken.parse().unwrap(), &[RoleName::EDGE], now);
+            assert!(matches!(refused, Err(FilesError::Reserved(_))));
+        }
+        AuthorityFiles::open(directory.path()).unwrap().issue_node(&node, &[], now).unwrap();
     }
 }

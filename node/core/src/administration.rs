@@ -84,7 +84,7 @@ pub struct Operation {
     pub about: &'static str,
     /// Its input.
     pub fields: &'static [Field],
-    /// Whether it changes anything. What does is asked by POST, the rest by GET or POST.
+    /// Whether it changes anything: then it is logged.
     pub changes: bool,
     /// The question that the command line asks first; `{name}` stands for a field's value.
     pub confirm: Option<&'static str>,

@@ -19,6 +19,7 @@ pub mod judge;
 pub mod members;
 pub mod message;
 pub mod name;
+pub mod network;
 pub mod route;
 pub mod secret;
 pub mod sessions;

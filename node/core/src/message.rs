@@ -37,6 +37,10 @@ impl FromStr for DeliveryId {
 /// A whole message, readable again and again, cheap to clone: some bytes put before (trace headers) and the body as it
 /// came. The body is memory up to 256 KB and a mapped file beyond (`estafeta_storage::spool` makes them), so that a
 /// large message never stands on the heap.
+///
+/// Invariant: the body is a message by itself, and begins with its own header; the prefix holds nothing but header
+/// fields that were added on the way. So whoever looks at the author's header or the MIME structure may read the body
+/// alone. Who changes the header makes a new body.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Message {
     prefix: Bytes,
@@ -44,7 +48,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// A message with nothing put before it. Lines end in CRLF.
+    /// A message with nothing put before it: header, empty line, text. Lines end in CRLF.
     pub fn new(body: Bytes) -> Self {
         Self { prefix: Bytes::new(), body }
     }
@@ -72,7 +76,7 @@ impl Message {
         &self.prefix
     }
 
-    /// What came behind the prefix.
+    /// The message that came: its own header first, whatever was put before.
     pub fn body(&self) -> &Bytes {
         &self.body
     }

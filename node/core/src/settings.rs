@@ -50,12 +50,13 @@ impl SettingsView {
         self.0.load_full()
     }
 
-    /// Takes `settings` over when they are newer, and says whether they were.
-    pub fn advance(&self, settings: Settings) -> bool {
-        let newer = settings.version > self.current().version;
-        if newer {
+    /// Takes over what a directory has just answered, and says whether it differs. Not only when it is newer: a directory
+    /// that was restored knows less than this node remembers, and is right.
+    pub fn replace(&self, settings: Settings) -> bool {
+        let differs = settings != *self.current();
+        if differs {
             self.0.store(Arc::new(settings));
         }
-        newer
+        differs
     }
 }

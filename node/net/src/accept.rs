@@ -1,5 +1,5 @@
-//! The one accept loop: bounded in connections, in all and an address; each conversation a task of its own, whose
-//! panic ends it alone.
+//! The one accept loop: bounded in connections, in all and a client's network; each conversation a task of its own,
+//! whose panic ends it alone. A loop that ends itself is another matter: see [`Listeners`].
 
 use std::collections::HashMap;
 use std::io;
@@ -7,9 +7,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use estafeta_core::{RoleName, ServiceName};
+use estafeta_core::network::network_of;
+use estafeta_core::{Failure, RoleName, ServiceName};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use crate::connection::Connection;
 use crate::drain::Drain;
@@ -31,7 +33,8 @@ pub enum Security {
 pub struct ConnectionLimits {
     /// In all. Past it nobody is accepted until one ends: they wait in the kernel's queue.
     pub connections: usize,
-    /// From one address. Past it a connection is closed at once.
+    /// From one address; over IPv6 from one client's network ([`network_of`]), but for other nodes, which stand side by
+    /// side in one. Past it a connection is closed at once.
     pub connections_per_address: usize,
 }
 
@@ -74,7 +77,9 @@ pub async fn serve<F, T>(
             }
         };
         let Ok(connection) = Connection::clear(stream) else { continue };
-        let Some(place) = crowd.enter(connection.peer.ip(), limits.connections_per_address) else {
+        let address = connection.peer.ip();
+        let client = if matches!(security, Security::Cluster(..)) { address } else { network_of(address) };
+        let Some(place) = crowd.enter(client, limits.connections_per_address) else {
             metrics::counter!("estafeta_connections_refused_total", "service" => service.to_string(), "why" => "per-address limit")
                 .increment(1);
             tracing::info!(%service, client = %connection.peer, limit = limits.connections_per_address, "too many connections from this address: closed");
@@ -93,6 +98,34 @@ pub async fn serve<F, T>(
                 Err(error) => tracing::info!(%service, client = %peer, %error, "connection refused"),
             }
         });
+    }
+}
+
+/// The loops that a role serves with, held by its run: they end with it. One that ends before the drain is the run's
+/// failure, so that the role starts anew instead of standing there deaf.
+#[derive(Default)]
+pub struct Listeners(JoinSet<()>);
+
+impl Listeners {
+    /// Starts one more.
+    pub fn spawn(&mut self, listening: impl Future<Output = ()> + Send + 'static) {
+        self.0.spawn(listening);
+    }
+
+    /// Waits for the drain, and for the loops to end with it.
+    pub async fn run(mut self, drain: &Drain) -> Result<(), Failure> {
+        loop {
+            tokio::select! {
+                biased;
+                Some(ended) = self.0.join_next() => match ended {
+                    Err(error) => return Err(Failure::internal(format_args!("a bug: a listener has ended: {error}"))),
+                    Ok(()) if !drain.has_begun() => return Err(Failure::internal("a listener ended before the drain")),
+                    Ok(()) => {}
+                },
+                // A role without sockets waits for its end all the same.
+                () = drain.begun(), if self.0.is_empty() => return Ok(()),
+            }
+        }
     }
 }
 
@@ -119,14 +152,14 @@ async fn secure(connection: Connection, security: &Security) -> io::Result<Conne
     }
 }
 
-/// How many connections each address holds.
+/// How many connections each client holds.
 #[derive(Default)]
 struct Crowd(Mutex<HashMap<IpAddr, usize>>);
 
 impl Crowd {
-    fn enter(self: &Arc<Self>, address: IpAddr, limit: usize) -> Option<impl Drop + Send + use<>> {
+    fn enter(self: &Arc<Self>, client: IpAddr, limit: usize) -> Option<impl Drop + Send + use<>> {
         let mut crowd = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = crowd.entry(address).or_default();
+        let count = crowd.entry(client).or_default();
         if *count >= limit {
             return None;
         }
@@ -134,10 +167,10 @@ impl Crowd {
         let crowd = self.clone();
         Some(OnDrop(move || {
             let mut crowd = crowd.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(count) = crowd.get_mut(&address) {
+            if let Some(count) = crowd.get_mut(&client) {
                 *count -= 1;
                 if *count == 0 {
-                    crowd.remove(&address);
+                    crowd.remove(&client);
                 }
             }
         }))
@@ -209,6 +242,36 @@ mod tests {
         assert!(ask(address, b'a').await.is_err());
         assert_eq!(drain.finish(Duration::from_millis(100)).await, 1);
         assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_ipv6_network_is_one_client_and_a_node_is_its_address() {
+        let crowd = Arc::new(Crowd::default());
+        let of = |text: &str| network_of(text.parse().unwrap());
+        let place = crowd.enter(of("2001:db8:0:1::1"), 1);
+        assert!(place.is_some() && crowd.enter(of("2001:db8:0:2::1"), 1).is_none());
+        assert!(crowd.enter(of("2001:db8:0:100::1"), 1).is_some());
+        drop(place);
+        assert!(crowd.enter(of("2001:db8:0:2::1"), 1).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_ends_early_is_a_failure() {
+        let drain = Drain::new();
+        let mut listeners = Listeners::default();
+        listeners.spawn(std::future::pending());
+        listeners.spawn(async { panic!("as the test wants") });
+        assert!(listeners.run(&drain).await.unwrap_err().cause.contains("as the test wants"));
+        let mut listeners = Listeners::default();
+        listeners.spawn(std::future::pending());
+        listeners.spawn(async {});
+        assert!(listeners.run(&drain).await.is_err());
+
+        let mut listeners = Listeners::default();
+        let asked = drain.clone();
+        listeners.spawn(async move { asked.begun().await });
+        let (ended, ()) = tokio::join!(listeners.run(&drain), async { drain.begin() });
+        assert!(ended.is_ok() && Listeners::default().run(&drain).await.is_ok());
     }
 
     fn tls(authority: &AuthorityFiles, node: &str, role: RoleName) -> Arc<Tls> {

@@ -36,11 +36,6 @@ impl Drain {
         self.begun.cancelled().await;
     }
 
-    /// Completes when conversations are cut off. Cancel-safe.
-    pub async fn forced(&self) {
-        self.forced.cancelled().await;
-    }
-
     /// Runs a task that the drain waits for. A panic in it ends it alone: it is counted and logged.
     pub fn spawn(&self, what: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let forced = self.forced.clone();

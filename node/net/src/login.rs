@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use estafeta_core::directory::{Account, Directory};
+use estafeta_core::network::network_of;
 use estafeta_core::{Failure, Reason, Secret};
 
 /// The one way in for people. Shared by all conversations of a role.
@@ -156,14 +157,7 @@ impl Guesses {
 /// The client's network, and its attempts at this login. The login as all see it is the directory's to count, or a
 /// stranger could lock somebody out.
 fn subjects(client: IpAddr, login: &str) -> [(String, Limit); 2] {
-    let network = match client.to_canonical() {
-        IpAddr::V4(address) => address.to_string(),
-        // A customer has a /56 (RFC 6177 §2), and may use any address in it.
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            format!("{a:x}:{b:x}:{c:x}:{:x}", d & 0xff00)
-        }
-    };
+    let network = network_of(client).to_string();
     let short: String = login.chars().take(128).flat_map(char::to_lowercase).collect();
     let login = format!("{network} {short}");
     [(network, NETWORK), (login, LOGIN)]

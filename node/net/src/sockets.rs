@@ -20,7 +20,6 @@ pub enum Transport {
 
 /// One address, bound.
 struct Bound {
-    address: SocketAddr,
     tcp: Option<TcpListener>,
     udp: Option<UdpSocket>,
 }
@@ -34,13 +33,8 @@ impl Sockets {
     pub fn bind(&mut self, service: &ServiceName, address: SocketAddr, transport: Transport) -> io::Result<()> {
         let tcp = (transport != Transport::Udp).then(|| bind_tcp(address)).transpose()?;
         let udp = (transport != Transport::Tcp).then(|| bind_udp(address)).transpose()?;
-        self.0.entry(service.clone()).or_default().push(Bound { address, tcp, udp });
+        self.0.entry(service.clone()).or_default().push(Bound { tcp, udp });
         Ok(())
-    }
-
-    /// The addresses of a service; none when it is switched off.
-    pub fn addresses(&self, service: &ServiceName) -> Vec<SocketAddr> {
-        self.0.get(service).map(|bound| bound.iter().map(|bound| bound.address).collect()).unwrap_or_default()
     }
 
     /// The listeners of a service, ready for tokio. They stay bound here too, so that a role that failed can start anew.

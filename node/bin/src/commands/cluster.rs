@@ -96,7 +96,7 @@ fn granted(roles: &[Role], arguments: &ArgMatches) -> anyhow::Result<Vec<RoleNam
 
 fn exit(error: FilesError) -> anyhow::Error {
     let code = match &error {
-        FilesError::Exists(_) => Code::CannotCreate,
+        FilesError::Exists(_) | FilesError::Reserved(_) => Code::CannotCreate,
         FilesError::Missing(_) => Code::NoInput,
         FilesError::Io { .. } => Code::OsError,
         FilesError::Authority(_) => Code::DataError,

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use estafeta_core::RoleName;
-use estafeta_net::tls::Tls;
+use estafeta_net::tls::{Tls, TlsFiles};
 use nix::unistd::{Uid, User};
 
 use super::NodeConfig;
@@ -12,42 +12,53 @@ use crate::exit::{Code, Exit};
 
 /// Checks what the file says against itself and this machine. Reads certificates; writes and binds nothing.
 pub fn check(config: &NodeConfig) -> anyhow::Result<()> {
-    let wrong = |message: String| Exit::error(Code::Config, format_args!("{}: {message}", config.file.display()));
-    store_groups(config).map_err(wrong)?;
+    let wrong =
+        |key: &str, message: String| Exit::error(Code::Config, format_args!("{} {message}", config.places.at(key)));
+    store_groups(config).map_err(|(key, message)| wrong(&key, message))?;
     if config.tls.service.is_none()
         && let Some((role, _)) = config.plans.iter().find(|(_, plan)| plan.needs_service_certificate())
     {
-        return Err(wrong(format!(
-            "the role {role} shows clients a certificate: give one in a section [tls] with certificate = \"…\" and key = \"…\""
-        )));
+        return Err(wrong(
+            "roles",
+            format!(
+                "the role {role} shows clients a certificate: give one in a section [tls] with certificate = \"…\" and key = \"…\""
+            ),
+        ));
     }
     if config.tls.cluster.is_none() && config.nodes.len() > 1 {
         return Err(wrong(
+            "nodes.0",
             "other nodes are listed and there is no section [cluster]: issue this node's certificate with \
              `estafeta cluster certificate` and name it there"
                 .into(),
         ));
     }
-    Tls::load(config.tls.clone()).map_err(|error| wrong(error.to_string()))?;
+    let only = |tls: TlsFiles| Tls::load(tls).map(drop);
+    only(TlsFiles { service: config.tls.service.clone(), cluster: None })
+        .map_err(|error| wrong("tls", error.to_string()))?;
+    only(TlsFiles { service: None, cluster: config.tls.cluster.clone() })
+        .map_err(|error| wrong("cluster", error.to_string()))?;
     data_owner(config)?;
     Ok(())
 }
 
-/// A store group on SQLite has exactly one node (DESIGN.md, Words), and each mailbox node has one.
-fn store_groups(config: &NodeConfig) -> Result<(), String> {
+/// A store group on SQLite has exactly one node (DESIGN.md, Words), and each mailbox node has one. An error comes with the
+/// key that it is about.
+fn store_groups(config: &NodeConfig) -> Result<(), (String, String)> {
     let mut seen: Vec<(&str, &str)> = Vec::new();
-    for node in config.nodes.iter().filter(|node| node.roles.contains(&RoleName::MAILBOX)) {
+    let nodes = config.nodes.iter().enumerate().filter(|(_, node)| node.roles.contains(&RoleName::MAILBOX));
+    for (index, node) in nodes {
+        let key = if node.name == config.name { "mailbox.store_group".to_owned() } else { format!("nodes.{index}") };
         let Some(group) = &node.store_group else {
-            return Err(format!(
-                "node {} has the role mailbox and no store_group: name it in its [[nodes]] entry",
-                node.name
-            ));
+            let message = format!("node {} has the role mailbox and no store_group: name it in this entry", node.name);
+            return Err((key, message));
         };
         if let Some((other, _)) = seen.iter().find(|(_, known)| *known == group.as_str()) {
-            return Err(format!(
+            let message = format!(
                 "the store group {group} is on the nodes {other} and {}: a store group on SQLite has exactly one node; give one of them another store_group",
                 node.name
-            ));
+            );
+            return Err((key, message));
         }
         seen.push((node.name.as_str(), group.as_str()));
     }
@@ -65,8 +76,8 @@ fn data_owner(config: &NodeConfig) -> anyhow::Result<()> {
     Err(Exit::error(
         Code::NoPermission,
         format_args!(
-            "{}: the data directory {} belongs to {}, and this node runs as {}: run it as that user, or chown -R {} {}",
-            config.file.display(),
+            "{} the data directory {} belongs to {}, and this node runs as {}: run it as that user, or chown -R {} {}",
+            config.places.at("data"),
             config.data.display(),
             name(Uid::from_raw(metadata.uid())),
             name(user),
@@ -83,8 +94,8 @@ pub fn run_as(config: &NodeConfig) -> anyhow::Result<Uid> {
         Exit::error(
             Code::Config,
             format_args!(
-                "{}: there is no user {name:?} on this machine: make it with: useradd --system {name}",
-                config.file.display()
+                "{} there is no user {name:?} on this machine: make it with: useradd --system {name}",
+                config.places.at("user")
             ),
         )
     };

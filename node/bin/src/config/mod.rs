@@ -4,6 +4,7 @@
 
 mod basics;
 mod check;
+mod places;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,14 +24,16 @@ use crate::exit::{Code, Exit};
 pub use basics::LogFormat;
 use basics::{Basics, ListenAddress};
 pub use check::{check, run_as};
+use places::Place;
+pub use places::Places;
 
 /// Where the configuration is looked for when the command line names none.
 pub const DEFAULT_FILE: &str = "/etc/estafeta/estafeta.toml";
 
 /// A node, as configured.
 pub struct NodeConfig {
-    /// The file it came from.
-    pub file: PathBuf,
+    /// Where its keys stand in its file.
+    pub places: Places,
     /// The node's name.
     pub name: NodeName,
     /// What it calls itself in SMTP.
@@ -72,16 +75,14 @@ impl NodeConfig {
             Exit::error(Code::NoInput, format_args!("{}: {mend}", file.display()))
         })?;
         Self::parse(file, &text, table).map_err(|error| {
-            let line = error.place.map(|place| {
-                let before = text.get(..place.start).unwrap_or(&text);
-                format!(" line {}:", before.matches('\n').count() + 1)
-            });
-            Exit::error(Code::Config, format_args!("{}:{} {}", file.display(), line.unwrap_or_default(), error.message))
+            let place = Place { file, line: error.place.map(|place| places::line(&text, &place)) };
+            Exit::error(Code::Config, format_args!("{place} {}", error.message))
         })
     }
 
     fn parse(file: &Path, text: &str, table: &[Role]) -> Result<Self, ConfigError> {
         let document = DeTable::parse(text).map_err(|error| ConfigError::from_toml(&error))?;
+        let places = Places::of(file, text, document.get_ref());
         let span = document.span();
         let mut sections = BTreeMap::new();
         let mut rest = DeTable::new();
@@ -118,7 +119,7 @@ impl NodeConfig {
             );
             return Err(ConfigError { message, place: Some(place) });
         }
-        basics.into_config(file, table, plans)
+        basics.into_config(places, table, plans)
     }
 
     /// Where a service of this node listens; none when it is off, or is for nodes and this node is in no cluster.
@@ -149,11 +150,11 @@ fn is_service(table: &[Role], name: &ServiceName) -> bool {
 impl Basics {
     fn into_config(
         self,
-        file: &Path,
+        places: Places,
         table: &[Role],
         plans: Vec<(RoleName, Box<dyn Plan>)>,
     ) -> Result<NodeConfig, ConfigError> {
-        let directory = file.parent().unwrap_or(Path::new("."));
+        let directory = places.at("").file.parent().unwrap_or(Path::new(".")).to_owned();
         let beside = |path: &PathBuf| directory.join(path);
         for role in &self.roles {
             known_role(table, role)?;
@@ -182,9 +183,11 @@ impl Basics {
             listen: listen(&self.listen, table)?,
         };
         // What this node says of itself is truer than what the list says of it.
-        nodes.retain(|node| node.name != own.name);
         let own_listen = own.listen.clone();
-        nodes.push(own);
+        match nodes.iter_mut().find(|node| node.name == own.name) {
+            Some(listed) => *listed = own,
+            None => nodes.push(own),
+        }
         let cluster = self.cluster.as_ref().map(|cluster| {
             let own = KeyFiles { certificate: beside(&cluster.certificate), key: beside(&cluster.key) };
             (own, beside(&cluster.authority))
@@ -193,7 +196,7 @@ impl Basics {
             self.tls.as_ref().map(|tls| KeyFiles { certificate: beside(&tls.certificate), key: beside(&tls.key) });
         let data = beside(&self.data);
         Ok(NodeConfig {
-            file: file.to_owned(),
+            places,
             hostname: self.hostname.unwrap_or_else(|| self.name.to_string()),
             name: self.name,
             address: self.address,

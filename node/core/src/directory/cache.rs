@@ -1,11 +1,12 @@
 //! The directory's answers, kept where they are asked.
 //!
 //! Invariants: bounded in number and age; a change made through this cache empties it; an answer past its age is given
-//! only while no directory can be reached, and only up to the longer age; passwords are kept as a keyed hash under a key
+//! only while no directory can be reached, only up to the longer age, and only when it says yes (what did not exist may
+//! exist by now: whoever asks must ask again); passwords are kept as a keyed hash under a key
 //! that lives and dies with the process.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -25,8 +26,11 @@ pub struct CacheAges {
     pub positive: Duration,
     /// An address that does not.
     pub negative: Duration,
-    /// Either, while no directory can be reached.
+    /// What exists, while no directory can be reached.
     pub stale: Duration,
+    /// How long after a directory was found away the kept answers serve without asking again: each question to a host
+    /// that is unplugged takes seconds.
+    pub away: Duration,
 }
 
 impl Default for CacheAges {
@@ -35,6 +39,7 @@ impl Default for CacheAges {
             positive: Duration::from_secs(60),
             negative: Duration::from_secs(10),
             stale: Duration::from_secs(24 * 3600),
+            away: Duration::from_secs(5),
         }
     }
 }
@@ -46,7 +51,8 @@ const ENTRIES: usize = 100_000;
 struct Kept<T> {
     answer: T,
     since: Instant,
-    age: Duration,
+    fresh: Duration,
+    stale: Duration,
 }
 
 /// A directory in front of which a cache stands.
@@ -57,6 +63,8 @@ pub struct DirectoryCache {
     accounts: Cache<String, Kept<Account>>,
     logins: Cache<[u8; 32], Kept<Account>>,
     key: [u8; 32],
+    /// When a directory was last found away.
+    away: Mutex<Option<Instant>>,
 }
 
 impl DirectoryCache {
@@ -72,7 +80,17 @@ impl DirectoryCache {
             accounts: Cache::new(ENTRIES),
             logins: Cache::new(ENTRIES),
             key,
+            away: Mutex::default(),
         }
+    }
+
+    fn is_away(&self) -> bool {
+        let away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        away.is_some_and(|since| since.elapsed() < self.ages.away)
+    }
+
+    fn note(&self, away: bool) {
+        *self.away.lock().unwrap_or_else(PoisonError::into_inner) = away.then(Instant::now);
     }
 
     fn login_key(&self, login: &str, password: &Secret) -> [u8; 32] {
@@ -87,13 +105,13 @@ impl DirectoryCache {
         self.logins.clear();
     }
 
-    /// The kept answer while it is fresh; else what `ask` answers, which is kept for the age that `age` gives it; else,
-    /// when no directory can be reached, the kept answer while it is not too stale.
+    /// The kept answer while it is fresh; else what `ask` answers, which is kept as long as `says_yes` makes it worth;
+    /// else, when no directory can be reached, the kept answer while it is not too stale.
     async fn look_up<K, T>(
         &self,
         table: &Cache<K, Kept<T>>,
         key: K,
-        age: impl Fn(&T) -> Duration,
+        says_yes: impl Fn(&T) -> bool,
         ask: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure>
     where
@@ -102,27 +120,38 @@ impl DirectoryCache {
     {
         let kept = table.get(&key);
         if let Some(kept) = &kept
-            && kept.since.elapsed() < kept.age
+            && kept.since.elapsed() < kept.fresh
         {
-            metrics::counter!("estafeta_directory_cache_total", "answer" => "fresh").increment(1);
+            count("fresh");
+            return Ok(kept.answer.clone());
+        }
+        let kept = kept.filter(|kept| kept.since.elapsed() < kept.stale);
+        if let Some(kept) = kept.as_ref().filter(|_| self.is_away()) {
+            count("stale");
             return Ok(kept.answer.clone());
         }
         match (ask.await, kept) {
             (Ok(answer), _) => {
-                metrics::counter!("estafeta_directory_cache_total", "answer" => "asked").increment(1);
-                table.insert(key, Kept { age: age(&answer), answer: answer.clone(), since: Instant::now() });
+                count("asked");
+                self.note(false);
+                let (fresh, stale) = match says_yes(&answer) {
+                    true => (self.ages.positive, self.ages.stale),
+                    false => (self.ages.negative, Duration::ZERO),
+                };
+                table.insert(key, Kept { answer: answer.clone(), since: Instant::now(), fresh, stale });
                 Ok(answer)
             }
-            (Err(failure), Some(kept))
-                if failure.reason == Reason::Unavailable && kept.since.elapsed() < self.ages.stale =>
-            {
-                metrics::counter!("estafeta_directory_cache_total", "answer" => "stale").increment(1);
+            (Err(failure), Some(kept)) if failure.reason == Reason::Unavailable => {
+                count("stale");
+                self.note(true);
                 tracing::debug!(%failure, "no directory answers: a kept answer serves");
                 Ok(kept.answer)
             }
             (Err(failure), _) => {
                 // What the directory denies now it may have granted before: the old grant must not outlive it.
-                if failure.reason != Reason::Unavailable {
+                if failure.reason == Reason::Unavailable {
+                    self.note(true);
+                } else {
                     table.remove(&key);
                 }
                 Err(failure)
@@ -131,23 +160,24 @@ impl DirectoryCache {
     }
 }
 
+fn count(answer: &'static str) {
+    metrics::counter!("estafeta_directory_cache_total", "answer" => answer).increment(1);
+}
+
 #[async_trait]
 impl Directory for DirectoryCache {
     async fn resolve(&self, address: &Address) -> Result<Resolution, Failure> {
-        let age = |resolution: &Resolution| match resolution {
-            Resolution::Recipients(_) => self.ages.positive,
-            _ => self.ages.negative,
-        };
-        self.look_up(&self.resolutions, address.key(), age, self.inner.resolve(address)).await
+        let says_yes = |resolution: &Resolution| matches!(resolution, Resolution::Recipients(_));
+        self.look_up(&self.resolutions, address.key(), says_yes, self.inner.resolve(address)).await
     }
 
     async fn authenticate(&self, login: &str, password: &Secret, client: IpAddr) -> Result<Account, Failure> {
         let key = self.login_key(login, password);
-        self.look_up(&self.logins, key, |_| self.ages.positive, self.inner.authenticate(login, password, client)).await
+        self.look_up(&self.logins, key, |_| true, self.inner.authenticate(login, password, client)).await
     }
 
     async fn account(&self, address: &Address) -> Result<Account, Failure> {
-        self.look_up(&self.accounts, address.key(), |_| self.ages.positive, self.inner.account(address)).await
+        self.look_up(&self.accounts, address.key(), |_| true, self.inner.account(address)).await
     }
 
     async fn accounts(&self, domain: Option<&Domain>) -> Result<Vec<Account>, Failure> {
@@ -203,7 +233,6 @@ impl Directory for DirectoryCache {
 mod tests {
     use super::*;
     use crate::name::AccountId;
-    use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     const HOUR: Duration = Duration::from_secs(3600);
@@ -301,7 +330,7 @@ mod tests {
             down: Mutex::new(false),
             asked: AtomicUsize::new(0),
         });
-        let cache = DirectoryCache::new(one.clone(), CacheAges { positive, negative, stale });
+        let cache = DirectoryCache::new(one.clone(), CacheAges { positive, negative, stale, away: Duration::ZERO });
         (one, cache)
     }
 
@@ -354,6 +383,28 @@ mod tests {
         too_old.resolve(&ana()).await.unwrap();
         *one.down.lock().unwrap() = true;
         assert_eq!(too_old.resolve(&ana()).await.unwrap_err().reason, Reason::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn what_did_not_exist_is_asked_for_again() {
+        let (one, aged) = cache(Duration::ZERO, Duration::ZERO, HOUR);
+        let nobody = "bea@example.edu".parse().unwrap();
+        assert_eq!(aged.resolve(&nobody).await.unwrap(), Resolution::Unknown);
+        // She may have been made meanwhile: a sender must come again, not be told that there is nobody.
+        *one.down.lock().unwrap() = true;
+        assert_eq!(aged.resolve(&nobody).await.unwrap_err().reason, Reason::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_is_away_is_not_waited_for_each_time() {
+        let (one, mut aged) = cache(Duration::ZERO, Duration::ZERO, HOUR);
+        aged.ages.away = HOUR;
+        let known = aged.resolve(&ana()).await.unwrap();
+        *one.down.lock().unwrap() = true;
+        for _ in 0..3 {
+            assert_eq!(aged.resolve(&ana()).await.unwrap(), known);
+        }
+        assert_eq!(one.asked(), 2);
     }
 
     #[tokio::test]
