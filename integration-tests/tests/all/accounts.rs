@@ -9,8 +9,6 @@ use estafeta_integration_tests::topology::Topology;
 
 /// Exit codes, as `sysexits.h` has them.
 const USAGE: i32 = 64;
-/// What the parser of the command line says to what is none.
-const NO_COMMAND: i32 = 2;
 const DATA: i32 = 65;
 const NO_INPUT: i32 = 66;
 const NO_USER: i32 = 67;
@@ -30,7 +28,7 @@ fn refused(cluster: &mut Cluster, arguments: &[&str], input: &str, code: i32, wo
     for word in words {
         ensure!(done.errors.contains(word), "{arguments:?}: no {word:?} in {:?}", done.errors);
     }
-    ensure!(code == NO_COMMAND || done.errors.lines().count() == 1, "{arguments:?}: {}", done.errors);
+    ensure!(code == USAGE || done.errors.lines().count() == 1, "{arguments:?}: {}", done.errors);
     Ok(())
 }
 
@@ -55,7 +53,7 @@ fn through_any_node() -> anyhow::Result<()> {
         refused(cluster, &["account", "add", &format!("b@{DOMAIN}")], "short\n", DATA, &[])?;
         refused(cluster, &["account", "add", &format!("b@{DOMAIN}")], "", NO_INPUT, &["standard input"])?;
         refused(cluster, &["account", "show", &format!("nobody@{DOMAIN}")], "", NO_USER, &["nobody@"])?;
-        refused(cluster, &["account", "frobnicate"], "", NO_COMMAND, &["frobnicate"])?;
+        refused(cluster, &["account", "frobnicate"], "", USAGE, &["frobnicate"])?;
         refused(cluster, &["domain", "add", DOMAIN], "", CANNOT_CREATE, &[DOMAIN])?;
         refused(cluster, &["domain", "remove", DOMAIN, "--yes"], "", NO_PERMISSION, &[DOMAIN])?;
         refused(cluster, &["account", "remove", &ana], "", USAGE, &["--yes"])?;

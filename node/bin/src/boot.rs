@@ -5,14 +5,14 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use estafeta_cluster::enrolment::{self, ADMINISTRATION};
 use estafeta_core::ServiceName;
-use estafeta_core::members::MembersView;
+use estafeta_core::members::{Members, MembersView};
 use estafeta_net::role::{Context, Role, Transport};
 use estafeta_net::sockets::Sockets;
 use estafeta_net::tls::Tls;
@@ -21,16 +21,17 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{self, NodeConfig};
 use crate::exit::{Code, Exit};
+use crate::logging::Logging;
 use crate::settings::SettingsWatch;
 use crate::supervise::Supervisor;
 use crate::wiring::Wiring;
-use crate::{administration, logging, status};
+use crate::{administration, status};
 
 /// Runs a node until it is told to stop.
 pub fn serve(file: &Path, table: Vec<Role>, until_stdin_closes: bool) -> anyhow::Result<()> {
     let config = NodeConfig::load(file, &table)?;
     config::check(&config)?;
-    logging::start(&config.log_filter, config.log_format)?;
+    let logging = Logging::start(&config.log_filter, config.log_format)?;
     let metrics = status::install_metrics()?;
     raise_file_limit();
     let sockets = bind(&config, &table)?;
@@ -40,7 +41,8 @@ pub fn serve(file: &Path, table: Vec<Role>, until_stdin_closes: bool) -> anyhow:
     drop_privileges(&config)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")?;
-    runtime.block_on(run(config, table, sockets, tls, metrics, until_stdin_closes))?;
+    let changes = Changes { file: file.to_owned(), table, logging };
+    runtime.block_on(run(config, changes, sockets, tls, metrics, until_stdin_closes))?;
     // Whoever blocks on standard input would hold the runtime for ever.
     runtime.shutdown_background();
     Ok(())
@@ -153,15 +155,15 @@ fn raise_file_limit() {
 
 async fn run(
     config: NodeConfig,
-    table: Vec<Role>,
+    changes: Changes,
     bound: Bound,
     tls: Tls,
     metrics: status::Metrics,
     until_stdin_closes: bool,
 ) -> anyhow::Result<()> {
     let tls = Arc::new(tls);
-    let members = MembersView::new(enrolment::members(&config.nodes, &config::usual_ports(&table)));
-    let wiring = Wiring::new(&config, &table, tls.clone(), members.clone())?;
+    let members = MembersView::new(changes.members(&config));
+    let wiring = Wiring::new(&config, &changes.table, tls.clone(), members.clone())?;
     let settings = SettingsWatch::open(&config.data)?;
     let template = Context {
         node: config.name.clone(),
@@ -195,7 +197,7 @@ async fn run(
     let running: Vec<_> = supervisors.into_iter().map(Supervisor::run).collect();
     tracing::info!(node = %config.name, roles = ?running.iter().map(|role| role.name.as_str()).collect::<Vec<_>>(), version = env!("CARGO_PKG_VERSION"), "serving");
 
-    wait_for_the_end(&tls, until_stdin_closes).await?;
+    wait_for_the_end(|| changes.apply(&tls, &members), until_stdin_closes).await?;
     tracing::info!(seconds = config.drain.as_secs(), "draining: nothing new is taken, what runs is finished");
     members.change(&config.name, |member| member.draining = true);
     // One deadline for all; whoever comes late still gets a moment to close what it keeps.
@@ -212,8 +214,32 @@ async fn run(
     Ok(())
 }
 
+/// What can change while the node runs, and where it comes from.
+struct Changes {
+    file: PathBuf,
+    table: Vec<Role>,
+    logging: Logging,
+}
+
+impl Changes {
+    fn members(&self, config: &NodeConfig) -> Members {
+        enrolment::members(&config.nodes, &config::usual_ports(&self.table))
+    }
+
+    /// Reads the configuration anew and takes over its certificates, its log filter and its nodes. When something is
+    /// wrong with it, nothing changes.
+    fn apply(&self, tls: &Tls, members: &MembersView) -> anyhow::Result<()> {
+        let config = NodeConfig::load(&self.file, &self.table)?;
+        config::check(&config)?;
+        self.logging.filter(&config.log_filter)?;
+        tls.reload()?;
+        members.enrol(self.members(&config), &config.name);
+        Ok(())
+    }
+}
+
 /// Reloads on SIGHUP; completes on SIGTERM or SIGINT, or when standard input closes and that was asked for.
-async fn wait_for_the_end(tls: &Tls, until_stdin_closes: bool) -> anyhow::Result<()> {
+async fn wait_for_the_end(reload: impl Fn() -> anyhow::Result<()>, until_stdin_closes: bool) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -229,9 +255,9 @@ async fn wait_for_the_end(tls: &Tls, until_stdin_closes: bool) -> anyhow::Result
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             () = &mut closed => return Ok(()),
-            _ = hangup.recv() => match tls.reload() {
-                Ok(()) => tracing::info!("reloaded: new connections see the certificates as they are on disk now"),
-                Err(error) => tracing::error!(%error, "not reloaded: what was loaded before stays in use"),
+            _ = hangup.recv() => match reload() {
+                Ok(()) => tracing::info!("reloaded: certificates, log filter and nodes are as on disk now"),
+                Err(error) => tracing::error!(%error, "not reloaded: everything stays as it was"),
             },
         }
     }

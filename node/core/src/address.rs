@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::NameError;
 
-/// A mail domain: lower case, without a final dot; labels of letters, digits, hyphens and, as RFC 6531 has it, UTF-8.
+/// A mail domain: lower case, without a final dot, in ASCII. A name in other letters (RFC 6531 §3.2) is held by its A-labels
+/// (RFC 5890 §2.3.2.1), so that one domain has one form wherever it is compared, asked of DNS or written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Domain(String);
 
 impl Domain {
-    /// The domain as text, lower case.
+    /// The domain as text: lower case, A-labels.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -24,13 +25,16 @@ impl FromStr for Domain {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let bad = |why: &str| NameError(format!("{text:?} is not a domain: {why}"));
-        let name = text.strip_suffix('.').unwrap_or(text).to_lowercase();
+        let name = text.strip_suffix('.').unwrap_or(text);
+        let name = match name.is_ascii() {
+            true => name.to_ascii_lowercase(),
+            false => idna::domain_to_ascii(name).map_err(|_| bad("these letters make no domain name"))?,
+        };
         if name.is_empty() || name.len() > 253 {
             return Err(bad("it takes 1 to 253 octets"));
         }
         for label in name.split('.') {
-            let legal =
-                |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || (!c.is_ascii() && !c.is_control());
+            let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
             if label.is_empty() || label.len() > 63 || label.starts_with('-') || label.ends_with('-') {
                 return Err(bad("each label takes 1 to 63 octets and no hyphen at either end"));
             }
@@ -191,6 +195,10 @@ mod tests {
         ] {
             assert!(bad.parse::<Address>().is_err(), "{bad:?}");
         }
+        // One domain in two alphabets is one domain.
+        let unicode: Domain = "Correo.ESPAÑA.test".parse().unwrap();
+        assert_eq!(unicode.as_str(), "correo.xn--espaa-rta.test");
+        assert_eq!(unicode, "correo.xn--espaa-rta.test".parse().unwrap());
         assert_eq!("Ana@Example.EDU.".parse::<Address>().unwrap().key(), "ana@example.edu");
     }
 

@@ -90,19 +90,16 @@ impl Members {
     /// The endpoints of a service that may be named now: the ready ones, or all of them when none is ready. In the
     /// order of the nodes' names; `group` narrows them to one store group.
     pub fn candidates(&self, service: &ServiceName, group: Option<&StoreGroup>) -> Vec<Candidate> {
-        let of = |only_ready: bool| -> Vec<Candidate> {
-            self.0
-                .iter()
-                .filter(|member| group.is_none() || member.store_group.as_ref() == group)
-                .flat_map(|member| member.endpoints.iter().map(move |endpoint| (member, endpoint)))
-                .filter(|(member, endpoint)| {
-                    &endpoint.service == service && (!only_ready || member.is_ready(&endpoint.role))
-                })
-                .map(|(member, endpoint)| Candidate { node: member.name.clone(), endpoint: endpoint.clone() })
-                .collect()
-        };
-        let ready = of(true);
-        if ready.is_empty() { of(false) } else { ready }
+        let offered = self
+            .0
+            .iter()
+            .filter(|member| group.is_none() || member.store_group.as_ref() == group)
+            .flat_map(|member| member.endpoints.iter().map(move |endpoint| (member, endpoint)))
+            .filter(|(_, endpoint)| &endpoint.service == service);
+        ready_or_all(offered, |(member, endpoint)| member.is_ready(&endpoint.role))
+            .into_iter()
+            .map(|(member, endpoint)| Candidate { node: member.name.clone(), endpoint: endpoint.clone() })
+            .collect()
     }
 
     /// Every store group that some member serves, in order.
@@ -112,6 +109,13 @@ impl Members {
         groups.dedup();
         groups
     }
+}
+
+/// What may be named now: what is ready, or all of it when nothing is.
+pub fn ready_or_all<T>(all: impl Iterator<Item = T>, is_ready: impl Fn(&T) -> bool) -> Vec<T> {
+    let all: Vec<T> = all.collect();
+    let some_is_ready = all.iter().any(&is_ready);
+    all.into_iter().filter(|one| !some_is_ready || is_ready(one)).collect()
 }
 
 /// The members as of now: cheap to clone, always the newest.
@@ -127,6 +131,14 @@ impl MembersView {
     /// The members now.
     pub fn current(&self) -> Arc<Members> {
         self.0.load_full()
+    }
+
+    /// Takes over who is enrolled. What this node knows of itself (`own`) stays as it is.
+    pub fn enrol(&self, members: Members, own: &NodeName) {
+        self.0.rcu(|known| {
+            let others = members.0.iter().filter(|member| &member.name != own);
+            Members::new(others.chain(known.get(own)).cloned().collect())
+        });
     }
 
     /// Changes what is known of one member, for everyone who holds a clone of this view.
@@ -163,6 +175,17 @@ mod tests {
         let members = Members::new(members);
         let chosen = members.candidates(&ServiceName::fixed("smtp"), None);
         chosen.into_iter().map(|candidate| candidate.node.to_string()).collect()
+    }
+
+    #[test]
+    fn enrolment_changes_the_others_alone() {
+        let own = "me".parse().unwrap();
+        let view = MembersView::new(Members::new(vec![member("me", true, false), member("old", true, false)]));
+        view.change(&own, |member| member.draining = true);
+        view.enrol(Members::new(vec![member("me", true, false), member("new", true, false)]), &own);
+        let members = view.current();
+        assert_eq!(members.iter().map(|member| member.name.as_str()).collect::<Vec<_>>(), ["me", "new"]);
+        assert!(members.get(&own).unwrap().draining);
     }
 
     #[test]

@@ -21,6 +21,10 @@ use crate::config::Config;
 /// How long a client may take what is sent to it before it has logged in: little is.
 const WRITE: Duration = Duration::from_secs(30);
 
+/// How long a client waits for the word that there is too much to do, or that it guessed too much: who asks again at once
+/// would add to it, and no number of tries ends the connection.
+const BUSY: Duration = Duration::from_secs(1);
+
 /// How a client may say who it is.
 pub const MECHANISMS: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
 
@@ -83,10 +87,14 @@ impl Front {
         let client = visitor.client;
         let account = self.gate.authenticate(&name, &password, on_behalf_of.as_deref(), client.ip()).await;
         let account = account.inspect_err(|failure| {
-            // A directory that is away is not the visitor's fault.
-            visitor.wrong += u32::from(matches!(failure.reason, Reason::Credentials | Reason::Denied | Reason::Busy));
+            // A directory that is away, or has too much to do, is not the visitor's fault.
+            visitor.wrong += u32::from(matches!(failure.reason, Reason::Credentials | Reason::Denied));
             tracing::info!(%client, login = name, protocol = ?visitor.protocol, %failure, "login refused");
-        })?;
+        });
+        if account.as_ref().is_err_and(|failure| failure.reason == Reason::Busy) {
+            tokio::time::sleep(BUSY).await;
+        }
+        let account = account?;
         let (address, group) = (account.address.clone(), account.store_group.clone());
         let request = SessionRequest { protocol: visitor.protocol, account, client, tls: visitor.tls.clone() };
         let opened = self.sessions.open(&request).await.inspect_err(|failure| {

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use estafeta_core::{Failure, RoleName, ServiceName};
-use estafeta_net::accept::{ConnectionLimits, Security, serve};
+use estafeta_net::accept::{ConnectionLimits, Listeners, Security, serve};
 use estafeta_net::role::{Clients, Context, Plan, Provides, Role, Running, Service, Transport};
 use estafeta_net::section::{ConfigError, Section};
 
@@ -68,11 +68,19 @@ impl Plan for Config {
             connections: self.connections_limit,
             connections_per_address: self.connections_per_address_limit,
         };
+        let mut sockets = Vec::new();
         for (service, speaks_imap, secure) in
             [(IMAP, true, false), (IMAPS, true, true), (POP3, false, false), (POP3S, false, true)]
         {
-            let security = if secure { Security::Tls(context.tls.clone()) } else { Security::Clear };
             for listener in context.sockets.tcp(&service).map_err(Failure::internal)? {
+                sockets.push((listener, service.clone(), speaks_imap, secure));
+            }
+        }
+        let run = Box::pin(async move {
+            let (tls, drain) = (context.tls, context.drain);
+            let mut loops = Listeners::default();
+            for (listener, service, speaks_imap, secure) in sockets {
+                let security = if secure { Security::Tls(tls.clone()) } else { Security::Clear };
                 let front = front.clone();
                 let talk = move |connection| {
                     let front = front.clone();
@@ -84,14 +92,9 @@ impl Plan for Config {
                         }
                     }
                 };
-                let (drain, security) = (context.drain.clone(), security.clone());
-                context.drain.spawn("listener", serve(listener, service.clone(), security, limits, drain, talk));
+                loops.spawn(serve(listener, service, security, limits, drain.clone(), talk));
             }
-        }
-        let drain = context.drain;
-        let run = Box::pin(async move {
-            drain.begun().await;
-            Ok(())
+            loops.run(&drain).await
         });
         Ok(Running { provides: Provides::default(), run })
     }

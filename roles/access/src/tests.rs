@@ -1,6 +1,7 @@
 //! Dialogs before login, against a directory in memory and mail that only echoes.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use estafeta_core::directory::{Directory, NewAccount};
 use estafeta_core::judge::{Envelope, Judge, Verdict};
 use estafeta_core::sessions::{BoxStream, Session, SessionRequest, Sessions, TlsFacts};
 use estafeta_core::settings::SettingsStore;
-use estafeta_core::{Failure, Message, Secret};
+use estafeta_core::{Failure, Message, Reason, Secret};
 use estafeta_net::connection::Connection;
 use estafeta_net::drain::Drain;
 use estafeta_net::role::Context;
@@ -80,13 +81,15 @@ impl Delivery for Nobody {
 
 struct House {
     front: Front,
+    directory: Arc<dyn Directory>,
     echo: Arc<Echo>,
     drain: Drain,
 }
 
 async fn house() -> House {
     let (context, echo) = context(TlsFiles::default()).await;
-    House { front: Front::new(&Config::default(), &context), echo, drain: context.drain }
+    let front = Front::new(&Config::default(), &context);
+    House { front, directory: context.contracts.directory, echo, drain: context.drain }
 }
 
 /// What the role is handed: `ana@example.edu` with the password `correct horse`, and mail that echoes.
@@ -124,12 +127,14 @@ async fn context(tls: TlsFiles) -> (Context, Arc<Echo>) {
     (context, echo)
 }
 
+/// Where connections come from.
+const CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 40_000);
+
 /// A connection as TLS leaves it, or in clear text.
 fn connection(secure: bool) -> (Connection, DuplexStream) {
     let (near, far) = duplex(64 * 1024);
-    let address = "192.0.2.1:40000".parse().unwrap();
     let tls = secure.then(|| TlsFacts { version: "TLSv1_3".into(), cipher: "TLS13_AES_256_GCM_SHA384".into() });
-    (Connection { stream: Box::new(near), peer: address, local: address, tls, identity: None }, far)
+    (Connection { stream: Box::new(near), peer: CLIENT, local: CLIENT, tls, identity: None }, far)
 }
 
 async fn dialog(house: &House, imap: bool, secure: bool, input: &[u8]) -> String {
@@ -221,6 +226,17 @@ async fn mail_that_is_away_costs_no_try() {
     house.echo.away.store(true, Ordering::Relaxed);
     let output = dialog(&house, true, true, &b"a LOGIN ana@example.edu \"correct horse\"\r\n".repeat(5)).await;
     assert_eq!((output.matches("[UNAVAILABLE]").count(), output.matches("BYE").count()), (5, 0), "{output}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_directory_that_is_busy_costs_no_try_and_is_not_asked_again_at_once() {
+    let house = house().await;
+    let (ana, wrong) = ("ana@example.edu", Secret::new("wrong".into()));
+    while house.directory.authenticate(ana, &wrong, CLIENT.ip()).await.unwrap_err().reason != Reason::Busy {}
+    let began = tokio::time::Instant::now();
+    let output = dialog(&house, true, true, &b"a LOGIN ana@example.edu \"correct horse\"\r\n".repeat(5)).await;
+    assert_eq!((output.matches("NO [LIMIT]").count(), output.matches("BYE").count()), (5, 0), "{output}");
+    assert_eq!(began.elapsed().as_secs(), 5);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@
 
 use std::net::IpAddr;
 
+use estafeta_core::network::network_of;
 use estafeta_storage::StorageError;
 use sqlx::SqliteConnection;
 
@@ -34,7 +35,7 @@ pub struct Attempt {
 impl Attempt {
     /// An attempt at the account of this key, from this client.
     pub fn new(key: &str, client: IpAddr) -> Self {
-        let network = network(client);
+        let network = network_of(client).to_string();
         Self {
             subjects: [
                 (format!("{key} {network}"), ACCOUNT_FROM_NETWORK),
@@ -85,28 +86,17 @@ fn decayed(kept: Option<Level>, limit: Limit, now: u64) -> f64 {
     (kept.level - forgotten).max(0.0)
 }
 
-/// What one subscriber holds: an IPv4 address, or an IPv6 network of 64 bits (RFC 6177 §2).
-fn network(client: IpAddr) -> String {
-    match client.to_canonical() {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            format!("{:x}:{:x}:{:x}:{:x}::/64", a, b, c, d)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn networks() {
-        let name = |text: &str| network(text.parse().unwrap());
-        assert_eq!(name("192.0.2.7"), "192.0.2.7");
-        assert_eq!(name("::ffff:192.0.2.7"), "192.0.2.7");
-        assert_eq!(name("2001:db8:1:2:3::4"), "2001:db8:1:2::/64");
-        assert_eq!(name("2001:db8:1:2:ffff::"), name("2001:db8:1:2::1"));
+    fn one_network_is_one_guesser() {
+        let subjects = |client: &str| {
+            Attempt::new("ana@example.edu", client.parse().unwrap()).subjects.map(|(subject, _)| subject)
+        };
+        assert_eq!(subjects("2001:db8:1:2::1"), subjects("2001:db8:1:ff::1"));
+        assert_ne!(subjects("2001:db8:1:2::1"), subjects("2001:db8:1:100::1"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use estafeta_core::settings::SettingsStore as _;
 use estafeta_core::{Failure, RoleName, ServiceName};
-use estafeta_net::accept::{ConnectionLimits, Security, serve};
+use estafeta_net::accept::{ConnectionLimits, Listeners, Security, serve};
 use estafeta_net::role::{Clients, Context, Plan, Provides, Role, Running, Service, Transport};
 use estafeta_net::section::{ConfigError, Section};
 use serde::Deserialize;
@@ -64,7 +64,7 @@ impl Plan for Config {
             .tcp(&LDAPS)
             .map_err(|error| Failure::internal(format!("the sockets of the service ldaps: {error}")))?;
         let store = Store::open(context.data.clone()).await?;
-        context.settings.advance(store.read().await?);
+        context.settings.replace(store.read().await?);
         let provides = Provides {
             directory: Some(Arc::new(store.clone())),
             administration: Some(Arc::new(DomainAdministration::new(store.clone(), context.settings.clone()))),
@@ -75,14 +75,14 @@ impl Plan for Config {
             connections_per_address: self.ldap_connections_per_address,
         };
         let run = async move {
+            let mut loops = Listeners::default();
             for listener in listeners {
                 let (store, drain) = (store.clone(), context.drain.clone());
                 let talk = move |connection| server::talk(connection, store.clone(), drain.clone());
                 let security = Security::Cluster(context.tls.clone(), &[]);
-                context.drain.spawn("ldaps", serve(listener, LDAPS, security, limits, context.drain.clone(), talk));
+                loops.spawn(serve(listener, LDAPS, security, limits, context.drain.clone(), talk));
             }
-            context.drain.begun().await;
-            Ok(())
+            loops.run(&context.drain).await
         };
         Ok(Running { provides, run: Box::pin(run) })
     }

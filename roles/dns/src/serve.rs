@@ -12,14 +12,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use estafeta_core::Failure;
-use estafeta_net::accept::{self, ConnectionLimits, Security};
+use estafeta_net::accept::{self, ConnectionLimits, Listeners, Security};
 use estafeta_net::connection::Connection;
 use estafeta_net::drain::Drain;
 use estafeta_net::drive::{Flow, Handler, Output, Timeouts, Upgrade, drive};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::task::JoinSet;
 
 use self::stream::{Request, RequestStream};
 use crate::DNS;
@@ -39,7 +38,7 @@ const DATAGRAM_BYTES: usize = 65_535;
 pub fn describe_metrics() {
     metrics::describe_counter!(
         "estafeta_dns_queries_total",
-        "Questions answered, by transport, type and response code"
+        "Questions answered, by transport, type and response code."
     );
 }
 
@@ -54,7 +53,7 @@ pub async fn serve(
     let responder = Arc::new(Responder { zones, turns: Default::default() });
     let limits =
         ConnectionLimits { connections: tcp_connections, connections_per_address: TCP_CONNECTIONS_PER_ADDRESS };
-    let mut loops = JoinSet::new();
+    let mut loops = Listeners::default();
     for socket in udp {
         loops.spawn(answer_datagrams(socket, responder.clone(), drain.clone()));
     }
@@ -63,10 +62,7 @@ pub async fn serve(
         let talk = move |connection| converse(connection, responder.clone(), talking.clone());
         loops.spawn(accept::serve(listener, DNS, Security::Clear, limits, drain.clone(), talk));
     }
-    while let Some(ended) = loops.join_next().await {
-        ended.map_err(|error| Failure::internal(format!("a loop of the service dns ended: {error}")))?;
-    }
-    Ok(())
+    loops.run(&drain).await
 }
 
 /// What answers, whatever the transport.

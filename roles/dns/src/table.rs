@@ -21,7 +21,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use estafeta_core::members::{Member, Members};
+use estafeta_core::members::{Member, Members, ready_or_all};
 use estafeta_core::{NodeName, RoleName};
 use hickory_proto::rr::{Name, RecordType};
 
@@ -148,14 +148,8 @@ impl Service {
 
     /// The members that are named now: those that offer it and are ready, or all that offer it when none is.
     fn chosen<'a>(&self, members: &'a Members) -> Vec<&'a Member> {
-        let offering = |only_ready: bool| -> Vec<&Member> {
-            members
-                .iter()
-                .filter(|member| !self.endpoints(member).is_empty() && (!only_ready || member.is_ready(&self.role)))
-                .collect()
-        };
-        let ready = offering(true);
-        if ready.is_empty() { offering(false) } else { ready }
+        let offering = members.iter().filter(|member| !self.endpoints(member).is_empty());
+        ready_or_all(offering, |member| member.is_ready(&self.role))
     }
 
     /// The SRV data of one offer. Mail programs keep the host that they find when they are set up, so it is the service

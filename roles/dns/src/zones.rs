@@ -181,7 +181,7 @@ mod tests {
         let (settings, members) = (SettingsView::default(), MembersView::new(Members::new(vec![edge])));
         let view = ZonesView::new(Config::default(), settings.clone(), members.clone());
         assert_eq!(found(&view.current(), "late.test."), None);
-        settings.advance(Settings { version: 1, domains: vec!["late.test".parse().unwrap()] });
+        settings.replace(Settings { version: 1, domains: vec!["late.test".parse().unwrap()] });
         assert!(found(&view.current(), "late.test.").is_some());
         let before = view.current();
         assert!(Arc::ptr_eq(&before, &view.current()), "nothing changed, nothing is computed");

@@ -9,6 +9,7 @@ use estafeta_net::section::ConfigError;
 use estafeta_protocols::smtp::server::Limits;
 use serde::Deserialize;
 
+use crate::incoming::progress::Pace;
 use crate::outgoing::Route;
 
 /// What to do with mail while no filter answers.
@@ -40,6 +41,13 @@ pub struct Config {
     pub transaction_deadline_seconds: u64,
     /// How long a client may be silent, in seconds. 300 by default (RFC 5321 §4.5.3.2.7).
     pub client_timeout_seconds: u64,
+    /// How long a client may take from its greeting or its last message to the next MAIL, and from there to the message's
+    /// end, in seconds: more only while its bytes come fast enough. 300 by default.
+    pub client_step_seconds: u64,
+    /// How fast bytes have to come to give a client more time, in bytes a second. 1,000 by default.
+    pub client_slowest_bytes_per_second: u64,
+    /// How long a session may last, in seconds; a message that has begun may still come in. 2 hours by default.
+    pub session_limit_seconds: u64,
     /// Mail that waits, and its way out.
     pub queue: QueueConfig,
     /// Mail to other domains.
@@ -56,6 +64,9 @@ impl Default for Config {
             unjudged: Unjudged::Defer,
             transaction_deadline_seconds: 60,
             client_timeout_seconds: 300,
+            client_step_seconds: 300,
+            client_slowest_bytes_per_second: 1_000,
+            session_limit_seconds: 2 * 3600,
             queue: QueueConfig::default(),
             outgoing: OutgoingConfig::default(),
         }
@@ -73,6 +84,9 @@ impl Config {
             ("connections_per_address_limit", self.connections_per_address_limit as u64),
             ("transaction_deadline_seconds", self.transaction_deadline_seconds),
             ("client_timeout_seconds", self.client_timeout_seconds),
+            ("client_step_seconds", self.client_step_seconds),
+            ("client_slowest_bytes_per_second", self.client_slowest_bytes_per_second),
+            ("session_limit_seconds", self.session_limit_seconds),
             ("queue.messages_limit", queue.messages_limit as u64),
             ("queue.concurrency", queue.concurrency as u64),
             ("queue.destination_concurrency", queue.destination_concurrency as u64),
@@ -104,6 +118,15 @@ impl Config {
         }
     }
 
+    /// How fast clients have to get on.
+    pub fn pace(&self) -> Pace {
+        Pace {
+            session: Duration::from_secs(self.session_limit_seconds),
+            step: Duration::from_secs(self.client_step_seconds),
+            slowest_bytes_per_second: self.client_slowest_bytes_per_second,
+        }
+    }
+
     /// What verdict and delivery may take together.
     pub fn transaction_deadline(&self) -> Duration {
         Duration::from_secs(self.transaction_deadline_seconds)
@@ -116,7 +139,7 @@ impl Config {
 pub struct QueueConfig {
     /// The most messages that wait; past it new ones that would have to wait are answered 452. 100,000 by default.
     pub messages_limit: usize,
-    /// How many deliveries run at a time. 50 by default.
+    /// How many deliveries to other servers run at a time, and as many to mailboxes of our own. 50 by default.
     pub concurrency: usize,
     /// How many deliveries to one destination run at a time. 5 by default.
     pub destination_concurrency: usize,

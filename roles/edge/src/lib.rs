@@ -23,10 +23,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use estafeta_core::{Failure, RoleName};
+use estafeta_net::drain::Drain;
 use estafeta_net::login::Gate;
 use estafeta_net::role::{Clients, Context, Plan, Provides, Role, Running, Service, Transport};
 use estafeta_net::section::{ConfigError, Section};
+use estafeta_net::sockets::Sockets;
+use estafeta_net::tls::Tls;
 use estafeta_storage::spool::SpoolDirectory;
+use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::edge::Edge;
@@ -76,14 +80,27 @@ impl Plan for EdgePlan {
         metrics_help::describe();
         let administration = Arc::new(operations::QueueOperations(edge.queue.clone()));
         let provides = Provides { administration: Some(administration), ..Provides::default() };
-        let run = async move {
-            incoming::listen(&edge, &sockets, &tls)?;
-            edge.drain.spawn("queue", dispatch::run(edge.clone()));
-            edge.drain.begun().await;
-            Ok(())
-        };
-        Ok(Running { provides, run: Box::pin(run) })
+        Ok(Running { provides, run: Box::pin(serve(edge, sockets, tls)) })
     }
+}
+
+/// Listens, and works on the queue, until the drain begins.
+async fn serve(edge: Arc<Edge>, sockets: Arc<Sockets>, tls: Arc<Tls>) -> Result<(), Failure> {
+    let mut loops = incoming::listen(&edge, &sockets, &tls)?;
+    loops.spawn(dispatch::run(edge.clone()));
+    hold(loops, &edge.drain).await
+}
+
+/// Waits for loops that end when the drain begins. One that ends before, or panics, is the failure of all: half a role
+/// looks alive and is not.
+async fn hold(mut loops: JoinSet<()>, drain: &Drain) -> Result<(), Failure> {
+    while let Some(ended) = loops.join_next().await {
+        ended.map_err(|error| Failure::internal(format!("a listener or the queue's dispatcher ended: {error}")))?;
+        if !drain.has_begun() {
+            return Err(Failure::internal("a listener or the queue's dispatcher ended before the drain"));
+        }
+    }
+    Ok(())
 }
 
 /// Opens what the role keeps.
@@ -108,6 +125,34 @@ async fn open(config: Config, names: Arc<dyn Names>, context: Context) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_loop_that_ends_early_ends_the_role() {
+        let drain = Drain::new();
+        let others = || {
+            let (drain, mut loops) = (drain.clone(), JoinSet::new());
+            loops.spawn(async move { drain.begun().await });
+            loops
+        };
+        let mut panics = others();
+        panics.spawn(async { panic!("as the test wants") });
+        assert!(hold(panics, &drain).await.unwrap_err().cause.contains("panic"));
+        let mut ends = others();
+        ends.spawn(async {});
+        assert!(hold(ends, &drain).await.unwrap_err().cause.contains("before the drain"));
+        drain.begin();
+        assert_eq!(hold(others(), &drain).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn the_role_serves_until_the_drain() {
+        let world = testing::World::new("", testing::Zone::default()).await;
+        let run = tokio::spawn(serve(world.edge.clone(), world.sockets.clone(), world.tls.clone()));
+        world.dialog().await;
+        assert!(!run.is_finished());
+        world.edge.drain.begin();
+        assert_eq!(run.await.unwrap(), Ok(()));
+    }
 
     #[test]
     fn the_row_is_complete_and_its_section_is_checked() {

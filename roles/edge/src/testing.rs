@@ -32,7 +32,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use crate::edge::Edge;
-use crate::incoming::{self, SMTP, SUBMISSION, SUBMISSIONS};
+use crate::incoming::{SMTP, SUBMISSION, SUBMISSIONS};
 use crate::outgoing::names::{Exchange, Names, NamesError};
 
 pub const PASSWORD: &str = "correct horse";
@@ -52,14 +52,14 @@ pub async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
     panic!("never came true: {what}");
 }
 
-/// A judge that goes by words in the message.
+/// A judge that goes by words in the message; it keeps what it was asked about.
 #[derive(Default)]
-pub struct Words(pub Mutex<Vec<Envelope>>);
+pub struct Words(pub Mutex<Vec<(Envelope, Message)>>);
 
 #[async_trait]
 impl Judge for Words {
     async fn judge(&self, envelope: &Envelope, message: &Message) -> Result<Verdict, Failure> {
-        self.0.lock().unwrap().push(envelope.clone());
+        self.0.lock().unwrap().push((envelope.clone(), message.clone()));
         let text = String::from_utf8_lossy(&message.contiguous()).into_owned();
         if text.contains("SLOWLY") {
             tokio::time::sleep(Duration::from_secs(3600)).await;
@@ -67,12 +67,15 @@ impl Judge for Words {
         let actions =
             [("GTUBE", Action::Reject), ("JUNK", Action::Junk), ("GREY", Action::Greylist), ("DEFER", Action::Defer)];
         let action = actions.iter().find(|(word, _)| text.contains(word)).map_or(Action::Accept, |(_, action)| *action);
+        let mut headers = vec![("Authentication-Results".to_owned(), "mx.example.edu; spf=none".to_owned())];
+        // The filter and rspamd say themselves what makes mail Junk.
+        headers.extend((action == Action::Junk).then(|| ("X-Spam".to_owned(), "Yes".to_owned())));
         Ok(Verdict {
             action,
             score: 1.0,
             required_score: 15.0,
             symbols: vec![],
-            headers: vec![("Authentication-Results".to_owned(), "mx.example.edu; spf=none".to_owned())],
+            headers,
             explanation: (action == Action::Reject).then(|| "Gtube pattern".to_owned()),
         })
     }
@@ -308,8 +311,8 @@ impl World {
 
     /// Begins to listen, and to work on the queue.
     pub fn serve(&self) -> &Self {
-        incoming::listen(&self.edge, &self.sockets, &self.tls).unwrap();
-        self.edge.drain.spawn("queue", crate::dispatch::run(self.edge.clone()));
+        let serving = crate::serve(self.edge.clone(), self.sockets.clone(), self.tls.clone());
+        self.edge.drain.spawn("edge", async { serving.await.unwrap() });
         self
     }
 

@@ -1,7 +1,5 @@
 //! Everything that is found by looking at a message's own bytes: work for a thread that may block.
 
-use std::sync::Arc;
-
 use estafeta_core::Message;
 
 use crate::content::{Budget, File, Limits, Overrun, entity::Visitor, header, walk};
@@ -42,15 +40,6 @@ impl Inspector {
             Err(overrun) => findings.extend(builtin::past_bounds(overrun)),
         }
         Ok(findings)
-    }
-
-    /// The same on a thread that may block. None when the thread is gone, which only a bug or the process's end do.
-    pub async fn inspect_aside(
-        self: Arc<Self>,
-        message: Message,
-        from_outside: bool,
-    ) -> Option<Result<Vec<Finding>, Overrun>> {
-        tokio::task::spawn_blocking(move || self.inspect(&message, from_outside)).await.ok()
     }
 }
 

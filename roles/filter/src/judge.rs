@@ -10,7 +10,6 @@ use estafeta_core::{Failure, Message};
 use tokio::sync::Semaphore;
 
 use crate::authentication::{Authenticator, Hashed, RESULTS_HEADER, Results};
-use crate::content::Overrun;
 use crate::inspect::Inspector;
 use crate::network::Network;
 use crate::verdict::{Finding, decide};
@@ -76,19 +75,23 @@ impl LocalJudge {
         let _place = self.room.acquire_many(need).await.map_err(Failure::internal)?;
         let from_outside = envelope.authenticated.is_none();
         let (inspected, virus, results) = tokio::join!(
-            self.inspector.clone().inspect_aside(message.clone(), from_outside),
+            self.inspect(message, from_outside),
             self.clamd(message),
             self.authentication(envelope, message),
         );
-        let inspected = inspected.ok_or_else(|| Failure::internal("the thread that inspects messages is gone"))?;
-        let mut findings = inspected.map_err(|overrun: Overrun| Failure::unavailable(overrun))?;
+        let mut findings = inspected?;
         findings.extend(virus?);
         let mut headers = Vec::new();
-        if let Some(results) = results {
+        if let Some(results) = results? {
             findings.extend(results.findings);
             headers.push((RESULTS_HEADER.to_owned(), results.header));
         }
         Ok(decide(findings, headers, &self.inspector.thresholds))
+    }
+
+    async fn inspect(&self, message: &Message, from_outside: bool) -> Result<Vec<Finding>, Failure> {
+        let (inspector, message) = (self.inspector.clone(), message.clone());
+        aside(move || inspector.inspect(&message, from_outside)).await?.map_err(Failure::unavailable)
     }
 
     async fn clamd(&self, message: &Message) -> Result<Option<Finding>, Failure> {
@@ -107,18 +110,25 @@ impl LocalJudge {
     }
 
     /// None for our own clients: they authenticated, or stand in a network of ours and send what no record names.
-    async fn authentication(&self, envelope: &Envelope, message: &Message) -> Option<Results> {
+    async fn authentication(&self, envelope: &Envelope, message: &Message) -> Result<Option<Results>, Failure> {
         if envelope.authenticated.is_some() || self.is_local(envelope.client) {
-            return None;
+            return Ok(None);
         }
         let body = message.body().clone();
-        let hashed = tokio::task::spawn_blocking(move || Hashed::new(&body)).await.ok()??;
-        Some(self.authenticator.check(envelope, &hashed).await)
+        let hashed = aside(move || Hashed::new(&body)).await?;
+        Ok(Some(self.authenticator.check(envelope, &hashed).await))
     }
 
     fn is_local(&self, client: IpAddr) -> bool {
         client.is_unspecified() || self.local_networks.iter().any(|network| network.contains(client))
     }
+}
+
+/// Work on a message's bytes, on a thread that may block. When it panics there is no verdict: a message on which a check
+/// breaks must not pass unchecked.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Failure::internal(format_args!("a bug: a check of this message broke: {error}")))
 }
 
 #[async_trait]
@@ -165,4 +175,17 @@ pub fn describe_metrics() {
     );
     metrics::describe_histogram!("estafeta_filter_verdict_seconds", metrics::Unit::Seconds, "How long a verdict took.");
     metrics::describe_counter!("estafeta_filter_clamd_failures_total", "Messages that clamd gave no verdict on.");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use estafeta_core::Reason;
+
+    #[tokio::test]
+    async fn a_check_that_panics_is_no_verdict() {
+        let failure = aside(|| panic!("as the test wants")).await.map(|()| ()).unwrap_err();
+        assert!(failure.reason == Reason::Internal && failure.cause.contains("as the test wants"), "{failure}");
+        assert_eq!(aside(|| 1).await.unwrap(), 1);
+    }
 }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use estafeta_core::judge::Judge;
 use estafeta_core::{Failure, RoleName, ServiceName};
-use estafeta_net::accept::{self, ConnectionLimits, Security};
+use estafeta_net::accept::{ConnectionLimits, Listeners, Security, serve};
 use estafeta_net::http;
 use estafeta_net::role::{Clients, Context, Plan, Provides, Role, Running, Service, Transport};
 use estafeta_net::section::{ConfigError, Section};
@@ -77,14 +77,14 @@ impl Plan for Config {
         let listeners = context.sockets.tcp(&SERVICE).map_err(Failure::unavailable)?;
         let run = async move {
             let (tls, drain) = (context.tls, context.drain);
+            let mut loops = Listeners::default();
             for listener in listeners {
                 let (router, conversations) = (router.clone(), drain.clone());
                 let talk = move |connection| http::serve(connection, router.clone(), conversations.clone());
                 let security = Security::Cluster(tls.clone(), ASKED_BY);
-                drain.spawn("filter listener", accept::serve(listener, SERVICE, security, limits, drain.clone(), talk));
+                loops.spawn(serve(listener, SERVICE, security, limits, drain.clone(), talk));
             }
-            drain.begun().await;
-            Ok(())
+            loops.run(&drain).await
         };
         Ok(Running { provides: Provides { judge: Some(judge), ..Provides::default() }, run: Box::pin(run) })
     }

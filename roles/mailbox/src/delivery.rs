@@ -78,7 +78,6 @@ impl LocalDelivery {
             }
             Refusal::Store(StoreError::OverQuota) => Outcome::Later(answer(452, "4.2.2", "the mailbox is full")),
             Refusal::Store(StoreError::TooLarge) => Outcome::Refused(answer(552, "5.3.4", "the message is too large")),
-            Refusal::Store(StoreError::Gone) => Outcome::Refused(answer(550, "5.1.1", "there is no such account")),
             Refusal::Store(StoreError::Storage(error)) if error.is_full() => {
                 Outcome::Later(answer(452, "4.3.1", "insufficient storage, try again later"))
             }

@@ -100,3 +100,24 @@ fn machine() -> String {
 pub fn say(line: &str) {
     println!("{line}");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_ratios_and_the_page_around_them() {
+        let mut measured = Vec::new();
+        for rate in [30.0, 10.0, 20.0] {
+            add(&mut measured, "Estafeta, one node", 4_000, rate);
+            add(&mut measured, "Postfix + Dovecot", 4_000, rate / 2.0);
+        }
+        let table = table(&measured);
+        assert!(table.contains("| 4 KB | Estafeta, one node | 20 | 10–30 | 2.00 |"), "{table}");
+        let first = page("", "old figures\n", &Load::quick(), 1);
+        assert!(first.starts_with("# Benchmarks") && first.contains("old figures"));
+        let edited = first.replace("# Benchmarks", "# Edited");
+        let second = page(&edited, &table, &Load::quick(), 1);
+        assert!(second.starts_with("# Edited") && second.contains("2.00") && !second.contains("old figures"));
+    }
+}

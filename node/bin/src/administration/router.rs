@@ -70,7 +70,8 @@ impl AdministrationRouter {
         self.by_role.get(role)?.get()
     }
 
-    /// Asks the nodes with the role, the ready ones first, until one answers.
+    /// Asks the nodes with the role, the ready ones first, until one can do it: what only one of them keeps (a letter in its
+    /// queue), the others do not find.
     async fn pass_on(&self, role: &RoleName, operation: &str, input: Value) -> Result<Value, Failure> {
         let members = self.members.current();
         let mut nodes: Vec<_> = members
@@ -82,7 +83,9 @@ impl AdministrationRouter {
         for member in nodes {
             let Some(address) = member.administration else { continue };
             match client::ask_node(&self.remote.tls, &member.name, address, operation, &input).await {
-                Err(failure) if failure.reason == Reason::Unavailable => last = Some(failure),
+                Err(failure) if matches!(failure.reason, Reason::Unavailable | Reason::NotFound) => {
+                    last = Some(failure)
+                }
                 answer => return answer,
             }
         }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -131,14 +132,15 @@ impl Layout {
         if let Some(group) = node.group {
             writeln!(text, "\n[{}]\nstore_group = \"{group}\"", node.role)?;
         }
-        if node.role == RoleName::FILTER {
+        let asks_dns = [(RoleName::FILTER, "filter"), (RoleName::EDGE, "edge.outgoing")];
+        if let Some((_, section)) = asks_dns.iter().find(|(role, _)| *role == node.role) {
             // The demonstration must not depend on, nor trouble, a resolver outside: its own name servers answer.
             let dns: Vec<String> = self
                 .with(&RoleName::DNS)
                 .iter()
                 .map(|node| format!("\"{}\"", SocketAddr::new(node.address, self.port(53))))
                 .collect();
-            writeln!(text, "\n[filter]\nresolvers = [{}]", dns.join(", "))?;
+            writeln!(text, "\n[{section}]\nresolvers = [{}]", dns.join(", "))?;
         }
         for other in &self.nodes {
             writeln!(
@@ -196,7 +198,8 @@ impl Throwaway {
     /// Makes it.
     pub fn make() -> io::Result<Self> {
         let path = std::env::temp_dir().join(format!("estafeta-demo-{}", std::process::id()));
-        fs::create_dir_all(&path)?;
+        // Made, not taken over, and nobody else's to read: keys come to stand in it.
+        fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }
 

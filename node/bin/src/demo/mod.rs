@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use comfy_table::Cell;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::commands::table::{plain_table, say};
 use crate::roles;
@@ -30,9 +31,18 @@ async fn show(once: bool) -> anyhow::Result<ExitCode> {
     layout.check_free()?;
     layout.write(&roles::table())?;
     let mut children = Children::start(&layout)?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut told_to_end = std::pin::pin!(async {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    });
     let told = tokio::select! {
         told = tell(&layout, &mut children) => told,
-        _ = tokio::signal::ctrl_c() => Ok(false),
+        () = &mut told_to_end => Ok(false),
     };
     let well = match told {
         Ok(well) => well,
@@ -44,7 +54,7 @@ async fn show(once: bool) -> anyhow::Result<ExitCode> {
     if !once && well {
         say("");
         say("The cluster stays up until Ctrl-C.");
-        let _ = tokio::signal::ctrl_c().await;
+        told_to_end.await;
     }
     if !well && std::env::var_os("ESTAFETA_DEMO_KEEP").is_some() {
         keep_logs(&layout);

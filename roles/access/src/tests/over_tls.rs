@@ -1,6 +1,5 @@
 //! The role as it runs: its own listeners on loopback, real TLS.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -23,10 +22,19 @@ struct Running {
     addresses: Vec<(ServiceName, SocketAddr)>,
     connector: TlsConnector,
     drain: Drain,
+    /// As the node does, whatever becomes of the role.
+    _sockets: Arc<Sockets>,
     _directory: tempfile::TempDir,
 }
 
 async fn start(config: Config) -> Running {
+    let (running, run) = prepare(config).await;
+    tokio::spawn(run);
+    running
+}
+
+/// The role before its run is polled, and that run.
+async fn prepare(config: Config) -> (Running, impl Future<Output = Result<(), Failure>> + Send) {
     let directory = tempfile::tempdir().unwrap();
     let authority = AuthorityFiles::init(directory.path(), SystemTime::now()).unwrap();
     let pair = authority.issue_service(&["imap.example.edu".into()], SystemTime::now()).unwrap();
@@ -39,16 +47,18 @@ async fn start(config: Config) -> Running {
     }
     let address = |service: ServiceName| (service.clone(), sockets.tcp(&service).unwrap()[0].local_addr().unwrap());
     let addresses = [IMAP, IMAPS, POP3, POP3S].map(address).into();
-    context.sockets = Arc::new(sockets);
+    let sockets = Arc::new(sockets);
+    context.sockets = sockets.clone();
     let drain = context.drain.clone();
-    tokio::spawn(config.start(context).await.unwrap().run);
+    let run = config.start(context).await.unwrap().run;
 
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(authority.certificate()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let client = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let client = client.with_root_certificates(roots).with_no_client_auth();
-    Running { addresses, connector: TlsConnector::from(Arc::new(client)), drain, _directory: directory }
+    let connector = TlsConnector::from(Arc::new(client));
+    (Running { addresses, connector, drain, _sockets: sockets, _directory: directory }, run)
 }
 
 impl Running {
@@ -80,6 +90,20 @@ async fn until(stream: &mut (impl AsyncReadExt + Unpin), end: &str) -> String {
 /// One line.
 async fn line(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     until(stream, "\r\n").await
+}
+
+#[tokio::test]
+async fn nothing_is_served_before_the_run_or_after_it() {
+    let (running, run) = prepare(Config::default()).await;
+    let is_silent = async |mut client: TcpStream| {
+        tokio::time::timeout(Duration::from_millis(200), client.read_u8()).await.is_err()
+    };
+    assert!(is_silent(running.clear(IMAP).await).await);
+    let run = tokio::spawn(run);
+    line(&mut running.clear(IMAP).await).await;
+    run.abort();
+    let _ = run.await;
+    assert!(is_silent(running.clear(IMAP).await).await);
 }
 
 #[tokio::test]

@@ -12,6 +12,8 @@ use ldap3_proto::LdapCodec;
 use ldap3_proto::proto::{LdapExtendedResponse, LdapMsg, LdapOp, LdapResult, LdapResultCode};
 use tokio_util::codec::{Decoder, Encoder};
 
+use super::ber;
+
 /// The largest message that is read: an alias with a thousand targets fits twice.
 pub const MESSAGE_BYTES: usize = 1024 * 1024;
 
@@ -104,33 +106,16 @@ impl LdapMachine {
     }
 }
 
-struct Header {
-    /// How long the header itself is.
-    bytes: usize,
-    /// How long the contents are.
-    length: usize,
-}
-
 /// The header of an LDAPMessage, a SEQUENCE of definite length (§5.1); none when there is too little of it.
-fn header(received: &[u8]) -> Result<Option<Header>, Unreadable> {
-    let Some(&tag) = received.first() else { return Ok(None) };
-    if tag != 0x30 {
+fn header(received: &[u8]) -> Result<Option<ber::Header>, Unreadable> {
+    if received.first().is_some_and(|&tag| tag != ber::SEQUENCE) {
         return Err(Unreadable("an LDAP message begins with a SEQUENCE"));
     }
-    let Some(&first) = received.get(1) else { return Ok(None) };
-    let header = match first {
-        0..=0x7f => Header { bytes: 2, length: usize::from(first) },
-        0x81..=0x84 => {
-            let bytes = 2 + usize::from(first - 0x80);
-            let Some(length) = received.get(2..bytes) else { return Ok(None) };
-            Header { bytes, length: length.iter().fold(0, |length, &byte| length << 8 | usize::from(byte)) }
-        }
-        _ => return Err(Unreadable("the length of the message cannot be read")),
-    };
-    if header.bytes + header.length > MESSAGE_BYTES {
+    let header = ber::header(received).map_err(|_| Unreadable("the length of the message cannot be read"))?;
+    if header.as_ref().is_some_and(|header| header.bytes + header.length > MESSAGE_BYTES) {
         return Err(Unreadable("the message is too large"));
     }
-    Ok(Some(header))
+    Ok(header)
 }
 
 /// That behind the message id stands a request.

@@ -77,7 +77,7 @@ impl DomainAdministration {
     }
 
     async fn advance(&self) -> Result<Value, Failure> {
-        self.settings.advance(self.store.read().await?);
+        self.settings.replace(self.store.read().await?);
         Ok(Value::Null)
     }
 }

@@ -32,4 +32,4 @@ const PASSWORD: Field = Field {
 };
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -42,6 +42,18 @@ impl Sessions for Nobody {
     }
 }
 
+/// The contracts of a node that is a directory and nothing else.
+pub(crate) fn contracts(store: Store, domains: Arc<DomainAdministration>) -> Contracts {
+    Contracts {
+        directory: Arc::new(store.clone()),
+        directory_uncached: Arc::new(store),
+        judge: Arc::new(Nobody),
+        delivery: Arc::new(Nobody),
+        sessions: Arc::new(Nobody),
+        settings: settings_client(domains),
+    }
+}
+
 struct Node {
     context: OperationContext,
     domains: Arc<DomainAdministration>,
@@ -62,14 +74,7 @@ impl Node {
             store_group: Some(group.parse().unwrap()),
             draining: false,
         };
-        let contracts = Contracts {
-            directory: Arc::new(store.clone()),
-            directory_uncached: Arc::new(store),
-            judge: Arc::new(Nobody),
-            delivery: Arc::new(Nobody),
-            sessions: Arc::new(Nobody),
-            settings: settings_client(domains.clone()),
-        };
+        let contracts = contracts(store, domains.clone());
         let members = MembersView::new(Members::new(groups.iter().map(member).collect()));
         Self { context: OperationContext { contracts, members }, domains, _data: data }
     }

@@ -1,4 +1,8 @@
 //! The letters of one destination as one worker takes them, and how it settles them.
+//!
+//! Invariant: a letter that was tried stays claimed until it is written down what became of it, however long the disk is
+//! full: nobody gets it twice from this process. The worker's place is kept as well, so that no more is sent than can be
+//! written down.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -6,12 +10,12 @@ use std::time::{Duration, SystemTime};
 use estafeta_net::drain::Drain;
 
 use crate::edge::Edge;
-use crate::queue::{Destination, Fate, Job, Settlement};
+use crate::queue::{Destination, Fate, Job, Pace, Settlement};
 
-/// How often it is tried to write down what became of a letter.
-const SETTLE_ATTEMPTS: u32 = 5;
-/// The pause between.
-const SETTLE_PAUSE: Duration = Duration::from_secs(1);
+/// The pause after the queue could not be read.
+const READ_PAUSE: Duration = Duration::from_secs(1);
+/// The pauses until it can be written down what became of a letter.
+const SETTLE_PACE: Pace = Pace { shortest: Duration::from_secs(1), longest: Duration::from_secs(60) };
 
 /// A worker's letters.
 pub struct Jobs {
@@ -47,13 +51,13 @@ impl Jobs {
             Err(error) => {
                 tracing::error!(destination = %self.destination, %error, "the queue cannot be read");
                 // The place is kept meanwhile, so that nobody tries at full speed.
-                tokio::time::sleep(SETTLE_PAUSE).await;
+                tokio::time::sleep(READ_PAUSE).await;
                 None
             }
         }
     }
 
-    /// Writes down what became of a letter's recipients.
+    /// Writes down what became of a letter's recipients. Does not return before it could, or the process ends.
     pub async fn settle(&self, job: Job, fates: Vec<Fate>) {
         let (edge, now) = (&self.edge, SystemTime::now());
         let done = fates.iter().filter(|fate| **fate == Fate::Done).count();
@@ -64,15 +68,11 @@ impl Jobs {
                 .record(job.arrived.elapsed().unwrap_or_default());
         }
         let settlement = Settlement::of(&job, fates, &edge.paces, &edge.reporter, now);
-        for attempt in 1..=SETTLE_ATTEMPTS {
-            match edge.queue.settle(settlement.clone()).await {
-                Ok(_) => return,
-                Err(error) => {
-                    tracing::error!(id = %job.id, %error, attempt, "cannot write down what became of a message");
-                    tokio::time::sleep(SETTLE_PAUSE).await;
-                }
-            }
+        let mut attempts = 0_u32;
+        while let Err(error) = edge.queue.settle(settlement.clone()).await {
+            attempts = attempts.saturating_add(1);
+            tracing::error!(id = %job.id, %error, attempts, "cannot write down what became of a message");
+            tokio::time::sleep(SETTLE_PACE.pause(attempts, fastrand::f64())).await;
         }
-        // The letter is tried again. Mailboxes know its id; a foreign server may get it twice.
     }
 }

@@ -1,7 +1,8 @@
 //! The queue's workers: who is tried when, so many at a time, no destination at the cost of another.
 //!
-//! Invariants: at most `concurrency` workers run, at most `destination_concurrency` for one destination, and those with
-//! the fewest are served first; a worker gives its place up after [`BATCH_LETTERS`]; once the drain begins, no letter is
+//! Invariants: at most `concurrency` workers run for other people's servers, and as many for mailboxes of our own, which
+//! wait for no server that does not answer; at most `destination_concurrency` for one destination, and those with the
+//! fewest are served first; a worker gives its place up after [`BATCH_LETTERS`]; once the drain begins, no letter is
 //! taken any more.
 
 mod jobs;
@@ -34,8 +35,9 @@ const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
 /// Runs workers until the drain begins. Workers that are at it then finish their letter.
 pub async fn run(edge: Arc<Edge>) {
-    let dispatcher =
-        Dispatcher { room: Arc::new(Semaphore::new(edge.config.queue.concurrency)), running: Running::default(), edge };
+    let room = || Arc::new(Semaphore::new(edge.config.queue.concurrency.min(Semaphore::MAX_PERMITS)));
+    let (abroad, at_home) = (room(), room());
+    let dispatcher = Dispatcher { abroad, at_home, running: Running::default(), edge };
     let drain = dispatcher.edge.drain.clone();
     while !drain.has_begun() {
         let pause = match dispatcher.start_workers().await {
@@ -58,7 +60,10 @@ type Running = Arc<Mutex<HashMap<Destination, usize>>>;
 
 struct Dispatcher {
     edge: Arc<Edge>,
-    room: Arc<Semaphore>,
+    /// Places for other people's servers.
+    abroad: Arc<Semaphore>,
+    /// Places for what stays in the cluster.
+    at_home: Arc<Semaphore>,
     running: Running,
 }
 
@@ -76,7 +81,8 @@ impl Dispatcher {
             started = false;
             for due in &due {
                 if self.workers_for(&due.destination) < due.letters.min(most) {
-                    let Ok(place) = self.room.clone().try_acquire_owned() else { return Ok(LOOK_AT_LEAST) };
+                    // A worker that leaves has all of this looked at again.
+                    let Ok(place) = self.room(&due.destination).try_acquire_owned() else { continue };
                     self.start_worker(due.destination.clone(), place);
                     started = true;
                 }
@@ -85,6 +91,13 @@ impl Dispatcher {
         let next = queue.next_due(now).await?;
         let pause = next.map(|next| next.duration_since(now).unwrap_or_default());
         Ok(pause.unwrap_or(LOOK_AT_LEAST).min(LOOK_AT_LEAST))
+    }
+
+    fn room(&self, destination: &Destination) -> Arc<Semaphore> {
+        match destination {
+            Destination::Domain(domain) if !self.edge.is_ours(domain) => self.abroad.clone(),
+            Destination::Domain(_) | Destination::Group(_) => self.at_home.clone(),
+        }
     }
 
     fn workers_for(&self, destination: &Destination) -> usize {
@@ -107,7 +120,8 @@ impl Dispatcher {
 /// Tries a destination's letters one after the other.
 async fn work(mut jobs: Jobs) {
     let edge = jobs.edge().clone();
-    // Once the destination cannot be reached, the letters behind share the answer and not the wait.
+    // Once the destination cannot be reached, the letters behind share the answer and not the wait. Only that: for good
+    // each letter is given up by itself.
     let mut unreachable: Option<Fate> = None;
     while let Some(job) = jobs.next().await {
         if job.is_lost {
@@ -136,7 +150,7 @@ async fn work(mut jobs: Jobs) {
                     let fate = fate_of(answer);
                     let fates = job.all(&fate);
                     jobs.settle(*job, fates).await;
-                    unreachable = Some(fate);
+                    unreachable = Some(fate).filter(|fate| matches!(fate, Fate::Later(_)));
                 }
             }
         }

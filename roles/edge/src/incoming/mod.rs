@@ -1,6 +1,7 @@
 //! Mail on its way in: the listeners of ports 25, 465 and 587, and one session a connection.
 
 pub mod header;
+pub mod progress;
 mod session;
 mod transaction;
 
@@ -19,6 +20,7 @@ use estafeta_net::sockets::Sockets;
 use estafeta_net::tls::Tls;
 use estafeta_protocols::smtp::Dialect;
 use estafeta_protocols::smtp::server::{self, Server};
+use tokio::task::JoinSet;
 
 use crate::edge::Edge;
 
@@ -31,24 +33,19 @@ pub const SUBMISSIONS: ServiceName = ServiceName::fixed("submissions");
 /// Port 587: from users' programs, TLS by STARTTLS.
 pub const SUBMISSION: ServiceName = ServiceName::fixed("submission");
 
-/// Serves the three until the drain begins.
-pub fn listen(edge: &Arc<Edge>, sockets: &Sockets, tls: &Arc<Tls>) -> Result<(), Failure> {
-    let mut listeners = Vec::new();
+/// Serves the three until the drain begins, in these tasks: all or none.
+pub fn listen(edge: &Arc<Edge>, sockets: &Sockets, tls: &Arc<Tls>) -> Result<JoinSet<()>, Failure> {
+    let mut listening = JoinSet::new();
     for service in [SMTP, SUBMISSIONS, SUBMISSION] {
+        let security = if service == SUBMISSIONS { Security::Tls(tls.clone()) } else { Security::Clear };
         for listener in sockets.tcp(&service).map_err(Failure::internal)? {
-            listeners.push((service.clone(), listener));
+            let (drain, limits) = (edge.drain.clone(), edge.config.connection_limits());
+            let (edge, tls, name) = (edge.clone(), tls.clone(), service.clone());
+            let talk = move |connection| talk(edge.clone(), tls.clone(), name.clone(), connection);
+            listening.spawn(serve(listener, service.clone(), security.clone(), limits, drain, talk));
         }
     }
-    // All or none: a role that fails half-way must leave nothing behind that still holds its queue.
-    for (service, listener) in listeners {
-        let security = if service == SUBMISSIONS { Security::Tls(tls.clone()) } else { Security::Clear };
-        let (drain, limits) = (edge.drain.clone(), edge.config.connection_limits());
-        let (edge, tls, name) = (edge.clone(), tls.clone(), service.clone());
-        let talk = move |connection| talk(edge.clone(), tls.clone(), name.clone(), connection);
-        let listening = serve(listener, service, security, limits, drain.clone(), talk);
-        drain.spawn("listener", listening);
-    }
-    Ok(())
+    Ok(listening)
 }
 
 /// One connection, from greeting to goodbye.

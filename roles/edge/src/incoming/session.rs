@@ -4,6 +4,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use estafeta_core::directory::{Account, Resolution, Target};
 use estafeta_core::sessions::TlsFacts;
@@ -14,7 +15,9 @@ use estafeta_protocols::sasl::Credentials;
 use estafeta_protocols::smtp::server::{Event, Hello, Mail, Recipient, Server};
 use estafeta_protocols::smtp::{Enhanced, ForwardPath, Reply, ReversePath};
 use estafeta_storage::StorageError;
+use tokio::time::Instant;
 
+use super::progress::Progress;
 use super::transaction::Transaction;
 use crate::edge::Edge;
 use crate::passage::trace::Hop;
@@ -50,6 +53,7 @@ pub struct Session {
     account: Option<Account>,
     failed_logins: usize,
     transaction: Option<Transaction>,
+    progress: Progress,
     /// The last transaction's name, for the log.
     id: Option<DeliveryId>,
 }
@@ -57,6 +61,7 @@ pub struct Session {
 impl Session {
     /// The session of a connection that has just been made.
     pub fn new(edge: Arc<Edge>, service: ServiceName, connection: &Connection) -> Self {
+        let progress = Progress::new(edge.config.pace(), Instant::now());
         Self {
             edge,
             service,
@@ -66,6 +71,7 @@ impl Session {
             account: None,
             failed_logins: 0,
             transaction: None,
+            progress,
             id: None,
         }
     }
@@ -256,7 +262,13 @@ impl Handler<Server> for Session {
             }
             return Ok(Flow::Continue);
         }
-        match self.decide(event).await {
+        // From MAIL to the message, and from then on to the next MAIL.
+        let is_step = matches!(event, Event::Mail(_) | Event::EndOfMessage | Event::Reset);
+        let decided = self.decide(event).await;
+        if is_step {
+            self.progress.next_step(machine.received_bytes(), Instant::now());
+        }
+        match decided {
             Ok(None) => machine.accept(),
             Ok(Some(reply)) => machine.reply(reply),
             Err(refusal) => {
@@ -265,6 +277,12 @@ impl Handler<Server> for Session {
             }
         }
         Ok(Flow::Continue)
+    }
+
+    fn patience(&self, machine: &Server) -> Option<Duration> {
+        let transaction = self.transaction.as_ref().map(|transaction| transaction.recipients.len());
+        let left = self.progress.left(machine.received_bytes(), transaction, Instant::now());
+        Some(left.min(Duration::from_secs(self.edge.config.client_timeout_seconds)))
     }
 
     fn secured(&mut self, facts: &Facts<'_>) {

@@ -90,9 +90,29 @@ async fn a_verdict_is_obeyed() {
     assert!(send("Subject: x\r\nX-Spam: No\r\n\r\nJUNK").await.starts_with("250"));
     let text = world.mailboxes.of("ana@example.edu")[0].text.clone();
     assert!(text.contains("X-Spam: Yes\r\nReceived:") && !text.contains("X-Spam: No"), "{text}");
-    let envelope = world.words.0.lock().unwrap()[0].clone();
+    assert_eq!(text.matches("X-Spam").count(), 1, "{text}");
+    let (envelope, _) = world.words.0.lock().unwrap()[0].clone();
     assert_eq!((envelope.helo.as_str(), envelope.authenticated), ("client.example", None));
     assert_eq!(envelope.recipients, [crate::testing::address("ana@example.edu")]);
+}
+
+/// A judge looks for viruses and signatures in the body: it must find the header there, swept or not.
+#[tokio::test]
+async fn what_is_swept_is_judged_and_stored_whole() {
+    let world = world("").await;
+    let mime = "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--";
+    for forged in ["", "Authentication-Results: x\r\n"] {
+        world.send("a@x.example", &["ana@example.edu"], &format!("{forged}{mime}")).await;
+        let (_, judged) = world.words.0.lock().unwrap().pop().unwrap();
+        assert_eq!(judged.body(), &format!("{mime}\r\n"));
+        assert!(judged.prefix().starts_with(b"Received: "));
+        let stored = world.mailboxes.stored.lock().unwrap().pop().unwrap();
+        assert!(stored.text.ends_with(&format!("\r\n{mime}\r\n")) && !stored.text.contains(": x\r\n"));
+    }
+    // No header at all: the empty line that is missing belongs to the body as well.
+    world.send("a@x.example", &["ana@example.edu"], "hello there").await;
+    let (_, judged) = world.words.0.lock().unwrap().pop().unwrap();
+    assert_eq!(judged.body(), "\r\nhello there\r\n");
 }
 
 #[tokio::test]
@@ -220,7 +240,7 @@ async fn a_user_submits_over_tls_in_their_own_name() {
         "{text}"
     );
     assert!(!text.contains("Bcc"));
-    let envelope = world.words.0.lock().unwrap()[0].clone();
+    let (envelope, _) = world.words.0.lock().unwrap()[0].clone();
     assert_eq!(envelope.authenticated.as_deref(), Some("ana@example.edu"));
 }
 

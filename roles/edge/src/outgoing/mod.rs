@@ -65,20 +65,21 @@ impl Outgoing {
     }
 
     /// Sends a job and, over the same connection, those behind it. Each is settled, but for the ones that come back with
-    /// an answer: they could not be tried, and neither could any other for this domain.
+    /// an answer: they could not be tried, and neither could any other for this domain. That answer is permanent only
+    /// when none of the domain's servers may ever take mail: as long as one may, the job waits for it.
     pub async fn send(&self, domain: &str, job: Job, jobs: &mut Jobs) -> Result<(), (Box<Job>, Answer)> {
         let hops = match self.hops(domain).await {
             Ok(hops) => hops,
             Err(answer) => return Err((Box::new(job), answer)),
         };
         let mut job = job;
-        let mut last = hops::answer(451, "4.4.1", format!("no mail server of {domain} has an address"));
+        let mut heard: Option<Answer> = None;
         let mut tried = 0;
-        for hop in hops {
+        'hops: for hop in hops {
             let addresses = match hops::addresses(&*self.names, &hop).await {
                 Ok(addresses) => addresses,
                 Err(answer) => {
-                    last = answer;
+                    heard = Some(milder(heard, answer));
                     continue;
                 }
             };
@@ -88,20 +89,21 @@ impl Outgoing {
                     return Ok(());
                 }
                 if tried == ADDRESSES_LIMIT {
-                    return Err((Box::new(job), last));
+                    break 'hops;
                 }
                 tried += 1;
                 if self.is_own(address) {
-                    last = hops::loops(domain);
+                    heard = Some(milder(heard, hops::loops(domain)));
                     continue;
                 }
                 match self.try_address(&hop, address, job, jobs).await {
                     Ok(()) => return Ok(()),
-                    Err((back, answer)) => (job, last) = (*back, answer),
+                    Err((back, answer)) => (job, heard) = (*back, Some(milder(heard, answer))),
                 }
             }
         }
-        Err((Box::new(job), last))
+        let none = || hops::answer(451, "4.4.1", format!("no mail server of {domain} has an address"));
+        Err((Box::new(job), heard.unwrap_or_else(none)))
     }
 
     /// The hosts to try: a configured route, or the domain's MX.
@@ -168,6 +170,14 @@ impl Outgoing {
             .await
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time")))?;
         Connection::clear(stream)
+    }
+}
+
+/// The one of two answers that leaves more hope; of two alike the newer one.
+fn milder(known: Option<Answer>, new: Answer) -> Answer {
+    match known {
+        Some(known) if known.code < 500 && new.code >= 500 => known,
+        _ => new,
     }
 }
 

@@ -92,7 +92,7 @@ const SOFT_REJECTED: Refusal =
     Refusal::known("soft-reject", 451, Enhanced(4, 7, 1), "Not accepted now, try again later");
 const QUEUE_FULL: Refusal =
     Refusal::known("queue-full", 452, Enhanced(4, 3, 1), "Too many messages wait, try again later");
-const QUEUE_BROKEN: Refusal = Refusal::known("storage", 451, Enhanced(4, 3, 0), "Internal error, try again later");
+const STORAGE_BROKEN: Refusal = Refusal::known("storage", 451, Enhanced(4, 3, 0), "Internal error, try again later");
 
 /// The way. Shared by all sessions.
 #[derive(Clone)]
@@ -123,7 +123,11 @@ impl Passage {
         if swept.hops > HOPS_LIMIT {
             return Err(LOOP);
         }
-        let message = self.traced(&arrival, &swept, now);
+        let message = swept.message(arrival.message.body(), &edge.spool).await.map_err(|error| {
+            tracing::error!(id = %arrival.id, %error, "a message whose header was swept cannot be spooled");
+            no_room_or(&error, STORAGE_BROKEN)
+        })?;
+        let message = message.with_prefix(self.trace(&arrival, &swept, now));
         let lines = self.judge(&arrival, &message, deadline).await?;
         let judge_ms = milliseconds(started);
         let message = message.with_prefix(lines);
@@ -149,14 +153,14 @@ impl Passage {
         reply
     }
 
-    /// The message with what this hop puts before it, the verdict excepted.
-    fn traced(&self, arrival: &Arrival, swept: &Swept, now: SystemTime) -> Message {
+    /// What this hop puts before a message, the verdict excepted.
+    fn trace(&self, arrival: &Arrival, swept: &Swept, now: SystemTime) -> String {
         let hostname = &self.0.hostname;
         let mut lines = trace::received(&arrival.hop, hostname, arrival.id, &arrival.recipients, now);
         if arrival.hop.authenticated.is_some() {
             lines.push_str(&trace::missing(swept.has_date, swept.has_message_id, arrival.id, hostname, now));
         }
-        swept.message.with_prefix(lines)
+        lines
     }
 
     /// Asks for a verdict, and gives the lines that it adds.
@@ -247,7 +251,7 @@ impl Passage {
         let id = arrival.id;
         if delivered == 0 && waiting.is_empty() {
             // Nobody took it: the client is told, and no report is needed.
-            return Err(Refusal { why: "mailbox", reply: refused.first().map_or(QUEUE_BROKEN.reply, refused_reply) });
+            return Err(Refusal { why: "mailbox", reply: refused.first().map_or(STORAGE_BROKEN.reply, refused_reply) });
         }
         let mut letters = Vec::new();
         if !refused.is_empty() {
@@ -303,7 +307,7 @@ fn unkept(id: DeliveryId, error: &KeepError) -> Refusal {
     tracing::error!(%id, %error, "cannot queue a message: the sender has to come again");
     match error {
         KeepError::Full(_) => QUEUE_FULL,
-        KeepError::Storage(error) => no_room_or(error, QUEUE_BROKEN),
+        KeepError::Storage(error) => no_room_or(error, STORAGE_BROKEN),
     }
 }
 

@@ -82,10 +82,12 @@ fn clean_name(name: &str) -> &str {
 }
 
 /// The fields that a verdict adds, Junk's own included. What our users submit goes to other people too, who need not
-/// know how our filter came to its verdict: of theirs, only Junk's is added.
+/// know how our filter came to its verdict: of theirs, only Junk's is added. That one follows from the action alone,
+/// whatever a filter adds by itself, so that it stands there once.
 pub fn verdict(verdict: &Verdict, submitted: bool) -> String {
     let mut lines = String::new();
-    for (name, value) in verdict.headers.iter().filter(|_| !submitted) {
+    let others = verdict.headers.iter().filter(|(name, _)| !submitted && !name.eq_ignore_ascii_case(SPAM_HEADER));
+    for (name, value) in others {
         lines.push_str(&field(name, value));
     }
     if verdict.action == Action::Junk {
@@ -182,6 +184,8 @@ mod tests {
             ("Authentication-Results".to_owned(), "mx;\r\n\tspf=pass\r\nX-Evil: yes".to_owned()),
             ("X Bad\r\nName".to_owned(), "x".to_owned()),
             ("X-Empty".to_owned(), String::new()),
+            // As rspamd's milter headers may have it.
+            ("x-spam".to_owned(), "Yes".to_owned()),
         ];
         let spam = Verdict {
             action: Action::Junk,

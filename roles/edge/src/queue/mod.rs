@@ -31,7 +31,7 @@ use estafeta_storage::sql::{Database, DatabaseOptions};
 use tokio::sync::Notify;
 
 pub use job::{Fate, Job};
-pub use pace::Paces;
+pub use pace::{Pace, Paces};
 pub use settlement::{Settled, Settlement};
 pub use sql::Listed;
 

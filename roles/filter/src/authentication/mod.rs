@@ -41,18 +41,19 @@ pub struct Results {
     pub header: String,
 }
 
-/// A message's header section and the hashes of its body that its signatures ask for.
+/// A message's header section and the hashes of its body that its signatures ask for. Of a message without a single
+/// field there is neither, and SPF, which asks about its client, is checked all the same.
 pub struct Hashed {
     head: Bytes,
     hashes: Vec<(Canonicalization, HashAlgorithm, u64, Vec<u8>)>,
 }
 
 impl Hashed {
-    /// Hashes the body, which takes time that grows with it. None when there is no header to check.
-    pub fn new(message: &Bytes) -> Option<Self> {
-        let parsed = AuthenticatedMessage::parse(message)?;
+    /// Hashes the body, which takes time that grows with it.
+    pub fn new(message: &Bytes) -> Self {
+        let parsed = AuthenticatedMessage::parse(message).unwrap_or_default();
         let head = message.slice(..parsed.body_offset().min(message.len()));
-        Some(Self { head, hashes: parsed.body_hashes })
+        Self { head, hashes: parsed.body_hashes }
     }
 }
 
@@ -91,9 +92,7 @@ impl Authenticator {
     /// Runs all checks.
     pub async fn check(&self, envelope: &Envelope, message: &Hashed) -> Results {
         let until = Instant::now() + self.time_limit;
-        let Some(mut parsed) = AuthenticatedMessage::parse(&message.head) else {
-            return Results { findings: Vec::new(), header: format!("{}; none", self.hostname) };
-        };
+        let mut parsed = AuthenticatedMessage::parse(&message.head).unwrap_or_default();
         let refused = dkim::prepare(&mut parsed, &message.hashes);
         let identity = spf::Identity::of(envelope);
         let (spf, signatures) = tokio::join!(

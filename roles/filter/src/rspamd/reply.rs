@@ -76,8 +76,8 @@ impl Reply {
         }
     }
 
-    /// What the reply says. A refusal has words for its client; a message for Junk carries the header that the mailbox goes by, whoever judged it. The
-    /// error is the action that nobody knows.
+    /// What the reply says. A refusal has words for its client; a message for Junk carries the header that the mailbox
+    /// goes by, once, and no other does, whoever judged it. The error is the action that nobody knows.
     pub fn into_verdict(self) -> Result<Verdict, String> {
         let action = action_of(&self.action).ok_or(self.action)?;
         let mut headers: Vec<(i64, String, String)> = Vec::new();
@@ -94,10 +94,11 @@ impl Reply {
         headers.retain(|(_, name, _)| is_field_name(name));
         headers.sort_by_key(|(order, ..)| *order);
         let mut headers: Vec<(String, String)> = headers.into_iter().map(|(_, name, value)| (name, value)).collect();
-        let marked =
-            |(name, value): &(String, String)| name.eq_ignore_ascii_case(SPAM_HEADER) && value == SPAM_HEADER_YES;
-        if action == Action::Junk && !headers.iter().any(marked) {
-            headers.push((SPAM_HEADER.to_owned(), SPAM_HEADER_YES.to_owned()));
+        let is_mark = |(name, _): &(String, String)| name.eq_ignore_ascii_case(SPAM_HEADER);
+        let place = headers.iter().position(is_mark).unwrap_or(headers.len());
+        headers.retain(|header| !is_mark(header));
+        if action == Action::Junk {
+            headers.insert(place, (SPAM_HEADER.to_owned(), SPAM_HEADER_YES.to_owned()));
         }
         let option = |option: Value| option.as_str().map_or_else(|| option.to_string(), str::to_owned);
         let symbol = |symbol: ReplySymbol| Symbol {
@@ -177,7 +178,10 @@ mod tests {
     #[test]
     fn a_verdict_goes_there_and_back() {
         for action in [Action::Accept, Action::Greylist, Action::Junk, Action::Defer, Action::Reject] {
-            let verdict = Verdict { action, ..verdict() };
+            let mut verdict = Verdict { action, ..verdict() };
+            if action != Action::Junk {
+                verdict.headers.retain(|(name, _)| name != SPAM_HEADER);
+            }
             let text = serde_json::to_string(&Reply::new(&verdict, "a@b".into())).unwrap();
             assert_eq!(read(&text), Ok(verdict));
         }
@@ -204,6 +208,25 @@ mod tests {
         assert_eq!((skipped.action, skipped.explanation), (Action::Accept, None));
         assert!(read(r#"{"action":"reject","score":15.2,"required_score":15}"#).unwrap().explanation.is_some());
         assert_eq!(read(r#"{"action":"dance"}"#), Err("dance".into()));
+    }
+
+    #[test]
+    fn junk_is_marked_once_and_nothing_else_is() {
+        let marks = |action: &str, headers: Value| -> Vec<String> {
+            let reply = json!({ "action": action, "milter": { "add_headers": headers } });
+            let headers = read(&reply.to_string()).unwrap().headers;
+            headers.into_iter().filter(|(name, _)| name.eq_ignore_ascii_case("X-Spam")).map(|(_, value)| value).collect()
+        };
+        for headers in [
+            json!({}),
+            json!({ "X-Spam": "Yes" }),
+            json!({ "X-Spam": ["Yes", "Yes"], "x-spam": "Yes" }),
+            json!({ "X-Spam": "No" }),
+            json!({ "X-SPAM": "yes", "X-Spam": { "value": "Yes", "order": 0 } }),
+        ] {
+            assert_eq!(marks("rewrite subject", headers.clone()), ["Yes"], "{headers}");
+            assert!(marks("no action", headers.clone()).is_empty(), "{headers}");
+        }
     }
 
     proptest! {

@@ -69,6 +69,19 @@ async fn spf_says_who_may_send() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_without_a_header_is_asked_for_spf_too() {
+    let records = [("example.org", txt("v=spf1 ip4:192.0.2.0/24 -all"))];
+    for text in ["", "no field at all", "\r\nDKIM-Signature: v=1; a=rsa-sha256; d=example.org; s=s1\r\n"] {
+        let verdict = verdict(&records, &envelope(OUTSIDE, "a@example.org"), &Message::new(text.into())).await;
+        assert!(
+            ["R_SPF_FAIL", "R_DKIM_NA", "DMARC_NA"].iter().all(|symbol| symbols(&verdict).contains(symbol)),
+            "{text:?}: {verdict:?}"
+        );
+        assert!(results(&verdict).contains("spf=fail"), "{text:?}: {verdict:?}");
+    }
+}
+
 fn signed(message: &Message, domain: &str) -> (String, Message) {
     let key = Ed25519Key::from_pkcs8_der(&Ed25519Key::generate_pkcs8().unwrap()).unwrap();
     let record = format!("v=DKIM1; k=ed25519; p={}", BASE64.encode(key.public_key()));

@@ -5,6 +5,7 @@ mod authentication;
 mod clamd;
 mod dns;
 mod remote;
+mod role;
 
 use estafeta_core::judge::{Envelope, Verdict};
 use estafeta_core::{DeliveryId, Message};

@@ -80,7 +80,7 @@ impl Filter {
     }
 }
 
-fn tls(authority: &AuthorityFiles, node: &str, role: RoleName) -> Arc<Tls> {
+pub(super) fn tls(authority: &AuthorityFiles, node: &str, role: RoleName) -> Arc<Tls> {
     let name: NodeName = node.parse().unwrap();
     let pair = authority.issue_node(&name, &[role], SystemTime::now()).unwrap();
     let own = KeyFiles { certificate: pair.certificate, key: pair.key };

@@ -6,6 +6,7 @@ use estafeta_storage::StorageError;
 use estafeta_storage::spool::Spool;
 
 use super::engine::Engine;
+use super::line_ends::LineEnds;
 use super::refusal::{Outcome, Refused};
 use super::translate::{store_flags, store_name, wire_uid, wire_validity};
 use crate::store::{AccountMail, Keyword, MailboxName, NewMessage, StoreError, SystemFlags};
@@ -17,6 +18,7 @@ pub(super) struct Appending {
     keywords: Vec<Keyword>,
     /// In seconds since 1970.
     internal_date: Option<i64>,
+    line_ends: LineEnds,
     spool: Spool,
 }
 
@@ -34,18 +36,20 @@ impl Engine {
             return Err(StoreError::OverQuota.into());
         }
         let internal_date = append.date.map(|date| date.unix_seconds());
-        Ok(Appending { mailbox, system, keywords, internal_date, spool: self.mail.spool() })
+        let (line_ends, spool) = (LineEnds::new(), self.mail.spool());
+        Ok(Appending { mailbox, system, keywords, internal_date, line_ends, spool })
     }
 }
 
 impl Appending {
     pub(super) async fn take(&mut self, bytes: &[u8]) -> Result<(), Refused> {
-        self.spool.write(bytes).await.map_err(of_spool)
+        self.spool.write(&self.line_ends.mend(bytes)).await.map_err(of_spool)
     }
 
     /// Stores it durably.
     pub(super) async fn store(self, mail: &AccountMail) -> Outcome {
-        let Self { mailbox, system, keywords, internal_date, spool } = self;
+        let Self { mailbox, system, keywords, internal_date, line_ends, mut spool } = self;
+        spool.write(line_ends.finish()).await.map_err(of_spool)?;
         let message = spool.finish().await.map_err(of_spool)?;
         let new = NewMessage { message, system, keywords, internal_date };
         let appended = mail.append(&mailbox, vec![new]).await.map_err(Refused::of_target)?;

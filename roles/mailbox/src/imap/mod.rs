@@ -20,6 +20,7 @@ mod expunge;
 mod fetch;
 mod flags;
 mod hierarchy;
+mod line_ends;
 mod list;
 mod metrics;
 mod refusal;

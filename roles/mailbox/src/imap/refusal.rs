@@ -61,8 +61,6 @@ impl From<StoreError> for Refused {
             StoreError::TooLarge => Code::TooBig,
             StoreError::Limit(_) => Code::Limit,
             StoreError::Forgotten => return Self::End("The mailbox changed too much, please select it again"),
-            StoreError::Moving => return Self::End("The account is being moved, please connect again"),
-            StoreError::Gone => return Self::End("The account was removed"),
             StoreError::Storage(_) => return Failure::from(error).into(),
         };
         Self::Answer(Completion::no(error.to_string()).with(code))

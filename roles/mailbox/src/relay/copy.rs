@@ -3,21 +3,30 @@
 //! A session is quiet most of its life, and there are tens of thousands of them. So a quiet one holds no buffer at all:
 //! bytes are read into one that lies on the stack while they are passed on, and only what the other side does not take
 //! at once is kept, up to [`BUFFER_BYTES`].
+//!
+//! A side that takes nothing of what is kept for it ends the session after [`PATIENCE`], as it ends a conversation that
+//! a node leads itself. A session that is quiet because nobody speaks has no such clock, and not even a timer.
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use estafeta_core::sessions::BoxStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 /// How much is read at once, and the most that is kept of one direction.
 const BUFFER_BYTES: usize = 16 * 1024;
 
 /// How many reads one poll does in one direction before others have their turn.
 const READS: usize = 8;
+
+/// How long a side may take nothing while something waits for it. Behind TLS it is the time for all that TLS holds, at
+/// most 64 KB.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The two streams, and what is on its way between them.
 pub(super) struct Copy {
@@ -34,6 +43,8 @@ struct Direction {
     /// Something was written and not yet flushed.
     unflushed: bool,
     state: State,
+    /// Runs while something waits for the writing side, anew with each byte that it takes.
+    patience: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,7 +58,7 @@ enum State {
 impl Copy {
     /// Each stream with what was already read from it.
     pub(super) fn new((client, from_client): (BoxStream, Bytes), (node, from_node): (BoxStream, Bytes)) -> Self {
-        let direction = |kept| Direction { kept, unflushed: false, state: State::Open };
+        let direction = |kept| Direction { kept, unflushed: false, state: State::Open, patience: None };
         Self { client, node, to_node: direction(from_client), to_client: direction(from_node) }
     }
 }
@@ -70,8 +81,22 @@ impl Future for Copy {
 }
 
 impl Direction {
-    /// Passes on what there is. Ready when the reading side has ended and the writing side knows.
+    /// Passes on what there is, and fails when nobody takes it. Ready when the reading side has ended and the writing
+    /// side knows.
     fn poll(&mut self, context: &mut Context<'_>, from: &mut BoxStream, to: &mut BoxStream) -> Poll<io::Result<()>> {
+        let passed = self.pass(context, from, to)?;
+        if self.state == State::Ended || (self.state == State::Open && self.kept.is_empty() && !self.unflushed) {
+            self.patience = None;
+        } else {
+            let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+            if patience.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
+        passed.map(Ok)
+    }
+
+    fn pass(&mut self, context: &mut Context<'_>, from: &mut BoxStream, to: &mut BoxStream) -> Poll<io::Result<()>> {
         for _ in 0..READS {
             while !self.kept.is_empty() {
                 let count = ready!(Pin::new(&mut *to).poll_write(context, &self.kept))?;
@@ -113,6 +138,7 @@ impl Direction {
 
     fn wrote(&mut self, count: usize) -> io::Result<()> {
         self.unflushed = true;
+        self.patience = None;
         if count == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(()) }
     }
 
@@ -191,5 +217,32 @@ mod tests {
         drop(client);
         copying.await.unwrap().unwrap();
         writer.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_is_let_go_and_who_is_slow_or_silent_is_not() {
+        let (mut client, mut node, copying) = ends(64);
+        let silence = PATIENCE * 100;
+        tokio::time::sleep(silence).await;
+        // Slow: a few bytes at a time, while more wait than the pipes hold.
+        node.write_all(&[b'x'; 180]).await.unwrap();
+        for _ in 0..3 {
+            tokio::time::sleep(PATIENCE * 9 / 10).await;
+            client.read_exact(&mut [0; 8]).await.unwrap();
+        }
+        assert!(!copying.is_finished());
+        let stalled = tokio::time::Instant::now();
+        let ended = copying.await.unwrap();
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!((PATIENCE..PATIENCE * 2).contains(&stalled.elapsed()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_take_the_last_words_is_let_go() {
+        let (client, mut node, copying) = ends(64);
+        node.write_all(&[b'x'; 64]).await.unwrap();
+        drop(node);
+        assert!(copying.await.unwrap().is_err());
+        drop(client);
     }
 }

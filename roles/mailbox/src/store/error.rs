@@ -33,12 +33,6 @@ pub enum StoreError {
     /// The change that was asked about lies so far back that it is forgotten: read the mailbox anew.
     #[error("too much time has passed, read the mailbox again")]
     Forgotten,
-    /// The account's mail is on its way to another store group.
-    #[error("the account's mail is being moved, try again later")]
-    Moving,
-    /// The account was removed here. Its mail is not given to a successor.
-    #[error("the account was removed")]
-    Gone,
     /// What is underneath failed: the text is for the operator.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -54,12 +48,12 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let reason = match &error {
             StoreError::Storage(cause) => return cause.to_failure(),
-            StoreError::NoMailbox | StoreError::NoMessage | StoreError::Gone => Reason::NotFound,
+            StoreError::NoMailbox | StoreError::NoMessage => Reason::NotFound,
             StoreError::Exists => Reason::Exists,
             StoreError::NotSelectable | StoreError::NotAllowed(_) | StoreError::Limit(_) => Reason::Denied,
             StoreError::OverQuota => Reason::OverQuota,
             StoreError::TooLarge => Reason::TooLarge,
-            StoreError::Forgotten | StoreError::Moving => Reason::Unavailable,
+            StoreError::Forgotten => Reason::Unavailable,
         };
         Failure::new(reason, error.to_string())
     }

@@ -1,9 +1,10 @@
 //! Who waits for changes of which mailbox.
 //!
-//! A job of the database's writer says what it touches; after the commit all who watch wake. A job that was undone
-//! after it had touched something wakes them for nothing, which does no harm.
+//! A job of the database's writer says what it touches; after the commit all who watch then wake, also those who began
+//! between the two: what they saw of the mailbox may be older than the commit. A job that was undone after it had
+//! touched something wakes them for nothing, which does no harm.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -17,7 +18,8 @@ pub(super) struct Hub(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     watched: HashMap<MailboxRow, watch::Sender<()>>,
-    touched: Vec<MailboxRow>,
+    /// Since the last commit, watched or not.
+    touched: HashSet<MailboxRow>,
 }
 
 impl Hub {
@@ -27,10 +29,7 @@ impl Hub {
 
     /// Inside the transaction: this mailbox changes.
     pub(super) fn touch(&self, mailbox: MailboxRow) {
-        let mut state = self.state();
-        if state.watched.contains_key(&mailbox) && !state.touched.contains(&mailbox) {
-            state.touched.push(mailbox);
-        }
+        self.state().touched.insert(mailbox);
     }
 
     /// After the commit.
@@ -69,9 +68,8 @@ impl Watcher {
 
     /// Whether something changed since this was asked or waited for last: without waiting, without the database.
     pub fn take(&mut self) -> bool {
-        let changed = self.receiver.has_changed().unwrap_or(false);
-        self.receiver.mark_unchanged();
-        changed
+        // In one step: a change between asking and marking would be lost.
+        self.receiver.borrow_and_update().has_changed()
     }
 }
 
@@ -88,6 +86,7 @@ impl Drop for Watcher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     #[tokio::test]
     async fn wakes_after_the_commit_and_only_who_watches() {
@@ -106,5 +105,37 @@ mod tests {
         assert_eq!(hub.state().watched.len(), 2);
         drop(second);
         assert_eq!(hub.state().watched.len(), 1);
+    }
+
+    #[test]
+    fn who_begins_to_watch_before_the_commit_hears_of_it() {
+        let hub = Hub::default();
+        hub.touch(MailboxRow(1));
+        let mut watcher = hub.watch(MailboxRow(1));
+        hub.publish();
+        assert!(watcher.take());
+        hub.publish();
+        assert!(!watcher.take());
+    }
+
+    #[test]
+    fn a_change_that_comes_while_it_is_asked_for_is_not_lost() {
+        let hub = Hub::default();
+        let mut watcher = hub.watch(MailboxRow(1));
+        for round in 0..2000 {
+            let published = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    hub.touch(MailboxRow(1));
+                    hub.publish();
+                    published.store(true, Ordering::SeqCst);
+                });
+                let mut heard = false;
+                while !published.load(Ordering::SeqCst) {
+                    heard |= watcher.take();
+                }
+                assert!(heard | watcher.take(), "round {round}");
+            });
+        }
     }
 }

@@ -104,8 +104,7 @@ impl Store {
         })
     }
 
-    /// The mail of an account, if it lives here. [`StoreError::Moving`] and [`StoreError::Gone`] say why not now, or
-    /// never again.
+    /// The mail of an account, if it lives here.
     pub async fn account(&self, account: &Account) -> Result<Option<AccountMail>, StoreError> {
         let row = sql::accounts::find(&mut *self.reader().await?, account.id).await?;
         Ok(row.map(|row| AccountMail { store: self.clone(), row, account: Arc::new(account.clone()) }))

@@ -61,6 +61,11 @@ impl Input {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Whether nothing is here, not even the begin of a command.
+    pub(super) fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
     /// The first bytes.
     pub(super) fn get(&self, length: usize) -> &[u8] {
         &self.buffer[..length.min(self.buffer.len())]

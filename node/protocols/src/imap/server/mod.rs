@@ -113,6 +113,8 @@ pub struct Server {
     faults: u32,
     /// The peer sends no more.
     ended: bool,
+    /// The node drains: goodbye once what the client has sent is answered.
+    draining: bool,
 }
 
 impl Server {
@@ -131,7 +133,7 @@ impl Server {
 
     fn new(state: State, input: Input, offer: Offer, secure: bool, limits: Limits) -> Self {
         let (phase, output) = (Phase::Ready, Output::default());
-        Self { state, phase, input, output, tag: None, offer, secure, limits, faults: 0, ended: false }
+        Self { state, phase, input, output, tag: None, offer, secure, limits, faults: 0, ended: false, draining: false }
     }
 
     /// Where the connection stands.
@@ -152,6 +154,7 @@ impl Server {
             Phase::Receiving { remaining } => self.advance_message(remaining),
             Phase::Received => self.advance_message_end(),
             Phase::Skipping { remaining } => self.advance_skip(remaining),
+            Phase::Idling if self.draining => self.leave(),
             Phase::Idling => self.advance_idle(),
             Phase::AwaitingTls => Some(Step::StartTls),
             Phase::HandingOver => Some(Step::Event(Event::HandOver)),
@@ -170,8 +173,16 @@ impl Server {
         Some(Step::Read)
     }
 
+    /// The node drains, and nothing is running.
+    fn leave(&mut self) -> Option<Step<Event>> {
+        self.goodbye(Some(&Code::Unavailable), "Restarting, please connect again");
+        None
+    }
+
     fn advance_command(&mut self) -> Option<Step<Event>> {
         match self.input.frame(self.limits.command_bytes) {
+            // A command that has begun is heard out, its literals with it.
+            Frame::Incomplete if self.draining && self.input.is_empty() => self.leave(),
             Frame::Incomplete => self.read(),
             Frame::TooLong => {
                 self.tag = self.input.tag();
@@ -360,7 +371,7 @@ impl Machine for Server {
 
     fn farewell(&mut self, why: Farewell) {
         match why {
-            Farewell::Draining => self.goodbye(Some(&Code::Unavailable), "Restarting, please connect again"),
+            Farewell::Draining => self.draining = true,
             Farewell::Idle => self.goodbye(None, "Closed after long silence"),
             Farewell::Internal => self.goodbye(Some(&Code::ServerBug), "Internal error, please connect again"),
         }

@@ -311,11 +311,44 @@ fn farewells_and_ends() {
     assert_eq!(dialog.say("a NOOP\r\n"), "* BYE [UNAVAILABLE] Restarting, please connect again\r\n");
     assert!(dialog.closed);
     let mut dialog = Dialog::selected();
+    dialog.say("a IDLE\r\n");
+    dialog.server.farewell(Farewell::Draining);
+    dialog.run();
+    assert_eq!(dialog.say(""), "* BYE [UNAVAILABLE] Restarting, please connect again\r\n");
+    let mut dialog = Dialog::selected();
     dialog.feed(b"a NOOP\r\nb NOOP");
     dialog.server.end();
     dialog.run();
     assert!(dialog.closed);
     assert_eq!(dialog.say(""), "a OK Done\r\n");
+}
+
+#[test]
+fn draining_lets_finish_what_has_begun() {
+    for (before, after, answer) in [
+        ("a NO", "OP\r\n", "a OK Done\r\n"),
+        ("a SELECT {5}\r\n", "INBOX\r\n", "a OK Done\r\n"),
+        ("a APPEND INBOX {4+}\r\nab", "cd\r\n", "a OK Done\r\n"),
+        ("a APPEND INBOX {4}\r\n", "abcd\r\n", "a OK Done\r\n"),
+        ("a APPEND INBOX {4+}\r\nabcd", "\r\n", "a OK Done\r\n"),
+        ("a APPEND INBOX (\\Bad\\) {4+}\r\nab", "cd\r\n", ""),
+        ("a NO", "OP\r\nb IDLE\r\n", "a OK Done\r\n+ idling\r\n"),
+        // What was sent ahead is answered too.
+        ("a NOOP\r\nb NO", "OP\r\nc NOOP\r\n", "b OK Done\r\nc OK Done\r\n"),
+    ] {
+        let mut dialog = Dialog::selected();
+        dialog.say(before);
+        dialog.server.farewell(Farewell::Draining);
+        dialog.run();
+        assert_eq!((dialog.say(""), dialog.closed), (String::new(), false), "{before}");
+        assert_eq!(dialog.say(after), format!("{answer}* BYE [UNAVAILABLE] Restarting, please connect again\r\n"));
+        assert!(dialog.closed);
+    }
+    let mut dialog = Dialog::front();
+    dialog.say("a AUTHENTICATE LOGIN\r\n");
+    dialog.server.farewell(Farewell::Draining);
+    dialog.run();
+    assert!(dialog.say("*\r\n").starts_with("a BAD Authentication cancelled\r\n* BYE [UNAVAILABLE]"));
 }
 
 #[test]

@@ -75,6 +75,11 @@ impl Input {
         }
     }
 
+    /// Whether nothing is here, not even the begin of a line.
+    pub(super) fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.buffer.len()

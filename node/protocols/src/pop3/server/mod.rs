@@ -81,6 +81,8 @@ pub struct Server {
     faults: u32,
     /// The peer sends no more.
     ended: bool,
+    /// The node drains: closed once what the client has sent is answered.
+    draining: bool,
 }
 
 impl Server {
@@ -100,7 +102,7 @@ impl Server {
 
     fn new(state: State, input: Input, offer: Offer, secure: bool, limits: Limits) -> Self {
         let (phase, output) = (Phase::Ready, BytesMut::new());
-        Self { state, phase, input, output, offer, secure, limits, faults: 0, ended: false }
+        Self { state, phase, input, output, offer, secure, limits, faults: 0, ended: false, draining: false }
     }
 
     /// Answers the command that runs, in one line. Without one, it does nothing.
@@ -166,6 +168,11 @@ impl Server {
 
     fn advance_command(&mut self) -> Option<Step<Event>> {
         match self.input.take_line(self.limits.line_bytes) {
+            // A command that has begun is heard out.
+            Line::Incomplete if self.draining && self.input.is_empty() => {
+                self.close();
+                None
+            }
             Line::Incomplete => self.read(),
             Line::TooLong => {
                 self.goodbye(Completion::no("Command line too long"));
@@ -282,7 +289,8 @@ impl Machine for Server {
         match why {
             // RFC 1939 §3: a server speaks when it is spoken to; it ends a silent session without a word, and without
             // removing any message.
-            Farewell::Draining | Farewell::Idle => self.close(),
+            Farewell::Draining => self.draining = true,
+            Farewell::Idle => self.close(),
             Farewell::Internal => self.goodbye(Completion::no("Internal error").with(Code::SysTemp)),
         }
     }

@@ -274,6 +274,14 @@ fn farewells_and_ends() {
         assert!(dialog.closed);
         assert_eq!(dialog.say("STAT\r\n"), word);
     }
+    // What has begun, and what was sent ahead, is answered before.
+    let mut dialog = Dialog::open();
+    dialog.feed(b"ST");
+    dialog.server.farewell(Farewell::Draining);
+    dialog.run();
+    assert!(!dialog.closed);
+    assert_eq!(dialog.say("AT\r\nSTAT\r\n"), "+OK Done\r\n+OK Done\r\n");
+    assert!(dialog.closed);
     let mut dialog = Dialog::open();
     dialog.feed(b"STAT\r\nQUIT");
     dialog.server.end();

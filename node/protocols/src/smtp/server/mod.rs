@@ -50,6 +50,7 @@ pub struct Server {
     transactions: usize,
     /// How many commands were refused.
     errors: usize,
+    received_bytes: u64,
     /// The node drains: no transaction begins any more.
     draining: bool,
     ended: bool,
@@ -115,6 +116,7 @@ impl Server {
             transaction: None,
             transactions: 0,
             errors: 0,
+            received_bytes: 0,
             draining: false,
             ended: false,
         }
@@ -123,6 +125,11 @@ impl Server {
     /// Whether the stream is encrypted.
     pub fn is_secured(&self) -> bool {
         self.secured
+    }
+
+    /// How many bytes have come in, in all: by them a role sees whether a client gets on.
+    pub fn received_bytes(&self) -> u64 {
+        self.received_bytes
     }
 
     /// Answers the event in the usual words of a success.
@@ -290,6 +297,7 @@ impl Machine for Server {
     type Event = Event;
 
     fn receive(&mut self, bytes: &[u8]) {
+        self.received_bytes = self.received_bytes.saturating_add(bytes.len() as u64);
         if !matches!(self.state, State::Closed) {
             self.input.extend_from_slice(bytes);
         }

@@ -8,21 +8,23 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use estafeta_cluster::authority::{Authority, Pair};
 use estafeta_core::directory::{Directory, NewAccount, suite};
 use estafeta_core::members::{Candidate, Endpoint};
-use estafeta_core::settings::SettingsStore as _;
+use estafeta_core::settings::{SettingsStore as _, SettingsView};
 use estafeta_core::{Reason, RoleName, Secret};
 use estafeta_net::accept::{ConnectionLimits, Security, serve};
 use estafeta_net::drain::Drain;
+use estafeta_net::role::{Context, Plan, Transport};
+use estafeta_net::sockets::Sockets;
 use estafeta_net::tls::{KeyFiles, Tls, TlsFiles};
 use tokio::net::TcpListener;
 
 use super::client::RemoteDirectory;
 use super::server;
-use crate::role::LDAPS;
+use crate::role::{Config, LDAPS};
 use crate::store::Store;
 
 /// A directory that is served, and the authority of its cluster.
@@ -108,7 +110,7 @@ async fn keeps_the_contract_over_the_network() {
 async fn settings_through_administration() {
     use crate::operations::domain::{DomainAdministration, settings_client};
     let served = Served::start().await;
-    let view = estafeta_core::settings::SettingsView::default();
+    let view = SettingsView::default();
     let settings = settings_client(Arc::new(DomainAdministration::new(served.store.clone(), view.clone())));
     let domain = "example.net".parse().unwrap();
     settings.add_domain(&domain).await.unwrap();
@@ -118,4 +120,39 @@ async fn settings_through_administration() {
     settings.remove_domain(&domain).await.unwrap();
     assert_eq!(settings.remove_domain(&domain).await.unwrap_err().reason, Reason::NotFound);
     assert_eq!(view.current().domains.len(), 2);
+}
+
+/// A role whose listeners were not its run's would stand there deaf after a panic of one, and nobody would start it anew.
+#[tokio::test]
+async fn the_role_listens_while_it_runs_and_not_longer() {
+    use crate::operations::{domain::DomainAdministration, tests::contracts};
+    let mut served = Served::start().await;
+    let mut sockets = Sockets::default();
+    sockets.bind(&LDAPS, ([127, 0, 0, 1], 0).into(), Transport::Tcp).unwrap();
+    served.address = sockets.tcp(&LDAPS).unwrap()[0].local_addr().unwrap();
+    let (sockets, settings) = (Arc::new(sockets), SettingsView::default());
+    let domains = Arc::new(DomainAdministration::new(served.store.clone(), settings.clone()));
+    let context = Context {
+        node: "directory1".parse().unwrap(),
+        hostname: "directory1.example.edu".into(),
+        data: served.data.path().join("role"),
+        sockets: sockets.clone(),
+        tls: served.tls("directory1", &[RoleName::DIRECTORY]),
+        contracts: contracts(served.store.clone(), domains),
+        members: Default::default(),
+        settings,
+        drain: Drain::new(),
+    };
+    let edge = served.tls("edge1", &[RoleName::EDGE]);
+    let answers = async || {
+        let connecting = edge.connect(&served.candidate("directory1"));
+        tokio::time::timeout(Duration::from_millis(500), connecting).await.is_ok_and(|connected| connected.is_ok())
+    };
+    let run = Config::default().start(context).await.unwrap().run;
+    assert!(!answers().await);
+    let run = tokio::spawn(run);
+    assert!(answers().await);
+    run.abort();
+    let _ = run.await;
+    assert!(!answers().await);
 }

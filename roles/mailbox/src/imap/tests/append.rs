@@ -1,6 +1,7 @@
 //! APPEND.
 
 use super::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
 async fn a_message_comes_back_as_it_was() {
@@ -49,4 +50,25 @@ async fn half_a_message_is_no_message() {
     let mut client = house.connect();
     client.fails("APPEND INBOX {4+}\r\nabcd more", "BAD").await;
     assert_eq!(client.ok("STATUS INBOX (MESSAGES UIDNEXT)").await.untagged, ["STATUS INBOX (MESSAGES 0 UIDNEXT 1)"]);
+}
+
+#[tokio::test]
+async fn lines_are_made_whole_so_that_pop3_announces_what_it_sends() {
+    let house = House::new().await;
+    let mut client = house.select().await;
+    let whole = "Subject: a\r\n\r\nb\r\nc\r\n";
+    let size = whole.len();
+    for (number, text) in [(1, "Subject: a\n\nb\nc"), (2, "Subject: a\r\n\r\nb\nc\r"), (3, whole)] {
+        client.append("INBOX", "", text).await;
+        let answer = client.ok(&format!("FETCH {number} (RFC822.SIZE BODY.PEEK[])")).await;
+        let expected = format!("{number} FETCH (RFC822.SIZE {size} BODY[] {{{size}}}\r\n{whole})");
+        assert_eq!(answer.untagged, [expected], "{text:?}");
+    }
+    let session = Pop3Session::open(&house.mail, ([127, 0, 0, 1], 1).into(), Drain::new()).await.unwrap();
+    let (near, mut far) = tokio::io::duplex(64 * 1024);
+    tokio::spawn(async move { Box::new(session).serve(Box::new(near), bytes::Bytes::new()).await });
+    far.write_all(b"STAT\r\nRETR 1\r\nQUIT\r\n").await.unwrap();
+    let mut said = String::new();
+    far.read_to_string(&mut said).await.unwrap();
+    assert_eq!(said, format!("+OK 3 {}\r\n+OK {size} octets\r\n{whole}.\r\n+OK Goodbye\r\n", 3 * size));
 }

@@ -18,6 +18,7 @@ use estafeta_core::sessions::Session;
 use estafeta_net::drain::Drain;
 
 use super::ImapSession;
+use crate::pop3::Pop3Session;
 use crate::store::{AccountMail, Store, StoreOptions};
 use client::Client;
 

@@ -1,19 +1,17 @@
 //! Accounts: which live here, and how much they hold.
 
 use estafeta_core::AccountId;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::sqlite::SqliteConnection;
 use sqlx::{Row, query};
 
 use super::AccountRow;
 use crate::store::StoreError;
 
-/// The row of an account that lives here; none when it never came. [`StoreError::Moving`] and [`StoreError::Gone`]
-/// when it must not be touched.
+/// The row of an account that lives here; none when it never came.
 pub async fn find(connection: &mut SqliteConnection, account: AccountId) -> Result<Option<AccountRow>, StoreError> {
-    let found = query("SELECT id, state FROM accounts WHERE account = ?").bind(account.0.as_bytes().as_slice());
-    let Some(row) = found.fetch_optional(connection).await? else { return Ok(None) };
-    present(&row)?;
-    Ok(Some(row.try_get("id")?))
+    let found = query("SELECT id FROM accounts WHERE account = ?").bind(account.0.as_bytes().as_slice());
+    let row = found.fetch_optional(connection).await?;
+    Ok(row.map(|row| row.try_get("id")).transpose()?)
 }
 
 /// Makes the row.
@@ -30,26 +28,17 @@ pub async fn usage(connection: &mut SqliteConnection, account: AccountRow) -> Re
     Ok((row.try_get::<i64, _>("messages")? as u64, row.try_get::<i64, _>("used_bytes")? as u64))
 }
 
-/// Whether `more_bytes` may be added: the account is present, and its quota holds them.
+/// Whether `more_bytes` may be added: the account's quota holds them.
 pub async fn check_room(
     connection: &mut SqliteConnection,
     account: AccountRow,
     quota_bytes: Option<u64>,
     more_bytes: u64,
 ) -> Result<(), StoreError> {
-    let row = query("SELECT state, used_bytes FROM accounts WHERE id = ?").bind(account).fetch_one(connection).await?;
-    present(&row)?;
+    let row = query("SELECT used_bytes FROM accounts WHERE id = ?").bind(account).fetch_one(connection).await?;
     let used = row.try_get::<i64, _>("used_bytes")? as u64;
     match quota_bytes {
         Some(quota) if used.saturating_add(more_bytes) > quota => Err(StoreError::OverQuota),
         _ => Ok(()),
-    }
-}
-
-fn present(row: &SqliteRow) -> Result<(), StoreError> {
-    match row.try_get("state")? {
-        "present" => Ok(()),
-        "moving" => Err(StoreError::Moving),
-        _ => Err(StoreError::Gone),
     }
 }
