@@ -1,7 +1,7 @@
 //! A cluster of node processes on loopback addresses of its own, in a directory that goes with it.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -14,8 +14,9 @@ use tempfile::TempDir;
 use crate::binary;
 use crate::client::Trust;
 use crate::configuration::configuration;
+use crate::loopback;
 use crate::node::{Node, tail};
-use crate::topology::{STATUS_PORT, Topology};
+use crate::topology::Topology;
 
 /// The mail domain of every test cluster.
 pub const DOMAIN: &str = "demo.test";
@@ -67,7 +68,7 @@ impl Cluster {
     pub fn prepare(topology: &Topology) -> anyhow::Result<Self> {
         let binary = binary::path()?;
         let directory = tempfile::Builder::new().prefix("estafeta-test-").tempdir()?;
-        let network = network(topology.nodes.len())?;
+        let network = loopback::network(topology.nodes.len())?;
         let authority_file = directory.path().join("ca.pem");
         let pair = Authority::create(SystemTime::now())?;
         let authority = Authority::load(&pair)?;
@@ -172,22 +173,6 @@ impl Drop for Cluster {
 #[allow(clippy::print_stderr)]
 fn eprint_log(node: &Node) {
     eprintln!("--- the end of the log of {}\n{}", node.name(), tail(&node.log(), 60));
-}
-
-/// Loopback addresses that no other test uses: a network 127.x.y.0/24 that follows from the process id, and is free.
-fn network(count: usize) -> anyhow::Result<Vec<IpAddr>> {
-    let start = std::process::id();
-    for attempt in 0..1000_u32 {
-        let number = start.wrapping_add(attempt.wrapping_mul(7919));
-        let (x, y) = (1 + (number >> 8) % 250, number % 256);
-        let addresses: Vec<IpAddr> =
-            (1..=count).map(|n| IpAddr::V4(Ipv4Addr::new(127, x as u8, y as u8, n as u8))).collect();
-        let free = |address: &IpAddr| TcpListener::bind((*address, STATUS_PORT)).is_ok();
-        if addresses.iter().all(free) {
-            return Ok(addresses);
-        }
-    }
-    bail!("no free network in 127.0.0.0/8")
 }
 
 fn write_pair(certificate: &Path, key: &Path, pair: &Pair) -> anyhow::Result<()> {

@@ -13,6 +13,7 @@ use nix::unistd::{Uid, User};
 use tempfile::TempDir;
 
 use crate::cluster::PASSWORD;
+use crate::loopback;
 
 const PROGRAM: &str = "/usr/sbin/dovecot";
 
@@ -28,10 +29,11 @@ pub struct Dovecot {
 
 impl Dovecot {
     /// Starts one that keeps mail in this format (`sdbox` or `maildir`) and calls fsync for each delivery.
-    pub fn start(format: &str, address: std::net::IpAddr) -> anyhow::Result<Self> {
+    pub fn start(format: &str) -> anyhow::Result<Self> {
         ensure!(Path::new(PROGRAM).exists(), "{PROGRAM} is not there: install dovecot-imapd and dovecot-lmtpd");
         let directory = tempfile::Builder::new().prefix("estafeta-dovecot-").tempdir()?;
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
+        let address = loopback::network(1)?.remove(0);
         let (imap, lmtp) = (SocketAddr::new(address, 20143), SocketAddr::new(address, 20024));
         let file = directory.path().join("dovecot.conf");
         fs::write(&file, configuration(directory.path(), format, imap, lmtp)?)?;

@@ -77,9 +77,7 @@ pub async fn serve<F, T>(
             }
         };
         let Ok(connection) = Connection::clear(stream) else { continue };
-        let address = connection.peer.ip();
-        let client = if matches!(security, Security::Cluster(..)) { address } else { network_of(address) };
-        let Some(place) = crowd.enter(client, limits.connections_per_address) else {
+        let Some(place) = crowd.enter(client(connection.peer.ip(), &security), limits.connections_per_address) else {
             metrics::counter!("estafeta_connections_refused_total", "service" => service.to_string(), "why" => "per-address limit")
                 .increment(1);
             tracing::info!(%service, client = %connection.peer, limit = limits.connections_per_address, "too many connections from this address: closed");
@@ -149,6 +147,14 @@ async fn secure(connection: Connection, security: &Security) -> io::Result<Conne
                 Some(_) => Ok(connection),
             }
         }
+    }
+}
+
+/// Whom a connection counts for. Nodes stand side by side in one network, so each is its address.
+fn client(address: IpAddr, security: &Security) -> IpAddr {
+    match security {
+        Security::Clear | Security::Tls(_) => network_of(address),
+        Security::Cluster(..) => address,
     }
 }
 
@@ -244,15 +250,21 @@ mod tests {
         assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
     }
 
-    #[tokio::test]
-    async fn an_ipv6_network_is_one_client_and_a_node_is_its_address() {
-        let crowd = Arc::new(Crowd::default());
-        let of = |text: &str| network_of(text.parse().unwrap());
-        let place = crowd.enter(of("2001:db8:0:1::1"), 1);
-        assert!(place.is_some() && crowd.enter(of("2001:db8:0:2::1"), 1).is_none());
-        assert!(crowd.enter(of("2001:db8:0:100::1"), 1).is_some());
-        drop(place);
-        assert!(crowd.enter(of("2001:db8:0:2::1"), 1).is_some());
+    #[test]
+    fn an_ipv6_network_is_one_client_and_a_node_is_its_address() {
+        let inside = Security::Cluster(Arc::new(Tls::load(TlsFiles::default()).unwrap()), &[]);
+        let enter = |crowd: &Arc<Crowd>, security: &Security, address: &str| {
+            crowd.enter(client(address.parse().unwrap(), security), 1)
+        };
+        for (security, together) in [(Security::Clear, false), (inside, true)] {
+            let crowd = Arc::new(Crowd::default());
+            let first = enter(&crowd, &security, "2001:db8:0:1::1");
+            let beside = enter(&crowd, &security, "2001:db8:0:2::1");
+            assert_eq!((first.is_some(), beside.is_some()), (true, together));
+            assert!(enter(&crowd, &security, "2001:db8:0:100::1").is_some());
+            drop((first, beside));
+            assert!(enter(&crowd, &security, "2001:db8:0:2::1").is_some());
+        }
     }
 
     #[tokio::test]

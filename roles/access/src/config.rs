@@ -9,7 +9,8 @@ use serde::Deserialize;
 pub struct Config {
     /// The most connections of each service at a time, those that were handed over included. 50,000 by default.
     pub connections_limit: usize,
-    /// The most connections of each service from one address: a campus behind one NAT needs many. 2,000 by default.
+    /// The most connections of each service from one address, over IPv6 from one network of 56 bits: a campus behind one
+    /// NAT needs many. 2,000 by default.
     pub connections_per_address_limit: usize,
     /// How long a client may be silent before it has logged in, in seconds. 60 by default.
     pub login_timeout_seconds: u64,

@@ -21,9 +21,9 @@ use crate::config::Config;
 /// How long a client may take what is sent to it before it has logged in: little is.
 const WRITE: Duration = Duration::from_secs(30);
 
-/// How long a client waits for the word that there is too much to do, or that it guessed too much: who asks again at once
-/// would add to it, and no number of tries ends the connection.
-const BUSY: Duration = Duration::from_secs(1);
+/// How long a client waits for the word that it shall try again later: one that tries again at once would add to what is
+/// wrong, and its tries are not counted.
+const BEFORE_LATER: Duration = Duration::from_secs(1);
 
 /// How a client may say who it is.
 pub const MECHANISMS: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
@@ -91,8 +91,8 @@ impl Front {
             visitor.wrong += u32::from(matches!(failure.reason, Reason::Credentials | Reason::Denied));
             tracing::info!(%client, login = name, protocol = ?visitor.protocol, %failure, "login refused");
         });
-        if account.as_ref().is_err_and(|failure| failure.reason == Reason::Busy) {
-            tokio::time::sleep(BUSY).await;
+        if account.as_ref().is_err_and(Failure::is_temporary) {
+            tokio::time::sleep(BEFORE_LATER).await;
         }
         let account = account?;
         let (address, group) = (account.address.clone(), account.store_group.clone());

@@ -168,6 +168,7 @@ impl Sessions for NoSessions {
 pub struct Zone {
     exchanges: BTreeMap<String, Vec<Exchange>>,
     silent: BTreeSet<String>,
+    missing_once: Mutex<BTreeSet<String>>,
 }
 
 impl Zone {
@@ -182,6 +183,12 @@ impl Zone {
         self.silent.insert(domain.to_owned());
         self
     }
+
+    /// Whoever asks first is told that there is no such domain.
+    pub fn missing_once(self, domain: &str) -> Self {
+        self.missing_once.lock().unwrap().insert(domain.to_owned());
+        self
+    }
 }
 
 #[async_trait]
@@ -189,6 +196,9 @@ impl Names for Zone {
     async fn exchanges(&self, domain: &str) -> Result<Vec<Exchange>, NamesError> {
         if self.silent.contains(domain) {
             return Err(NamesError::Silent("told so".to_owned()));
+        }
+        if self.missing_once.lock().unwrap().remove(domain) {
+            return Err(NamesError::Missing);
         }
         self.exchanges.get(domain).cloned().ok_or(NamesError::Missing)
     }

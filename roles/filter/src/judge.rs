@@ -184,7 +184,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_check_that_panics_is_no_verdict() {
-        let failure = aside(|| panic!("as the test wants")).await.map(|()| ()).unwrap_err();
+        let failure = aside::<()>(|| panic!("as the test wants")).await.unwrap_err();
         assert!(failure.reason == Reason::Internal && failure.cause.contains("as the test wants"), "{failure}");
         assert_eq!(aside(|| 1).await.unwrap(), 1);
     }

@@ -1,26 +1,34 @@
 //! Whose mail lives here: the directory says who belongs to this store group, the store says who has come.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use estafeta_core::contracts::Contracts;
-use estafeta_core::directory::{Account, Directory};
+use estafeta_core::directory::{Account, CacheAges, Directory, DirectoryCache};
 use estafeta_core::{Address, Failure, Reason, StoreGroup};
 
 use crate::store::{AccountMail, Store, StoreError};
+
+/// How long an answer about a person serves here: long enough for the steps of one delivery. An address that was removed
+/// and made anew belongs to somebody else, who must not find the old mail, nor lose the new.
+const FRESH: Duration = Duration::from_millis(100);
 
 /// The accounts of this node. Cheap to clone.
 #[derive(Clone)]
 pub struct Accounts {
     store: Store,
     store_group: StoreGroup,
-    directory: Arc<dyn Directory>,
+    /// Asked at each opening; what it last said serves while no directory answers.
+    directory: Arc<DirectoryCache>,
     directory_uncached: Arc<dyn Directory>,
 }
 
 impl Accounts {
     /// The accounts of `store_group`, as the directory knows them, whose mail is in `store`.
     pub fn new(store: Store, store_group: StoreGroup, contracts: &Contracts) -> Self {
-        let (directory, directory_uncached) = (contracts.directory.clone(), contracts.directory_uncached.clone());
+        let directory_uncached = contracts.directory_uncached.clone();
+        let ages = CacheAges { positive: FRESH, negative: FRESH, ..CacheAges::default() };
+        let directory = Arc::new(DirectoryCache::new(directory_uncached.clone(), ages));
         Self { store, store_group, directory, directory_uncached }
     }
 
@@ -51,23 +59,30 @@ impl Accounts {
         Ok(())
     }
 
-    /// Opens an account's mail. For an account that comes for the first time it is made, after the directory has said
-    /// so itself, not its cache: an old answer would make a second mailbox of an account that moved.
+    /// Opens an account's mail, if it is still the one of its address. For an account that comes for the first time it is
+    /// made, after the directory has said so itself, without any cache: an old answer would make a second mailbox of an
+    /// account that moved.
     pub async fn open(&self, account: &Account) -> Result<AccountMail, Failure> {
-        self.check(account)?;
-        if let Some(mail) = self.store.account(account).await.map_err(failure)? {
+        let known = self.of(&account.address).await?;
+        same(&known, account)?;
+        if let Some(mail) = self.store.account(&known).await.map_err(failure)? {
             return Ok(mail);
         }
         let fresh = self.directory_uncached.account(&account.address).await?;
         self.check(&fresh)?;
-        if fresh.id != account.id {
-            // The address has another owner now, who does not inherit what was meant for the one before.
-            return Err(Failure::new(Reason::NotFound, "there is no such account")
-                .because("the address has another account now"));
-        }
+        same(&fresh, account)?;
         tracing::info!(account = %fresh.id, address = %fresh.address, "the account's first mail: its mailboxes are made");
         self.store.create_account(&fresh).await.map_err(failure)
     }
+}
+
+/// An address that has another owner now does not lead to what was meant for the one before.
+fn same(now: &Account, meant: &Account) -> Result<(), Failure> {
+    if now.id == meant.id {
+        return Ok(());
+    }
+    let gone = Failure::new(Reason::NotFound, "there is no such account");
+    Err(gone.because("the address has another account now"))
 }
 
 /// An error of the store as others see it.

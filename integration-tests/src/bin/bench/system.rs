@@ -61,7 +61,7 @@ impl System {
 
     /// Postfix and Dovecot, joined by LMTP.
     pub fn postfix_and_dovecot() -> anyhow::Result<Self> {
-        let dovecot = Dovecot::start("sdbox", "127.0.21.1".parse()?)?;
+        let dovecot = Dovecot::start("sdbox")?;
         let postfix = Postfix::start(dovecot.lmtp)?;
         Ok(Self {
             name: "Postfix + Dovecot",

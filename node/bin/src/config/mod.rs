@@ -100,6 +100,12 @@ impl NodeConfig {
             }
         }
         let basics: Basics = Section::new(toml::Spanned::new(span, toml::de::DeValue::Table(rest))).read()?;
+        for role in &basics.roles {
+            known_role(table, role)?;
+        }
+        if basics.roles.is_empty() {
+            return Err(ConfigError::new("roles is empty: give this node at least one role"));
+        }
         let mut plans = Vec::new();
         for role in table.iter().filter(|role| basics.roles.iter().any(|wanted| wanted.get_ref() == role.name.as_str()))
         {
@@ -156,12 +162,6 @@ impl Basics {
     ) -> Result<NodeConfig, ConfigError> {
         let directory = places.at("").file.parent().unwrap_or(Path::new(".")).to_owned();
         let beside = |path: &PathBuf| directory.join(path);
-        for role in &self.roles {
-            known_role(table, role)?;
-        }
-        if self.roles.is_empty() {
-            return Err(ConfigError::new("roles is empty: give this node at least one role"));
-        }
         let mut nodes = Vec::new();
         for node in &self.nodes {
             for role in &node.roles {

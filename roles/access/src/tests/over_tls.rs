@@ -95,9 +95,8 @@ async fn line(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
 #[tokio::test]
 async fn nothing_is_served_before_the_run_or_after_it() {
     let (running, run) = prepare(Config::default()).await;
-    let is_silent = async |mut client: TcpStream| {
-        tokio::time::timeout(Duration::from_millis(200), client.read_u8()).await.is_err()
-    };
+    let is_silent =
+        async |mut client: TcpStream| tokio::time::timeout(Duration::from_millis(200), client.read_u8()).await.is_err();
     assert!(is_silent(running.clear(IMAP).await).await);
     let run = tokio::spawn(run);
     line(&mut running.clear(IMAP).await).await;

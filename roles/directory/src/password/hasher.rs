@@ -1,7 +1,9 @@
 //! Hashing off the runtime's own threads, a bounded number at a time.
 //!
 //! Invariants: a comparison takes as long when there is nothing to compare with, so that time does not tell who exists;
-//! past the bound the answer is Busy at once, not a queue without end.
+//! past the bound the answer is Unavailable at once, not a queue without end. It is not Busy, which says that somebody
+//! guesses at passwords: here nobody is to blame, another directory may have room, and a right password that was given
+//! before is remembered.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -74,7 +76,7 @@ impl Hasher {
     ) -> Result<T, Failure> {
         let begun = Instant::now();
         let place = self.places.clone().try_acquire_owned().map_err(|error| match error {
-            TryAcquireError::NoPermits => Failure::new(Reason::Busy, "too many logins at once, try again later")
+            TryAcquireError::NoPermits => Failure::new(Reason::Unavailable, "too many logins at once, try again later")
                 .because("every place before the password hash is taken"),
             TryAcquireError::Closed => Failure::internal(error),
         })?;
@@ -118,12 +120,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn past_the_bound_it_is_busy() {
+    async fn past_the_bound_it_is_unavailable_and_nobody_is_blamed() {
         let hasher = Hasher::with_bounds(1, 2).await.unwrap();
         let wrong = Secret::new("wrong horse".into());
         let (one, two, three) =
             tokio::join!(hasher.matches(&wrong, None), hasher.matches(&wrong, None), hasher.matches(&wrong, None));
         assert!(!one.unwrap() && !two.unwrap());
-        assert_eq!(three.unwrap_err().reason, Reason::Busy);
+        assert_eq!(three.unwrap_err().reason, Reason::Unavailable);
     }
 }

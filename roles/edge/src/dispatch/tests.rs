@@ -13,6 +13,9 @@ use crate::testing::{Mode, World, Zone, address, until};
 async fn world(sink: &Sink, more: &str) -> World {
     let zone = Zone::default()
         .with_mx("far.example", &[(10, "gone.far.example"), (20, "mx.far.example")])
+        .with_mx("backed.example", &[(10, "mx.backed.example"), (20, "gone.backed.example")])
+        .with_mx("late.example", &[(10, "mx.late.example")])
+        .missing_once("late.example")
         .with_mx("null.example", &[(0, "")])
         .with_mx("loop.example", &[(10, "mx.example.edu")])
         .silent("silent.example");
@@ -148,6 +151,60 @@ async fn what_cannot_be_sent_now_waits_and_shares_one_wait() {
     assert!(listed.iter().all(|listed| listed.last_answer.starts_with("451 4.4")), "{listed:?}");
     assert!(sink.connections.load(Ordering::SeqCst) <= 5, "one look a worker");
     assert!(world.mailboxes.stored.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_backup_that_is_not_there_bounces_nothing() {
+    let (sink, _files) = sink(Manners { is_closed: true, ..Manners::default() }).await;
+    let world = world(&sink, "").await;
+    world.edge.queue.keep(vec![letter(TEXT, &["a@backed.example"])]).await.unwrap();
+    until("it was tried", async || {
+        let listed = world.edge.queue.list(1).await.unwrap();
+        listed.is_empty() || listed[0].attempts == 1
+    })
+    .await;
+    let listed = world.edge.queue.list(1).await.unwrap();
+    assert!(listed[0].last_answer.starts_with("451 4.4.1 mx.backed.example does not serve"), "{listed:?}");
+    assert!(world.mailboxes.stored.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_letter_that_bounces_takes_none_with_it() {
+    let (sink, _files) = sink(Manners::default()).await;
+    let world = world(&sink, "[queue]\ndestination_concurrency = 1").await;
+    let letters = (0..3).map(|_| letter(TEXT, &["a@late.example"])).collect();
+    world.edge.queue.keep(letters).await.unwrap();
+    world.settled().await;
+    assert_eq!((world.mailboxes.of("ana@example.edu").len(), sink.all().len()), (1, 2));
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_down_is_not_sent_again() {
+    let (sink, _files) = sink(Manners::default()).await;
+    let world = world(&sink, "").await;
+    world.edge.queue.fail_settlements(true).await;
+    world.edge.queue.keep(vec![letter(TEXT, &["a@far.example"])]).await.unwrap();
+    until("it is sent", async || sink.all().len() == 1).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    world.edge.queue.retry(None).await.unwrap();
+    assert_eq!(sink.all().len(), 1);
+    world.edge.queue.fail_settlements(false).await;
+    world.settled().await;
+    assert_eq!(sink.all().len(), 1);
+}
+
+#[tokio::test]
+async fn mailboxes_do_not_wait_for_servers_that_do_not_answer() {
+    let (sink, _files) = sink(Manners::default()).await;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let routes = format!("routes = {{ '*' = '{}' }}\n[queue]\nconcurrency = 2", silent.local_addr().unwrap());
+    let world = world(&sink, &routes).await;
+    let letters = (0..12).map(|number| letter(TEXT, &[&format!("a@dead{number}.example")])).collect();
+    world.edge.queue.keep(letters).await.unwrap();
+    // Two conversations that nobody answers.
+    let _held = (silent.accept().await.unwrap(), silent.accept().await.unwrap());
+    world.edge.queue.keep(vec![letter(TEXT, &["ana@example.edu"])]).await.unwrap();
+    until("ana has hers", async || !world.mailboxes.of("ana@example.edu").is_empty()).await;
 }
 
 #[tokio::test]

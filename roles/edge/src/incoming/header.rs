@@ -205,8 +205,7 @@ mod tests {
             let rest = format!("Subject: x\r\n\r\n{}\r\n", "y".repeat(size));
             for text in [rest.clone(), format!("Authentication-Results: x\r\n{rest}")] {
                 let body = Bytes::from(text);
-                let message =
-                    sweep(&body, Origin::Foreign).unwrap().message(&body, &spools).await.unwrap();
+                let message = sweep(&body, Origin::Foreign).unwrap().message(&body, &spools).await.unwrap();
                 assert!(message.prefix().is_empty());
                 assert_eq!(message.body(), &rest);
             }

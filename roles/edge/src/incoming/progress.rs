@@ -49,9 +49,8 @@ impl Progress {
     pub fn left(&self, received_bytes: u64, transaction: Option<usize>, now: Instant) -> Duration {
         let bytes = received_bytes.saturating_sub(self.bytes_before);
         let recipients = u32::try_from(transaction.unwrap_or(0)).unwrap_or(u32::MAX);
-        let step = self.pace.step
-            + Duration::from_secs(bytes / self.pace.slowest_bytes_per_second.max(1))
-            + RECIPIENT.saturating_mul(recipients);
+        let sending = Duration::from_secs(bytes / self.pace.slowest_bytes_per_second.max(1));
+        let step = self.pace.step.saturating_add(sending).saturating_add(RECIPIENT.saturating_mul(recipients));
         let left = step.saturating_sub(now - self.step_began);
         match transaction {
             Some(_) => left,

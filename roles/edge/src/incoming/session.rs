@@ -112,6 +112,7 @@ impl Session {
             Err(failure) => {
                 tracing::info!(service = %self.service, client = %self.client, login, %failure, "authentication failed");
                 match failure.reason {
+                    // Nothing else is Busy: a directory that cannot check a password now is Unavailable.
                     Reason::Busy => Err(GUESSING),
                     Reason::Credentials | Reason::Denied => {
                         self.failed_logins += 1;
@@ -262,10 +263,9 @@ impl Handler<Server> for Session {
             }
             return Ok(Flow::Continue);
         }
-        // From MAIL to the message, and from then on to the next MAIL.
-        let is_step = matches!(event, Event::Mail(_) | Event::EndOfMessage | Event::Reset);
+        let was_open = self.transaction.is_some();
         let decided = self.decide(event).await;
-        if is_step {
+        if self.transaction.is_some() != was_open {
             self.progress.next_step(machine.received_bytes(), Instant::now());
         }
         match decided {

@@ -245,6 +245,53 @@ async fn a_user_submits_over_tls_in_their_own_name() {
 }
 
 #[tokio::test]
+async fn a_directory_that_cannot_check_blames_nobody() {
+    let world = world("").await;
+    let mut dialog = Secured::connect(&world).await;
+    dialog.say("EHLO laptop\r\n").await;
+    world.directory.withdraw();
+    for _ in 0..7 {
+        assert!(dialog.say(&plain("ana@example.edu", PASSWORD)).await.starts_with("454 4.7.0"));
+    }
+}
+
+/// Says something harmless again and again, until the server has had enough; gives its last words.
+async fn drip(dialog: &mut Dialog) -> String {
+    for _ in 0..100 {
+        let answer = dialog.say("NOOP\r\n").await;
+        if !answer.starts_with("250") {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the server would wait for ever");
+}
+
+#[tokio::test]
+async fn a_client_that_is_never_silent_and_never_gets_on_is_sent_away() {
+    let greeted = world("client_step_seconds = 1").await;
+    assert!(drip(&mut greeted.dialog().await).await.starts_with("421 4.4.2"));
+
+    let mut begun = greeted.dialog().await;
+    begun.say("EHLO c\r\n").await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(begun.say("MAIL FROM:<a@x.example>\r\n").await.starts_with("250"));
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(begun.say("NOOP\r\n").await.starts_with("250"), "MAIL is a step on");
+    assert!(drip(&mut begun).await.starts_with("421 4.4.2"));
+
+    let bounded = world("session_limit_seconds = 1").await;
+    let mut dialog = bounded.dialog().await;
+    dialog.say("EHLO c\r\n").await;
+    dialog.say("MAIL FROM:<a@x.example>\r\n").await;
+    dialog.say("RCPT TO:<ana@example.edu>\r\n").await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    dialog.say("DATA\r\n").await;
+    assert!(dialog.say("Subject: x\r\n\r\nhi\r\n.\r\n").await.starts_with("250"), "what has begun may come in");
+    assert!(dialog.hear().await.starts_with("421 4.4.2"));
+}
+
+#[tokio::test]
 async fn guessing_is_stopped() {
     let world = world("").await;
     let mut dialog = Secured::connect(&world).await;

@@ -259,6 +259,24 @@ impl Queue {
         self.letters.load(Ordering::Relaxed)
     }
 
+    /// Has settlements fail as on a full disk, or succeed again.
+    #[cfg(test)]
+    pub async fn fail_settlements(&self, fail: bool) {
+        let statement = if fail {
+            "CREATE TRIGGER full BEFORE DELETE ON recipients BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+        } else {
+            "DROP TRIGGER full"
+        };
+        let done: Result<(), StorageError> = self
+            .database
+            .run(async move |transaction| {
+                sqlx::query(statement).execute(&mut *transaction).await?;
+                Ok(())
+            })
+            .await;
+        assert!(done.is_ok(), "{done:?}");
+    }
+
     /// Closes the database, as the end of the process does.
     #[cfg(test)]
     pub async fn close(&self) {

@@ -215,7 +215,11 @@ mod tests {
         let marks = |action: &str, headers: Value| -> Vec<String> {
             let reply = json!({ "action": action, "milter": { "add_headers": headers } });
             let headers = read(&reply.to_string()).unwrap().headers;
-            headers.into_iter().filter(|(name, _)| name.eq_ignore_ascii_case("X-Spam")).map(|(_, value)| value).collect()
+            headers
+                .into_iter()
+                .filter(|(name, _)| name.eq_ignore_ascii_case("X-Spam"))
+                .map(|(_, value)| value)
+                .collect()
         };
         for headers in [
             json!({}),

@@ -22,7 +22,8 @@ impl LineEnds {
 
     /// The next piece of the text, a CR put before each LF that has none.
     pub(super) fn mend<'a>(&mut self, piece: &'a [u8]) -> Cow<'a, [u8]> {
-        let before = std::mem::replace(&mut self.last, piece.last().copied().unwrap_or(self.last));
+        let before = self.last;
+        self.last = piece.last().copied().unwrap_or(before);
         let is_bare = |at: usize| piece[at] == b'\n' && at.checked_sub(1).map_or(before, |at| piece[at]) != b'\r';
         let Some(first) = (0..piece.len()).find(|at| is_bare(*at)) else { return Cow::Borrowed(piece) };
         let mut mended = Vec::with_capacity(piece.len() + piece.len() / 8);

@@ -469,3 +469,13 @@ proptest! {
         prop_assert_eq!(whole.closed, pieces.closed);
     }
 }
+
+/// A role measures by it whether a client gets on, also with what is swallowed.
+#[test]
+fn every_byte_that_comes_in_is_counted() {
+    let mut play = Play::new(Dialect::Smtp, Tls::Unavailable);
+    assert_eq!(play.server.received_bytes(), 0);
+    play.send("EHLO c.example\r\n");
+    play.send(&"x".repeat(10_000));
+    assert_eq!(play.server.received_bytes(), 10_016);
+}

@@ -144,9 +144,10 @@ async fn the_role_listens_while_it_runs_and_not_longer() {
         drain: Drain::new(),
     };
     let edge = served.tls("edge1", &[RoleName::EDGE]);
+    let role = served.candidate("directory1");
     let answers = async || {
-        let connecting = edge.connect(&served.candidate("directory1"));
-        tokio::time::timeout(Duration::from_millis(500), connecting).await.is_ok_and(|connected| connected.is_ok())
+        let connecting = tokio::time::timeout(Duration::from_millis(500), edge.connect(&role));
+        connecting.await.is_ok_and(|connected| connected.is_ok())
     };
     let run = Config::default().start(context).await.unwrap().run;
     assert!(!answers().await);

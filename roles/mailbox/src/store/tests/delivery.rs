@@ -105,22 +105,3 @@ async fn who_waits_is_woken() {
     let changes = waiting.await.unwrap();
     assert_eq!((changes.changed.len(), changes.recent), (1, Uid(1)..Uid(2)));
 }
-
-#[tokio::test]
-async fn an_account_that_moves_or_is_gone_takes_nothing() {
-    let (_directory, store, mail) = ana().await;
-    for (state, expected) in [("moving", "moved"), ("gone", "removed")] {
-        store
-            .run(async move |transaction| {
-                sqlx::query("UPDATE accounts SET state = ?").bind(state).execute(transaction).await?;
-                Ok(())
-            })
-            .await
-            .unwrap();
-        let consignment = store.consign(DeliveryId::generate(), &text("x")).await.unwrap();
-        let refused = mail.deliver(&consignment, b"", Folder::Inbox).await.unwrap_err().to_string();
-        assert!(refused.contains(expected), "{refused}");
-        assert!(store.account(mail.account()).await.is_err());
-        assert!(store.create_account(mail.account()).await.is_err());
-    }
-}
