@@ -50,8 +50,9 @@ fn a_wrong_configuration_is_refused_in_one_line() -> anyhow::Result<()> {
     refused(&single, |text| text.replace("hostname =", "hostnam ="), CONFIG, &["line 4:", "hostnam", "\"hostname\""])?;
     refused(&single, |text| text.replace("\"edge\"", "\"egde\""), CONFIG, &["line 3:", "egde", "\"edge\""])?;
     refused(&single, |text| text.replace("smtp =", "smpt ="), CONFIG, &["smpt"])?;
-    refused(&single, |text| text + "\n[dns]\nttl = 1\n", CONFIG, &["ttl", "line"])?;
-    refused(&single, |text| text + "\n[dns]\nservice_ttl_seconds = 0\n", CONFIG, &["service_ttl_seconds"])?;
+    refused(&single, |text| text.replace("[dns]\n", "[dns]\nttl = 1\n"), CONFIG, &["ttl", "line"])?;
+    let no_time = |text: String| text.replace("[dns]\n", "[dns]\nservice_ttl_seconds = 0\n");
+    refused(&single, no_time, CONFIG, &["service_ttl_seconds"])?;
     refused(&single, |text| text.replace("address = \"127", "address = \"327"), CONFIG, &["line 2:"])?;
     refused(&single, |text| text + "\nnonsense", CONFIG, &["line"])?;
     refused(&single, |text| text.replace("[tls]", "[tls.x]"), CONFIG, &[])?;
