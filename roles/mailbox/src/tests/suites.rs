@@ -189,8 +189,16 @@ async fn an_account_of_another_store_group_waits_and_a_successor_inherits_nothin
     let node = Node::start_with("store_group = 'group1'\nwhen_over_quota = 'refuse'\njunk = false").await;
     let delivery = node.provides.delivery.clone().unwrap();
     let ana = node.account("ana@example.edu", Some(3)).await;
-    let elsewhere = Account { store_group: "group2".parse().unwrap(), ..ana.clone() };
-    assert!(matches!(delivery.deliver(&parcel(&elsewhere, "x")).await[..], [Outcome::Later(_)]));
+    let new = NewAccount {
+        address: "eva@example.edu".parse().unwrap(),
+        name: String::new(),
+        store_group: "group2".parse().unwrap(),
+        quota_bytes: None,
+        password: None,
+    };
+    let elsewhere = node.directory.add_account(&new).await.unwrap();
+    let outcomes = delivery.deliver(&parcel(&elsewhere, "x")).await;
+    assert!(matches!(outcomes[..], [Outcome::Later(_)]), "{outcomes:?}");
     // The directory's cache at edge still names the account that was removed since, and another has its address.
     node.directory.remove_account(&ana.address).await.unwrap();
     let successor = node.account("ana@example.edu", Some(100)).await;
