@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use estafeta_core::{Failure, RoleName, ServiceName, StoreGroup};
-use estafeta_net::accept::{Security, serve};
+use estafeta_net::accept::{Listeners, Security, serve};
 use estafeta_net::connection::Connection;
 use estafeta_net::role::{Context, Plan, Provides, Role, Running, Service, Transport};
 use estafeta_net::section::{ConfigError, Section};
@@ -89,12 +89,12 @@ impl Plan for Config {
         };
         let config = self.clone();
         let run = async move {
-            config.listen(&context, &accounts, delivery)?;
+            let listeners = config.listen(&context, &accounts, delivery)?;
             let collector = store.clone();
             context.drain.spawn("garbage collection", collect(collector, context.drain.clone()));
             let kept = tokio::select! {
                 failure = watch(&store) => Err(failure),
-                () = context.drain.begun() => Ok(()),
+                ended = listeners.run(&context.drain) => ended,
             };
             if kept.is_err() {
                 // So that it can be opened anew: what still runs on it is cut off.
@@ -107,8 +107,9 @@ impl Plan for Config {
 }
 
 impl Config {
-    /// Serves the three listeners under the drain.
-    fn listen(&self, context: &Context, accounts: &Accounts, delivery: LocalDelivery) -> Result<(), Failure> {
+    /// The three listeners.
+    fn listen(&self, context: &Context, accounts: &Accounts, delivery: LocalDelivery) -> Result<Listeners, Failure> {
+        let mut listeners = Listeners::default();
         let drain = context.drain.clone();
         let lmtp = Arc::new(Lmtp {
             hostname: context.hostname.clone(),
@@ -117,24 +118,26 @@ impl Config {
             timeouts: self.delivery_timeouts(),
             drain: drain.clone(),
         });
-        self.serve(context, LMTP, EDGE, move |connection| lmtp::talk(lmtp.clone(), connection))?;
+        self.serve(&mut listeners, context, LMTP, EDGE, move |connection| lmtp::talk(lmtp.clone(), connection))?;
 
         let (mailroom, conversations, limit_bytes) = (accounts.clone(), drain.clone(), self.message_limit_bytes);
-        self.serve(context, MAILBOX_IMAP, ACCESS, move |connection| {
+        self.serve(&mut listeners, context, MAILBOX_IMAP, ACCESS, move |connection| {
             let (mailroom, drain) = (mailroom.clone(), conversations.clone());
             async move { log_end(MAILBOX_IMAP, imap::talk_relayed(connection, &mailroom, limit_bytes, &drain).await) }
         })?;
 
         let (mailroom, conversations) = (accounts.clone(), drain);
-        self.serve(context, MAILBOX_POP3, ACCESS, move |connection| {
+        self.serve(&mut listeners, context, MAILBOX_POP3, ACCESS, move |connection| {
             let (mailroom, drain) = (mailroom.clone(), conversations.clone());
             async move { log_end(MAILBOX_POP3, pop3::talk_relayed(connection, &mailroom, &drain).await) }
-        })
+        })?;
+        Ok(listeners)
     }
 
     /// Serves one of them, for nodes that hold one of `asked_by` alone.
     fn serve<F, T>(
         &self,
+        listeners: &mut Listeners,
         context: &Context,
         service: ServiceName,
         asked_by: &'static [RoleName],
@@ -148,7 +151,7 @@ impl Config {
         for listener in context.sockets.tcp(&service).map_err(failed)? {
             let security = Security::Cluster(context.tls.clone(), asked_by);
             let (limits, drain) = (self.connection_limits(), context.drain.clone());
-            drain.spawn("listener", serve(listener, service.clone(), security, limits, drain.clone(), talk.clone()));
+            listeners.spawn(serve(listener, service.clone(), security, limits, drain, talk.clone()));
         }
         Ok(())
     }

@@ -30,10 +30,14 @@ fn entry(row: &SqliteRow) -> Result<MessageEntry, StoreError> {
     })
 }
 
+/// How many rows are held at once: one as the database gives it takes some twenty times its entry.
+const PAGE: usize = 4096;
+
 /// All of a mailbox, by UID.
 pub async fn list(connection: &mut SqliteConnection, mailbox: MailboxRow) -> Result<Vec<MessageEntry>, StoreError> {
-    let rows = query(entries!("WHERE mailbox = ? ORDER BY uid")).bind(mailbox).fetch_all(connection).await?;
-    rows.iter().map(entry).collect()
+    let mut found = Vec::new();
+    find_between(connection, mailbox, 0, u32::MAX, &mut found).await?;
+    Ok(found)
 }
 
 /// Those of `uids` that are there, by UID.
@@ -44,12 +48,30 @@ pub async fn find(
 ) -> Result<Vec<MessageEntry>, StoreError> {
     let mut found = Vec::new();
     for range in uids.ranges() {
-        let rows = query(entries!("WHERE mailbox = ? AND uid BETWEEN ? AND ? ORDER BY uid"));
-        for row in rows.bind(mailbox).bind(range.start()).bind(range.end()).fetch_all(&mut *connection).await? {
-            found.push(entry(&row)?);
-        }
+        find_between(connection, mailbox, *range.start(), *range.end(), &mut found).await?;
     }
     Ok(found)
+}
+
+/// Adds those from `first` to `last`, page by page.
+async fn find_between(
+    connection: &mut SqliteConnection,
+    mailbox: MailboxRow,
+    mut first: u32,
+    last: u32,
+    found: &mut Vec<MessageEntry>,
+) -> Result<(), StoreError> {
+    loop {
+        let rows = query(entries!("WHERE mailbox = ? AND uid BETWEEN ? AND ? ORDER BY uid LIMIT ?"));
+        let rows = rows.bind(mailbox).bind(first).bind(last).bind(PAGE as i64).fetch_all(&mut *connection).await?;
+        for row in &rows {
+            found.push(entry(row)?);
+        }
+        match found.last().filter(|_| rows.len() == PAGE).and_then(|entry| entry.uid.0.checked_add(1)) {
+            Some(next) if next <= last => first = next,
+            _ => return Ok(()),
+        }
+    }
 }
 
 /// Those that changed after `since`, by UID.
