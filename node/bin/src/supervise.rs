@@ -141,3 +141,91 @@ fn cause(ended: Result<Result<(), Failure>, tokio::task::JoinError>) -> String {
         Err(error) => format!("a bug: {error}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+    use estafeta_core::administration::Administration;
+    use estafeta_core::members::MembersView;
+    use estafeta_net::role::Provides;
+    use estafeta_net::tls::{Tls, TlsFiles};
+    use serde_json::Value;
+
+    use super::*;
+    use crate::wiring::testing::{contracts, members};
+
+    /// Panics at its first run, fails at its second, cannot start the third time, then runs.
+    #[derive(Default)]
+    struct Shaky {
+        starts: AtomicUsize,
+    }
+
+    struct Offer;
+
+    #[async_trait]
+    impl Administration for Offer {
+        async fn perform(&self, _: &str, _: Value) -> Result<Value, Failure> {
+            Ok(Value::Null)
+        }
+    }
+
+    #[async_trait]
+    impl Plan for Shaky {
+        async fn start(&self, context: Context) -> Result<Running, Failure> {
+            let start = self.starts.fetch_add(1, Ordering::Relaxed);
+            if start == 2 {
+                return Err(Failure::internal("as the test wants"));
+            }
+            let provides = Provides { administration: Some(Arc::new(Offer)), ..Provides::default() };
+            let run = Box::pin(async move {
+                match start {
+                    0 => panic!("as the test wants"),
+                    1 => Err(Failure::internal("as the test wants")),
+                    _ => {
+                        context.drain.begun().await;
+                        Ok(())
+                    }
+                }
+            });
+            Ok(Running { provides, run })
+        }
+    }
+
+    fn readiness(members: &MembersView) -> Readiness {
+        members.current().get(&"me".parse().unwrap()).unwrap().roles[&RoleName::EDGE].clone()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_role_that_fails_starts_anew_after_longer_and_longer() {
+        let members = members("me", RoleName::EDGE);
+        let context = Context {
+            node: "me".parse().unwrap(),
+            hostname: "me".into(),
+            data: "/nonexistent".into(),
+            sockets: Arc::default(),
+            tls: Arc::new(Tls::load(TlsFiles::default()).unwrap()),
+            contracts: contracts(),
+            members: members.clone(),
+            settings: Default::default(),
+            drain: Drain::new(),
+        };
+        let locals = Locals::default();
+        let plan = Arc::new(Shaky::default());
+        let supervisor = Supervisor::open(RoleName::EDGE, plan.clone(), context, locals.clone()).await.unwrap();
+        assert!(locals.provides_administration());
+        let began = tokio::time::Instant::now();
+        let role = supervisor.run();
+        // Waits of 1, 2 and 4 seconds stand between the four starts.
+        tokio::time::sleep(Duration::from_millis(6_500)).await;
+        assert_eq!(plan.starts.load(Ordering::Relaxed), 3);
+        assert!(matches!(readiness(&members), Readiness::NotReady(_)) && !locals.provides_administration());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(plan.starts.load(Ordering::Relaxed), 4);
+        assert!(readiness(&members) == Readiness::Ready && locals.provides_administration());
+        assert!(began.elapsed() < Duration::from_secs(8));
+        role.stop(Duration::from_secs(5)).await;
+        assert!(!locals.provides_administration());
+    }
+}

@@ -40,6 +40,12 @@ impl Locals {
         provide(&self.administration, provides.administration.as_ref());
     }
 
+    /// Whether the role offers its operations now.
+    #[cfg(test)]
+    pub fn provides_administration(&self) -> bool {
+        self.administration.get().is_some()
+    }
+
     /// The role has stopped.
     pub fn withdraw(&self) {
         self.directory.withdraw();
@@ -132,4 +138,37 @@ fn routes<C: ?Sized + 'static>(
         Box::new(move |candidate: &_| client(&remote, candidate))
     };
     Routes::new(ServiceName::fixed(service), remote.node.clone(), local.clone(), members.clone(), connect)
+}
+
+/// What tests of this crate hand to a role.
+#[cfg(test)]
+pub mod testing {
+    use estafeta_core::members::{Member, Members, Readiness};
+    use estafeta_net::tls::TlsFiles;
+
+    use super::*;
+    use crate::roles;
+
+    /// One member with one role.
+    pub fn members(name: &str, role: RoleName) -> MembersView {
+        MembersView::new(Members::new(vec![Member {
+            name: name.parse().unwrap(),
+            roles: [(role, Readiness::Ready)].into(),
+            endpoints: Vec::new(),
+            administration: None,
+            store_group: None,
+            draining: false,
+        }]))
+    }
+
+    /// The contracts of a node that runs nothing and knows nobody.
+    pub fn contracts() -> Contracts {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("node.toml");
+        std::fs::write(&file, "name = 'me'\nroles = ['filter']\naddress = '127.0.0.1'\n").unwrap();
+        let table = roles::table();
+        let config = NodeConfig::load(&file, &table).unwrap();
+        let tls = Arc::new(Tls::load(TlsFiles::default()).unwrap());
+        Wiring::new(&config, &table, tls, MembersView::default()).unwrap().contracts
+    }
 }

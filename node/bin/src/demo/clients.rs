@@ -63,14 +63,20 @@ pub async fn addresses(servers: &[SocketAddr], name: &str) -> anyhow::Result<Vec
     bail!("no name server answers for {name}")
 }
 
+/// A connection that sends at once what is written to it: times are shown, and waiting for an acknowledgement is nobody's hop.
+async fn reach(address: SocketAddr) -> anyhow::Result<TcpStream> {
+    let stream = tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
 /// A conversation in lines.
 pub struct Lines(BufReader<BoxStream>);
 
 impl Lines {
     /// In clear text.
     pub async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
-        let stream = tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await??;
-        Ok(Self(BufReader::new(Box::new(stream))))
+        Ok(Self(BufReader::new(Box::new(reach(address).await?))))
     }
 
     /// Through TLS, with a certificate that the authority vouches for under this name.
@@ -82,7 +88,7 @@ impl Lines {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let stream = tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await??;
+        let stream = reach(address).await?;
         let stream =
             TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(name.to_owned())?, stream).await?;
         Ok(Self(BufReader::new(Box::new(stream))))
