@@ -5,44 +5,26 @@ use std::io;
 use estafeta_core::sessions::Protocol;
 use estafeta_core::{Failure, Reason};
 use estafeta_net::connection::Connection;
-use estafeta_net::drive::{Ended, Facts, Flow, Handler, Output, Upgrade, drive};
+use estafeta_net::drive::{Facts, Flow, Handler, Output};
 use estafeta_protocols::imap::capability::Capabilities;
 use estafeta_protocols::imap::command::Command;
 use estafeta_protocols::imap::response::{Code, Completion};
 use estafeta_protocols::imap::server::{Event, Limits, Offer, Server};
 
-use crate::front::{Front, MECHANISMS, Visitor};
-use crate::hand_over::hand_over;
+use crate::front::{Front, MECHANISMS};
+use crate::greeting::{self, Arrival, Greeter};
 
 /// The longest command before login, in bytes: names and passwords are short.
 const COMMAND_BYTES: usize = 8 * 1024;
 
 /// Talks with a client until its mail is open or it gives up.
 pub async fn talk(front: &Front, connection: Connection) {
-    let secure = connection.tls.is_some();
-    let visitor = Visitor::new(Protocol::Imap, &connection);
-    let upgrade = if secure { Upgrade::Never } else { front.upgrade() };
-    let offer =
-        Offer { start_tls: matches!(upgrade, Upgrade::Accept(_)), login: true, mechanisms: MECHANISMS.to_vec() };
     let limits = Limits { command_bytes: COMMAND_BYTES, ..Limits::default() };
-    // Boxed, so that a session of hours does not carry them along.
-    let mut server = Box::new(Server::greet(offer, secure, limits));
-    let mut greeter = Box::new(Greeter { front, visitor });
-    let drive = drive(connection, server.as_mut(), greeter.as_mut(), upgrade, front.timeouts, &front.drain);
-    let ended = Box::pin(front.in_time(drive)).await;
-    drop(server);
-    match (ended, greeter.visitor.into_session()) {
-        (Ok(Ended::HandedOver(connection, unread)), Some(session)) => {
-            hand_over(session, Protocol::Imap, connection, unread, &front.drain).await
-        }
-        (Ok(_), _) => {}
-        (Err(error), _) => tracing::debug!(%error, "broken off before login"),
-    }
-}
-
-struct Greeter<'a> {
-    front: &'a Front,
-    visitor: Visitor,
+    let greet = |Arrival { secure, start_tls }| {
+        let offer = Offer { start_tls, login: true, mechanisms: MECHANISMS.to_vec() };
+        Server::greet(offer, secure, limits)
+    };
+    greeting::talk(front, Protocol::Imap, connection, greet).await
 }
 
 impl Handler<Server> for Greeter<'_> {

@@ -4,12 +4,13 @@
 //! the contract `Sessions` (on this node, or on a mailbox node of the account's store group), and the stream is handed
 //! over. Nothing of the mail passes through code of this role.
 //!
-//! [`front`] decides; [`imap`] and [`pop3`] speak; [`hand_over`] gives the stream away, and brings it to its end when the
+//! [`front`] decides; [`greeting`] leads the conversation, in which [`imap`] and [`pop3`] speak; [`hand_over`] gives the stream away, and brings it to its end when the
 //! node drains.
 #![forbid(unsafe_code)]
 
 mod config;
 mod front;
+mod greeting;
 mod hand_over;
 mod imap;
 mod pop3;

@@ -5,38 +5,20 @@ use std::io;
 use estafeta_core::Reason;
 use estafeta_core::sessions::Protocol;
 use estafeta_net::connection::Connection;
-use estafeta_net::drive::{Ended, Facts, Flow, Handler, Output, Upgrade, drive};
+use estafeta_net::drive::{Facts, Flow, Handler, Output};
 use estafeta_protocols::pop3::response::{Code, Completion};
 use estafeta_protocols::pop3::server::{Event, Limits, Offer, Server};
 
-use crate::front::{Front, MECHANISMS, Visitor};
-use crate::hand_over::hand_over;
+use crate::front::{Front, MECHANISMS};
+use crate::greeting::{self, Arrival, Greeter};
 
 /// Talks with a client until its maildrop is open or it gives up.
 pub async fn talk(front: &Front, connection: Connection) {
-    let secure = connection.tls.is_some();
-    let visitor = Visitor::new(Protocol::Pop3, &connection);
-    let upgrade = if secure { Upgrade::Never } else { front.upgrade() };
-    let start_tls = matches!(upgrade, Upgrade::Accept(_));
-    let offer = Offer { start_tls, login: true, mechanisms: MECHANISMS.to_vec(), ..Offer::default() };
-    // Boxed, so that a session of hours does not carry them along.
-    let mut server = Box::new(Server::greet(offer, secure, Limits::default()));
-    let mut greeter = Box::new(Greeter { front, visitor });
-    let drive = drive(connection, server.as_mut(), greeter.as_mut(), upgrade, front.timeouts, &front.drain);
-    let ended = Box::pin(front.in_time(drive)).await;
-    drop(server);
-    match (ended, greeter.visitor.into_session()) {
-        (Ok(Ended::HandedOver(connection, unread)), Some(session)) => {
-            hand_over(session, Protocol::Pop3, connection, unread, &front.drain).await
-        }
-        (Ok(_), _) => {}
-        (Err(error), _) => tracing::debug!(%error, "broken off before login"),
-    }
-}
-
-struct Greeter<'a> {
-    front: &'a Front,
-    visitor: Visitor,
+    let greet = |Arrival { secure, start_tls }| {
+        let offer = Offer { start_tls, login: true, mechanisms: MECHANISMS.to_vec(), ..Offer::default() };
+        Server::greet(offer, secure, Limits::default())
+    };
+    greeting::talk(front, Protocol::Pop3, connection, greet).await
 }
 
 impl Handler<Server> for Greeter<'_> {
