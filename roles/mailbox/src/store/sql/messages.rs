@@ -74,14 +74,28 @@ async fn find_between(
     }
 }
 
-/// Those that changed after `since`, by UID.
+/// Those that changed after `since`, by UID. Read in the order of their changes, by the index of those: in that of UIDs the
+/// whole mailbox would be read for one new flag. Page by page, for after a long absence it may be all of them.
 pub async fn changed(
     connection: &mut SqliteConnection,
     mailbox: MailboxRow,
     since: ModSeq,
 ) -> Result<Vec<MessageEntry>, StoreError> {
-    let rows = query(entries!("WHERE mailbox = ? AND modseq > ? ORDER BY uid"));
-    rows.bind(mailbox).bind(since.0 as i64).fetch_all(connection).await?.iter().map(entry).collect()
+    let mut found: Vec<MessageEntry> = Vec::new();
+    let (mut modseq, mut uid) = (since.0 as i64, u32::MAX);
+    loop {
+        let rows = query(entries!("WHERE mailbox = ? AND (modseq, uid) > (?, ?) ORDER BY modseq, uid LIMIT ?"));
+        let rows = rows.bind(mailbox).bind(modseq).bind(uid).bind(PAGE as i64).fetch_all(&mut *connection).await?;
+        for row in &rows {
+            let entry = entry(row)?;
+            (modseq, uid) = (entry.modseq.0 as i64, entry.uid.0);
+            found.push(entry);
+        }
+        if rows.len() < PAGE {
+            found.sort_unstable_by_key(|entry| entry.uid);
+            return Ok(found);
+        }
+    }
 }
 
 /// The UIDs that were expunged after `since`, ascending.
