@@ -152,12 +152,8 @@ pub mod testing {
     /// One member with one role.
     pub fn members(name: &str, role: RoleName) -> MembersView {
         MembersView::new(Members::new(vec![Member {
-            name: name.parse().unwrap(),
             roles: [(role, Readiness::Ready)].into(),
-            endpoints: Vec::new(),
-            administration: None,
-            store_group: None,
-            draining: false,
+            ..Member::named(name.parse().unwrap())
         }]))
     }
 

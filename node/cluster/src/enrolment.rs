@@ -38,6 +38,9 @@ pub struct UsualPort {
 /// The administration API's service name and usual port: every node has it, whatever its roles.
 pub const ADMINISTRATION: (ServiceName, u16) = (ServiceName::fixed("administration"), 7443);
 
+/// The service by which members hear of each other, and its usual port, UDP: every node of a cluster has it.
+pub const GOSSIP: (ServiceName, u16) = (ServiceName::fixed("gossip"), 7946);
+
 /// The members that these nodes are.
 pub fn members(nodes: &[Enrolled], usual: &[UsualPort]) -> Members {
     Members::new(nodes.iter().map(|node| member(node, usual)).collect())
@@ -57,12 +60,12 @@ fn member(node: &Enrolled, usual: &[UsualPort]) -> Member {
         })
         .collect();
     Member {
-        name: node.name.clone(),
         roles: node.roles.iter().map(|role| (role.clone(), Readiness::Ready)).collect(),
         endpoints,
         administration: at(&ADMINISTRATION.0, ADMINISTRATION.1),
+        gossip: at(&GOSSIP.0, GOSSIP.1),
         store_group: node.store_group.clone(),
-        draining: false,
+        ..Member::named(node.name.clone())
     }
 }
 

@@ -28,5 +28,5 @@ pub mod settings;
 pub use address::{Address, Domain};
 pub use failure::{Failure, Persistence, Reason};
 pub use message::{DeliveryId, Message};
-pub use name::{AccountId, NodeName, RoleName, ServiceName, StoreGroup};
+pub use name::{AccountId, NodeName, RoleName, ServiceName, SiteName, StoreGroup};
 pub use secret::Secret;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
-use crate::name::{NodeName, RoleName, ServiceName, StoreGroup};
+use crate::name::{NodeName, RoleName, ServiceName, SiteName, StoreGroup};
 
 /// One service of a role at an address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -44,13 +44,45 @@ pub struct Member {
     pub endpoints: Vec<Endpoint>,
     /// Where its administration API answers other nodes.
     pub administration: Option<SocketAddr>,
+    /// Where it takes gossip, over UDP.
+    #[serde(default)]
+    pub gossip: Option<SocketAddr>,
     /// The store group whose mailboxes it serves, when it has the role `mailbox`.
     pub store_group: Option<StoreGroup>,
+    /// Where it stands; clients are sent to the nearest site that is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<SiteName>,
+    /// How busy it is, in hundredths of what its processors can do; above 100 work waits.
+    #[serde(default)]
+    pub load: u16,
+    /// The version of the program that it runs; empty while it has not been heard of.
+    #[serde(default)]
+    pub version: String,
+    /// Small facts that a role tells its like on other nodes, by `ROLE.WHAT`: at most a few hundred bytes each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, String>,
     /// Whether it drains: it finishes what it has and must not be chosen.
     pub draining: bool,
 }
 
 impl Member {
+    /// A node of which nothing but its name is known.
+    pub fn named(name: NodeName) -> Self {
+        Self {
+            name,
+            roles: BTreeMap::new(),
+            endpoints: Vec::new(),
+            administration: None,
+            gossip: None,
+            store_group: None,
+            site: None,
+            load: 0,
+            version: String::new(),
+            facts: BTreeMap::new(),
+            draining: false,
+        }
+    }
+
     /// Whether this role of the node may be chosen.
     pub fn is_ready(&self, role: &RoleName) -> bool {
         !self.draining && self.roles.get(role) == Some(&Readiness::Ready)
@@ -158,16 +190,14 @@ mod tests {
     fn member(name: &str, ready: bool, draining: bool) -> Member {
         let readiness = if ready { Readiness::Ready } else { Readiness::NotReady("test".into()) };
         Member {
-            name: name.parse().unwrap(),
             roles: [(RoleName::EDGE, readiness)].into(),
             endpoints: vec![Endpoint {
                 role: RoleName::EDGE,
                 service: ServiceName::fixed("smtp"),
                 address: "127.0.0.1:25".parse().unwrap(),
             }],
-            administration: None,
-            store_group: None,
             draining,
+            ..Member::named(name.parse().unwrap())
         }
     }
 

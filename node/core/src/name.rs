@@ -91,6 +91,11 @@ label_type!(
     StoreGroup,
     "store group"
 );
+label_type!(
+    /// Where nodes stand together: a campus, a machine room.
+    SiteName,
+    "site name"
+);
 
 impl RoleName {
     /// Cluster E: the flow of mail in and out.

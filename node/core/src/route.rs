@@ -166,16 +166,14 @@ mod tests {
 
     fn member(name: &str, port: u16, group: &str) -> Member {
         Member {
-            name: name.parse().unwrap(),
             roles: [(RoleName::MAILBOX, Readiness::Ready)].into(),
             endpoints: vec![Endpoint {
                 role: RoleName::MAILBOX,
                 service: SERVICE,
                 address: SocketAddr::from(([127, 0, 0, 1], port)),
             }],
-            administration: None,
             store_group: Some(group.parse().unwrap()),
-            draining: false,
+            ..Member::named(name.parse().unwrap())
         }
     }
 

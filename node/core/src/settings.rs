@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::Domain;
 use crate::failure::Failure;
+use crate::members::Member;
+use crate::name::{NodeName, RoleName};
 
 /// One version of the settings: a value, never changed in place.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +21,61 @@ pub struct Settings {
     pub version: u64,
     /// The mail domains of this cluster, in order.
     pub domains: Vec<Domain>,
+    /// The keys of the members' gossip, the oldest first. All are taken; which one is sent with,
+    /// [`GossipKey::from_seconds`] says.
+    #[serde(default)]
+    pub gossip_keys: Vec<GossipKey>,
+    /// The nodes that joined, as they were when they did: their readiness here means nothing.
+    #[serde(default)]
+    pub nodes: Vec<Member>,
+    /// Whom nobody may talk with any more.
+    #[serde(default)]
+    pub shut_out: ShutOut,
+}
+
+/// One key of the members' gossip.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GossipKey {
+    /// Names it on the wire.
+    pub id: u32,
+    /// From when it is the one to send with, in seconds since 1970: by then every node has it.
+    pub from_seconds: u64,
+    /// 256 bits, in hexadecimal digits.
+    pub secret: String,
+}
+
+impl std::fmt::Debug for GossipKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GossipKey")
+            .field("id", &self.id)
+            .field("from_seconds", &self.from_seconds)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Nodes that were removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShutOut {
+    /// By name, whatever certificate they show.
+    pub nodes: Vec<NodeName>,
+    /// Serial numbers of certificates that have not expired yet, in lower-case hexadecimal digits: of nodes whose name
+    /// was given anew.
+    pub serials: Vec<String>,
+}
+
+/// A secret that a role keeps with the settings, and its version.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptSecret {
+    /// Grows by one with each change; 0 before the first.
+    pub version: u64,
+    /// What it is, in the words of the role.
+    pub content: String,
+}
+
+impl std::fmt::Debug for KeptSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeptSecret").field("version", &self.version).finish_non_exhaustive()
+    }
 }
 
 /// The contract.
@@ -33,6 +90,13 @@ pub trait SettingsStore: Send + Sync {
     /// Makes `domain` foreign again. [`crate::Reason::NotFound`] when it is; [`crate::Reason::Denied`] while accounts
     /// or aliases use it.
     async fn remove_domain(&self, domain: &Domain) -> Result<(), Failure>;
+
+    /// A secret that only nodes with `role` may read: keys, say. None when it was never written.
+    async fn read_secret(&self, role: &RoleName, name: &str) -> Result<Option<KeptSecret>, Failure>;
+
+    /// Writes a secret in place of the version `known` (0: there is none yet). [`crate::Reason::Exists`] when another
+    /// version stands there by now: read it, and decide anew.
+    async fn write_secret(&self, role: &RoleName, name: &str, known: u64, content: &str) -> Result<(), Failure>;
 }
 
 /// The settings as of now: cheap to clone, always the newest that this node knows.

@@ -23,7 +23,7 @@ pub use crate::sockets::Transport;
 use crate::tls::Tls;
 
 /// One service of a role.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Service {
     /// Its name; in the configuration's `[listen]` it is the key.
     pub name: ServiceName,
@@ -35,6 +35,8 @@ pub struct Service {
     pub between_nodes: bool,
     /// What it is, in a few words.
     pub about: &'static str,
+    /// How to see whether it serves.
+    pub probe: Option<Probe>,
 }
 
 /// A role's row.
@@ -117,6 +119,8 @@ pub struct Provides {
     pub sessions: Option<Arc<dyn Sessions>>,
     /// The role's own operations: those of its row that are [`estafeta_core::administration::Perform::ByRole`].
     pub administration: Option<Arc<dyn Administration>>,
+    /// Whether it can serve.
+    pub health: Option<Arc<dyn Health>>,
 }
 
 /// What a remote client needs of this node.
@@ -129,6 +133,26 @@ pub struct Remote {
     /// Its TLS: [`Tls::connect`] makes the connection.
     pub tls: Arc<Tls>,
 }
+
+/// What a running role proves about itself.
+#[async_trait]
+pub trait Health: Send + Sync {
+    /// Whether the role can serve now. An error says in a line what is missing and who must act. It is asked every
+    /// second: cheap, and answered within half a second.
+    async fn check(&self) -> Result<(), String>;
+}
+
+/// A question to an endpoint, in its own protocol, that shows whether it serves.
+#[derive(Clone)]
+pub struct Probing {
+    /// Who asks.
+    pub remote: Remote,
+    /// Whom.
+    pub candidate: Candidate,
+}
+
+/// Asks an endpoint; an error says in a few words what came instead. Whoever calls it sets the time limit.
+pub type Probe = fn(Probing) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// Makes a client of one contract at one member's endpoint.
 pub type Client<C> = fn(&Remote, &Candidate) -> Arc<C>;

@@ -35,7 +35,8 @@ const POP3S: ServiceName = ServiceName::fixed("pop3s");
 
 /// The role's row.
 pub fn role() -> Role {
-    let service = |name, port, about| Service { name, port, transport: Transport::Tcp, between_nodes: false, about };
+    let service =
+        |name, port, about| Service { name, port, transport: Transport::Tcp, between_nodes: false, about, probe: None };
     Role {
         name: RoleName::ACCESS,
         cluster: Some('A'),

@@ -12,6 +12,7 @@ pub mod config;
 pub mod packet;
 pub mod serve;
 pub mod table;
+pub mod zone;
 pub mod zones;
 
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub fn role() -> Role {
             transport: Transport::TcpAndUdp,
             between_nodes: false,
             about: "authoritative name server",
+            probe: None,
         }],
         operations: vec![],
         plan,

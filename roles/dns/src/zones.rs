@@ -133,7 +133,11 @@ mod tests {
     use crate::table::tests::member;
 
     fn zones(domains: &[&str]) -> Zones {
-        let settings = Settings { version: 1, domains: domains.iter().map(|d| d.parse().unwrap()).collect() };
+        let settings = Settings {
+            version: 1,
+            domains: domains.iter().map(|d| d.parse().unwrap()).collect(),
+            ..Settings::default()
+        };
         Zones::new(&Config::default(), &settings, &Members::default())
     }
 
@@ -157,7 +161,7 @@ mod tests {
 
     #[test]
     fn configuration_decides_which_zones_are_served() {
-        let settings = Settings { version: 1, domains: vec!["mail.test".parse().unwrap()] };
+        let settings = Settings { version: 1, domains: vec!["mail.test".parse().unwrap()], ..Settings::default() };
         let config = Config { zones: vec!["extra.test".parse().unwrap()], mail_domains: false, ..Config::default() };
         let zones = Zones::new(&config, &settings, &Members::default());
         assert!(found(&zones, "extra.test.").is_some());
@@ -181,7 +185,7 @@ mod tests {
         let (settings, members) = (SettingsView::default(), MembersView::new(Members::new(vec![edge])));
         let view = ZonesView::new(Config::default(), settings.clone(), members.clone());
         assert_eq!(found(&view.current(), "late.test."), None);
-        settings.replace(Settings { version: 1, domains: vec!["late.test".parse().unwrap()] });
+        settings.replace(Settings { version: 1, domains: vec!["late.test".parse().unwrap()], ..Settings::default() });
         assert!(found(&view.current(), "late.test.").is_some());
         let before = view.current();
         assert!(Arc::ptr_eq(&before, &view.current()), "nothing changed, nothing is computed");

@@ -41,7 +41,8 @@ use crate::report::Reporter;
 
 /// The role's row in the table.
 pub fn role() -> Role {
-    let service = |name, port, about| Service { name, port, transport: Transport::Tcp, between_nodes: false, about };
+    let service =
+        |name, port, about| Service { name, port, transport: Transport::Tcp, between_nodes: false, about, probe: None };
     Role {
         name: RoleName::EDGE,
         cluster: Some('E'),

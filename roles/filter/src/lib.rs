@@ -50,6 +50,7 @@ pub fn role() -> Role {
             transport: Transport::Tcp,
             between_nodes: true,
             about: "verdicts, by rspamd's HTTP protocol",
+            probe: None,
         }],
         operations: Vec::new(),
         plan,

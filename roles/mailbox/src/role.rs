@@ -45,7 +45,8 @@ const FIRST_COLLECTION: Duration = Duration::from_secs(60);
 
 /// The role's row.
 pub fn role() -> Role {
-    let service = |name, port, about| Service { name, port, transport: Transport::Tcp, between_nodes: true, about };
+    let service =
+        |name, port, about| Service { name, port, transport: Transport::Tcp, between_nodes: true, about, probe: None };
     Role {
         name: RoleName::MAILBOX,
         cluster: Some('D'),

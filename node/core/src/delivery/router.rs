@@ -108,12 +108,10 @@ mod tests {
     fn member(name: &str, port: u16, group: &str) -> Member {
         let address = ([127, 0, 0, 1], port).into();
         Member {
-            name: name.parse().unwrap(),
             roles: [(RoleName::MAILBOX, Readiness::Ready)].into(),
             endpoints: vec![Endpoint { role: RoleName::MAILBOX, service: LMTP, address }],
-            administration: None,
             store_group: Some(group.parse().unwrap()),
-            draining: false,
+            ..Member::named(name.parse().unwrap())
         }
     }
 

@@ -13,9 +13,9 @@ use super::{
 };
 use crate::address::{Address, Domain};
 use crate::failure::{Failure, Reason};
-use crate::name::AccountId;
+use crate::name::{AccountId, RoleName};
 use crate::secret::Secret;
-use crate::settings::{Settings, SettingsStore};
+use crate::settings::{KeptSecret, Settings, SettingsStore};
 
 /// Domains, accounts and aliases, gone when it is dropped.
 #[derive(Default)]
@@ -27,6 +27,7 @@ struct Content {
     domains: BTreeSet<Domain>,
     accounts: BTreeMap<String, (Account, Option<Secret>)>,
     aliases: BTreeMap<String, Alias>,
+    secrets: BTreeMap<(RoleName, String), KeptSecret>,
     /// Wrong passwords by login and client. Nothing here forgets them.
     wrong: BTreeMap<(String, IpAddr), u32>,
 }
@@ -234,7 +235,11 @@ impl Directory for MemoryDirectory {
 impl SettingsStore for MemoryDirectory {
     async fn read(&self) -> Result<Settings, Failure> {
         let content = self.content();
-        Ok(Settings { version: content.version, domains: content.domains.iter().cloned().collect() })
+        Ok(Settings {
+            version: content.version,
+            domains: content.domains.iter().cloned().collect(),
+            ..Settings::default()
+        })
     }
 
     async fn add_domain(&self, domain: &Domain) -> Result<(), Failure> {
@@ -259,6 +264,21 @@ impl SettingsStore for MemoryDirectory {
             return Err(Failure::new(Reason::NotFound, format!("{domain} is not a domain of this cluster")));
         }
         content.version += 1;
+        Ok(())
+    }
+
+    async fn read_secret(&self, role: &RoleName, name: &str) -> Result<Option<KeptSecret>, Failure> {
+        Ok(self.content().secrets.get(&(role.clone(), name.to_owned())).cloned())
+    }
+
+    async fn write_secret(&self, role: &RoleName, name: &str, known: u64, content: &str) -> Result<(), Failure> {
+        let mut all = self.content();
+        let key = (role.clone(), name.to_owned());
+        let version = all.secrets.get(&key).map_or(0, |secret| secret.version);
+        if version != known {
+            return Err(Failure::new(Reason::Exists, format!("version {version} of {role} {name} stands there")));
+        }
+        all.secrets.insert(key, KeptSecret { version: version + 1, content: content.to_owned() });
         Ok(())
     }
 }

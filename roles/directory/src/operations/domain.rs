@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use estafeta_core::administration::{Administration, Field, Kind, Operation, Perform, input, output};
-use estafeta_core::settings::{Settings, SettingsStore, SettingsView};
+use estafeta_core::settings::{KeptSecret, Settings, SettingsStore, SettingsView};
 use estafeta_core::{Domain, Failure, Reason, RoleName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -138,5 +138,13 @@ impl SettingsStore for AskedSettings {
 
     async fn remove_domain(&self, domain: &Domain) -> Result<(), Failure> {
         self.0.perform(REMOVE, json!({ "domain": domain })).await.map(|_| ())
+    }
+
+    async fn read_secret(&self, _: &RoleName, _: &str) -> Result<Option<KeptSecret>, Failure> {
+        Err(Failure::unavailable("not kept yet"))
+    }
+
+    async fn write_secret(&self, _: &RoleName, _: &str, _: u64, _: &str) -> Result<(), Failure> {
+        Err(Failure::unavailable("not kept yet"))
     }
 }

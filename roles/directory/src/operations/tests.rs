@@ -67,12 +67,9 @@ impl Node {
         let store = Store::open(data.path().to_owned()).await.unwrap();
         let domains = Arc::new(DomainAdministration::new(store.clone(), SettingsView::default()));
         let member = |group: &&str| Member {
-            name: format!("mailbox-{group}").parse().unwrap(),
             roles: BTreeMap::from([(RoleName::MAILBOX, Readiness::Ready)]),
-            endpoints: vec![],
-            administration: None,
             store_group: Some(group.parse().unwrap()),
-            draining: false,
+            ..Member::named(format!("mailbox-{group}").parse().unwrap())
         };
         let contracts = contracts(store, domains.clone());
         let members = MembersView::new(Members::new(groups.iter().map(member).collect()));

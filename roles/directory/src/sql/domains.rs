@@ -21,7 +21,7 @@ pub async fn settings(connection: &mut SqliteConnection) -> Result<Settings, Sto
     let row = sqlx::query("SELECT version FROM settings").fetch_one(&mut *connection).await?;
     let rows = sqlx::query("SELECT name FROM domains ORDER BY name").fetch_all(connection).await?;
     let domains = rows.iter().map(|row| parsed(row, "name")).collect::<Result<_, _>>()?;
-    Ok(Settings { version: unsigned(&row, "version")?, domains })
+    Ok(Settings { version: unsigned(&row, "version")?, domains, ..Settings::default() })
 }
 
 /// Whether mail for the domain is ours.

@@ -1,8 +1,8 @@
 //! Domains in the database: the contract `SettingsStore`.
 
 use async_trait::async_trait;
-use estafeta_core::settings::{Settings, SettingsStore};
-use estafeta_core::{Domain, Failure, Reason};
+use estafeta_core::settings::{KeptSecret, Settings, SettingsStore};
+use estafeta_core::{Domain, Failure, Reason, RoleName};
 use estafeta_storage::StorageError;
 use sqlx::Acquire;
 
@@ -62,6 +62,14 @@ impl SettingsStore for Store {
             .await?;
         tracing::info!(%domain, "domain removed");
         Ok(())
+    }
+
+    async fn read_secret(&self, _: &RoleName, _: &str) -> Result<Option<KeptSecret>, Failure> {
+        Err(Failure::unavailable("not kept yet"))
+    }
+
+    async fn write_secret(&self, _: &RoleName, _: &str, _: u64, _: &str) -> Result<(), Failure> {
+        Err(Failure::unavailable("not kept yet"))
     }
 }
 

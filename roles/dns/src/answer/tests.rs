@@ -9,7 +9,8 @@ use crate::table::tests::cluster;
 /// The zones demo.test and example.edu of the test cluster.
 pub(crate) fn zones(ready: [bool; 4]) -> Zones {
     let domains = ["demo.test", "example.edu"].map(|domain| domain.parse().unwrap()).to_vec();
-    let mut zones = Zones::new(&Config::default(), &Settings { version: 1, domains }, &cluster(ready));
+    let mut zones =
+        Zones::new(&Config::default(), &Settings { version: 1, domains, ..Settings::default() }, &cluster(ready));
     zones.serial = 7;
     zones
 }
@@ -131,7 +132,7 @@ fn a_long_text_is_cut_into_strings() {
 #[test]
 fn a_name_too_long_for_its_zone_is_left_out() {
     let domain = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(57)].join(".");
-    let settings = Settings { version: 1, domains: vec![domain.parse().unwrap()] };
+    let settings = Settings { version: 1, domains: vec![domain.parse().unwrap()], ..Settings::default() };
     let zones = Zones::new(&Config::default(), &settings, &cluster([true; 4]));
     let question = Query::query(Name::from_ascii(format!("{domain}.")).unwrap(), RecordType::MX);
     let answer = answer(&zones, &question, 0);

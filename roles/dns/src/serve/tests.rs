@@ -29,7 +29,7 @@ async fn server(tcp_connections: usize) -> Server {
         }
     };
     let address = tcp.local_addr().unwrap();
-    let settings = Settings { version: 1, domains: vec!["demo.test".parse().unwrap()] };
+    let settings = Settings { version: 1, domains: vec!["demo.test".parse().unwrap()], ..Settings::default() };
     let members = MembersView::new(cluster([true; 4]));
     let zones = Arc::new(ZonesView::new(Config::default(), SettingsView::new(settings), members.clone()));
     let drain = Drain::new();

@@ -26,12 +26,9 @@ pub(crate) fn member(
         address: SocketAddr::new(address, *port),
     };
     Member {
-        name: name.parse().unwrap(),
         roles: BTreeMap::from([(role.clone(), readiness)]),
         endpoints: services.iter().map(endpoint).collect(),
-        administration: None,
-        store_group: None,
-        draining: false,
+        ..Member::named(name.parse().unwrap())
     }
 }
 
