@@ -1,7 +1,7 @@
 //! A cluster of node processes on loopback addresses of its own, in a directory that goes with it.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -68,7 +68,10 @@ impl Cluster {
     pub fn prepare(topology: &Topology) -> anyhow::Result<Self> {
         let binary = binary::path()?;
         let directory = tempfile::Builder::new().prefix("estafeta-test-").tempdir()?;
-        let network = loopback::network(topology.nodes.len())?;
+        let network: Vec<IpAddr> = match &topology.namespaces[..] {
+            [] => loopback::network(topology.nodes.len())?,
+            places => places.iter().map(|(address, _)| *address).collect(),
+        };
         let authority_file = directory.path().join("ca.pem");
         let pair = Authority::create(SystemTime::now())?;
         let authority = Authority::load(&pair)?;
@@ -84,7 +87,8 @@ impl Cluster {
             let names = [address.to_string(), DOMAIN.to_owned(), format!("*.{DOMAIN}"), "localhost".to_owned()];
             let pair = authority.issue_service(&names, SystemTime::now())?;
             write_pair(&own.join("service.pem"), &own.join("service.key"), &pair)?;
-            let node = Node::new(planned.clone(), address, own, binary.clone());
+            let namespace = topology.namespaces.get(index).map(|(_, name)| name.clone());
+            let node = Node::new(planned.clone(), address, own, binary.clone(), namespace);
             fs::write(&node.configuration, configuration(topology, &network, index))?;
             nodes.push(node);
         }

@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod configuration;
 pub mod dialog;
 pub mod dovecot;
+pub mod failover;
 pub mod loopback;
 pub mod node;
 pub mod postfix;

@@ -32,6 +32,7 @@ pub struct Node {
     /// Its own directory: configuration, data, log.
     pub directory: PathBuf,
     binary: PathBuf,
+    namespace: Option<String>,
     child: Option<Child>,
 }
 
@@ -61,9 +62,23 @@ impl Done {
 
 impl Node {
     /// A node whose configuration has been written; it does not run yet.
-    pub fn new(planned: Planned, address: IpAddr, directory: PathBuf, binary: PathBuf) -> Self {
+    pub fn new(
+        planned: Planned,
+        address: IpAddr,
+        directory: PathBuf,
+        binary: PathBuf,
+        namespace: Option<String>,
+    ) -> Self {
         let configuration = directory.join("estafeta.toml");
-        Self { planned, address, configuration, directory, binary, child: None }
+        Self { planned, address, configuration, directory, binary, namespace, child: None }
+    }
+
+    /// The program, to be run in the node's network namespace when it has one. It becomes the process that is started.
+    fn program(&self) -> Command {
+        let Some(namespace) = &self.namespace else { return Command::new(&self.binary) };
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace]).arg(&self.binary);
+        command
     }
 
     /// Its name.
@@ -91,7 +106,7 @@ impl Node {
     pub fn spawn(&mut self) -> anyhow::Result<()> {
         ensure!(self.child.is_none(), "{} runs already", self.name());
         let log = File::options().create(true).append(true).open(self.log_file())?;
-        let mut command = Command::new(&self.binary);
+        let mut command = self.program();
         // It ends when this process does, however that happens, because it holds the other end of its standard input.
         command.args(["serve", "--until-stdin-closes", "--config"]).arg(&self.configuration);
         command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
@@ -199,7 +214,7 @@ impl Node {
 
     /// Runs a command of the command line against this node, `input` on its standard input.
     pub fn command(&self, arguments: &[&str], input: &str) -> anyhow::Result<Done> {
-        let mut command = Command::new(&self.binary);
+        let mut command = self.program();
         command.args(arguments).arg("--config").arg(&self.configuration);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;

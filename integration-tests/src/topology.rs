@@ -1,5 +1,7 @@
 //! Which nodes a cluster has.
 
+use std::net::IpAddr;
+
 /// A service of a role, and the port that it has in tests: its usual one and 10000, so that no privilege is needed.
 pub struct TestService {
     /// The role.
@@ -17,6 +19,7 @@ const fn service(role: &'static str, name: &'static str, port: u16) -> TestServi
 /// Every service. A test compares it with what the binary says it has.
 pub const SERVICES: &[TestService] = &[
     service("dns", "dns", 10053),
+    service("dns", "dns-tls", 10853),
     service("access", "imap", 10143),
     service("access", "imaps", 10993),
     service("access", "pop3", 10110),
@@ -59,6 +62,9 @@ pub struct Topology {
     pub top: String,
     /// Where mail for other domains goes: the domain, and a host with its port.
     pub routes: Vec<(String, String)>,
+    /// Where the nodes stand, in their order: each in a network namespace of its own, at this address. On loopback when
+    /// empty.
+    pub namespaces: Vec<(IpAddr, String)>,
 }
 
 impl Topology {

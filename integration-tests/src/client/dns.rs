@@ -9,11 +9,21 @@ use hickory_proto::rr::{Name, RData, RecordType};
 
 /// The answer section to one question.
 pub fn ask(server: SocketAddr, name: &str, kind: RecordType) -> anyhow::Result<Vec<RData>> {
+    ask_within(server, name, kind, Duration::from_secs(5))
+}
+
+/// The answer section to one question, when it comes within a time.
+pub fn ask_within(
+    server: SocketAddr,
+    name: &str,
+    kind: RecordType,
+    patience: Duration,
+) -> anyhow::Result<Vec<RData>> {
     let id = fastrand::u16(..);
     let mut question = Message::new(id, MessageType::Query, OpCode::Query);
     question.add_query(Query::query(Name::from_ascii(name)?, kind));
     let socket = UdpSocket::bind((if server.is_ipv4() { "0.0.0.0" } else { "::" }, 0))?;
-    socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+    socket.set_read_timeout(Some(patience))?;
     socket.connect(server)?;
     socket.send(&question.to_vec()?)?;
     let mut buffer = [0; 4096];

@@ -53,7 +53,8 @@ impl Imap {
         Self::greeted(Wire::connect_tls(address, trust)?)
     }
 
-    fn greeted(mut wire: Wire) -> anyhow::Result<Self> {
+    /// Takes over a connection and reads the greeting.
+    pub fn greeted(mut wire: Wire) -> anyhow::Result<Self> {
         let greeting = wire.text_line()?;
         ensure!(greeting.starts_with("* OK") || greeting.starts_with("* PREAUTH"), "{greeting}");
         Ok(Self { wire, greeting, tags: 0 })

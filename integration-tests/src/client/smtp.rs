@@ -47,7 +47,8 @@ impl Smtp {
         Self::greeted(Wire::connect_tls(address, trust)?)
     }
 
-    fn greeted(wire: Wire) -> anyhow::Result<Self> {
+    /// Takes over a connection in clear text and says EHLO.
+    pub fn greeted(wire: Wire) -> anyhow::Result<Self> {
         let mut smtp = Self { wire };
         smtp.reply()?.expect(220)?;
         smtp.command("EHLO client.example")?.expect(250)?;

@@ -54,10 +54,14 @@ pub struct Wire {
 impl Wire {
     /// Connects.
     pub fn connect(address: SocketAddr) -> anyhow::Result<Self> {
-        let stream =
-            TcpStream::connect_timeout(&address, Duration::from_secs(10)).with_context(|| address.to_string())?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        Self::connect_within(address, Duration::from_secs(10), PATIENCE)
+    }
+
+    /// Connects within a time; each read and write may take as long as `patience`.
+    pub fn connect_within(address: SocketAddr, limit: Duration, patience: Duration) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, limit).with_context(|| address.to_string())?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream: Stream::Clear(stream), address, buffer: Vec::new() })
     }

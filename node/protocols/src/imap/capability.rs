@@ -8,7 +8,8 @@ use crate::sasl::Mechanism;
 const ALWAYS: &str = "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE";
 
 /// What holds once a mailbox engine answers.
-const AUTHENTICATED: &str = "CHILDREN LIST-EXTENDED LIST-STATUS MOVE NAMESPACE SPECIAL-USE UIDPLUS UNSELECT";
+const AUTHENTICATED: &str = "CHILDREN CONDSTORE ESEARCH LIST-EXTENDED LIST-STATUS MOVE NAMESPACE SAVEDATE SEARCHRES \
+                             SPECIAL-USE STATUS=SIZE UIDPLUS UNSELECT WITHIN";
 
 /// A list of capabilities as it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +59,6 @@ mod tests {
         let mechanisms = &[Mechanism::Plain, Mechanism::Login];
         let secure = Capabilities::NotAuthenticated { start_tls: false, login: true, mechanisms };
         assert_eq!(secure.to_string(), "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE AUTH=PLAIN AUTH=LOGIN");
-        assert!(Capabilities::Authenticated.to_string().ends_with(" UIDPLUS UNSELECT"));
+        assert!(Capabilities::Authenticated.to_string().ends_with(" UIDPLUS UNSELECT WITHIN"));
     }
 }

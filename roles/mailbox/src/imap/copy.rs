@@ -37,7 +37,7 @@ impl Engine {
 
     fn source(&mut self, copy: &Copy) -> Result<(UidSet, crate::store::Mailbox), Refused> {
         let selected = self.selected()?;
-        let sequences = selected.view.resolve(&copy.messages)?;
+        let sequences = selected.resolve(&copy.messages)?;
         Ok((selected.view.uids(&sequences), selected.mailbox.clone()))
     }
 }

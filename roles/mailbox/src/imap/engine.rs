@@ -50,6 +50,8 @@ impl Reply<'_, '_> {
 pub(super) struct Engine {
     pub(super) mail: AccountMail,
     pub(super) selected: Option<Selected>,
+    /// The client has shown that it knows modification sequences, and hears them from then on (RFC 7162 §3.1).
+    pub(super) condstore: bool,
     appending: Option<Appending>,
     idling: bool,
     _open: OpenSession,
@@ -57,7 +59,19 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn new(mail: AccountMail) -> Self {
-        Self { mail, selected: None, appending: None, idling: false, _open: OpenSession::new() }
+        Self { mail, selected: None, condstore: false, appending: None, idling: false, _open: OpenSession::new() }
+    }
+
+    /// The client asked for modification sequences: it hears them from now on, and first of all the mailbox's (RFC 7162
+    /// §3.1.2.1).
+    pub(super) fn enable_condstore(&mut self, output: &mut Output) {
+        if std::mem::replace(&mut self.condstore, true) {
+            return;
+        }
+        if let Some(selected) = &mut self.selected {
+            selected.condstore = true;
+            output.notice(&Code::HighestModSeq(selected.view.modseq().0), "The last change");
+        }
     }
 
     /// The open mailbox. The machine lets no command through that needs one and has none.
@@ -73,9 +87,13 @@ impl Engine {
                 reply.output().id(&[("name", "Estafeta")]);
                 Ok(Completion::ok("ID completed"))
             }
-            Command::Enable(_) => {
-                // RFC 5161 §3.1: what is not known is passed over, and nothing that is here has to be switched on.
-                reply.output().enabled(&[]);
+            Command::Enable(enable) => {
+                // RFC 5161 §3.1: what is not known is passed over.
+                let condstore = enable.capabilities.iter().any(|name| name == "CONDSTORE");
+                reply.output().enabled(if condstore { &["CONDSTORE"] } else { &[] });
+                if condstore {
+                    self.enable_condstore(reply.output());
+                }
                 Ok(Completion::ok("ENABLE completed"))
             }
             Command::Namespace => {
@@ -146,16 +164,13 @@ fn end(server: &mut Server, text: &'static str) -> Flow {
 
 /// What may be told behind the answer to a command.
 fn telling(command: &Command) -> Telling {
-    let numbering = |messages: &Messages| match messages {
-        Messages::BySequence(_) => Telling::NO_EXPUNGES,
-        Messages::ByUid(_) => Telling::BY_UID,
-    };
+    let numbering = |messages: &Messages| if messages.by_uid() { Telling::BY_UID } else { Telling::NO_EXPUNGES };
     match command {
         Command::Fetch(fetch) => numbering(&fetch.messages),
         Command::Store(store) => numbering(&store.messages),
         Command::Search(search) if search.by_uid => Telling::BY_UID,
         Command::Search(_) => Telling::NO_EXPUNGES,
-        Command::Copy(copy) | Command::Move(copy) if matches!(copy.messages, Messages::ByUid(_)) => Telling::BY_UID,
+        Command::Copy(copy) | Command::Move(copy) if copy.messages.by_uid() => Telling::BY_UID,
         _ => Telling::ALL,
     }
 }

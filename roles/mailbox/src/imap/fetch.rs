@@ -1,4 +1,4 @@
-//! FETCH (RFC 3501 §6.4.5). Messages go from the store to the client without being gathered: at most one and what is
+//! FETCH (RFC 3501 §6.4.5, RFC 7162 §3.1.4). Messages go from the store to the client without being gathered: at most one and what is
 //! on its way to the client stand in memory.
 
 use std::ops::RangeInclusive;
@@ -8,7 +8,7 @@ use estafeta_protocols::imap::message::Message;
 use estafeta_protocols::imap::message::envelope::envelope;
 use estafeta_protocols::imap::message::structure::structure;
 use estafeta_protocols::imap::response::{Code, Completion, FetchItems, Output};
-use estafeta_protocols::imap::types::{DateTime, Messages};
+use estafeta_protocols::imap::types::DateTime;
 
 use super::engine::{Engine, Reply};
 use super::refusal::{Outcome, Refused};
@@ -19,8 +19,15 @@ use crate::store::{FlagChange, StoreError, SystemFlags, Uid, UidSet};
 
 impl Engine {
     pub(super) async fn fetch(&mut self, fetch: &Fetch, reply: &mut Reply<'_, '_>) -> Outcome {
+        if fetch.items.contains(&FetchItem::ModSeq) {
+            self.enable_condstore(reply.output());
+        }
         let selected = self.selected()?;
-        let sequences = selected.view.resolve(&fetch.messages)?;
+        let mut sequences = selected.resolve(&fetch.messages)?;
+        if let Some(since) = fetch.changed_since {
+            let changed = |sequence: &u32| selected.view.get(*sequence).is_some_and(|entry| entry.modseq.0 > since);
+            sequences = sequences.into_iter().flatten().filter(changed).map(|sequence| sequence..=sequence).collect();
+        }
         let seen = if fetch.sets_seen() && !selected.read_only {
             set_seen(selected, &sequences, reply.output()).await?
         } else {
@@ -50,11 +57,15 @@ impl Engine {
                 fetch.items.iter().for_each(|item| write(items, item, entry, &selected.view, message.as_ref()));
                 if tell_flags {
                     write(items, &FetchItem::Flags, entry, &selected.view, None);
+                    // RFC 7162 §3.1.4.2: whoever hears them hears of this change too.
+                    if selected.condstore && !fetch.items.contains(&FetchItem::ModSeq) {
+                        write(items, &FetchItem::ModSeq, entry, &selected.view, None);
+                    }
                 }
             });
             reply.send_much().await?;
         }
-        if missing && matches!(fetch.messages, Messages::BySequence(_)) {
+        if missing && !fetch.messages.by_uid() {
             // RFC 2180 §4.1.3: the client learns by EXPUNGE later which those are.
             return Ok(Completion::ok("Some of the messages have been expunged").with(Code::ExpungeIssued));
         }
@@ -90,6 +101,8 @@ fn write(items: &mut FetchItems<'_>, item: &FetchItem, entry: &Entry, view: &Vie
         }
         (FetchItem::Flags, _) => items.flags(flag_names(entry.flags, view.keywords()), entry.recent),
         (FetchItem::InternalDate, _) => items.internal_date(DateTime::from_unix_seconds(entry.internal_date)),
+        (FetchItem::ModSeq, _) => items.mod_sequence(entry.modseq.0),
+        (FetchItem::SaveDate, _) => items.save_date(DateTime::from_unix_seconds(entry.saved)),
         (FetchItem::Rfc822Size, _) => items.size(u64::from(entry.size)),
         (FetchItem::Envelope, Some(message)) => items.envelope(&envelope(message)),
         (FetchItem::Body, Some(message)) => items.structure(&structure(message, false), false),

@@ -1,35 +1,58 @@
-//! STORE (RFC 3501 §6.4.6).
+//! STORE (RFC 3501 §6.4.6, RFC 7162 §3.1.3).
 
 use estafeta_protocols::imap::command::store::Store;
 use estafeta_protocols::imap::response::{Code, Completion, Output};
-use estafeta_protocols::imap::types::Messages;
 
 use super::engine::Engine;
 use super::refusal::{Outcome, Refused};
 use super::translate::flag_change;
+use crate::store::{ModSeq, UidSet};
 
 impl Engine {
     pub(super) async fn store(&mut self, store: &Store, output: &mut Output) -> Outcome {
+        if store.unchanged_since.is_some() {
+            self.enable_condstore(output);
+        }
         let selected = self.selected()?;
         selected.check_writable()?;
-        let by_uid = matches!(store.messages, Messages::ByUid(_));
+        let by_uid = store.messages.by_uid();
         let change = flag_change(store)?;
-        let sequences = selected.view.resolve(&store.messages)?;
+        let sequences = selected.resolve(&store.messages)?;
         let named: usize = sequences.iter().map(|range| range.clone().count()).sum();
         let uids = selected.view.uids(&sequences);
-        let stored = selected.mailbox.store_flags(&uids, &change, None).await.map_err(Refused::of_selected)?;
+        let unchanged_since = store.unchanged_since.map(ModSeq);
+        let stored =
+            selected.mailbox.store_flags(&uids, &change, unchanged_since).await.map_err(Refused::of_selected)?;
         let missing = named > stored.messages.len();
+        let (modified, stored_now) = (UidSet::from_uids(stored.modified.iter().copied()), stored.modseq);
         let keywords = stored.keywords.clone();
         // With .SILENT only what the client cannot know is told: that somebody else had changed the flags, too.
         let tell =
             selected.absorb_stored(output, stored, |before| store.silent.then(|| change.apply(before, &keywords)));
+        let told = UidSet::from_uids(tell.iter().copied());
         for uid in tell {
             selected.tell_flags(output, uid, by_uid);
         }
-        if missing && !by_uid {
+        if selected.condstore {
+            let quiet = sequences.iter().cloned().flatten().filter_map(|sequence| selected.view.get(sequence));
+            let quiet = quiet.filter(|entry| entry.modseq == stored_now && !told.contains(entry.uid));
+            for uid in quiet.map(|entry| entry.uid).collect::<Vec<_>>() {
+                selected.tell_mod_sequence(output, uid, by_uid);
+            }
+        }
+        let completion = if modified.is_empty() {
+            Completion::ok("STORE completed")
+        } else {
+            let left =
+                sequences.into_iter().flatten().filter_map(|sequence| Some((sequence, selected.view.get(sequence)?)));
+            let left = left.filter(|(_, entry)| modified.contains(entry.uid));
+            let left = left.map(|(sequence, entry)| if by_uid { entry.uid.0 } else { sequence });
+            Completion::ok("Conditional STORE failed for some").with(Code::Modified(left.collect()))
+        };
+        if missing && !by_uid && modified.is_empty() {
             // RFC 2180 §4.2.1: done for those that are there.
             return Ok(Completion::ok("Some of the messages have been expunged").with(Code::ExpungeIssued));
         }
-        Ok(Completion::ok("STORE completed"))
+        Ok(completion)
     }
 }

@@ -14,7 +14,8 @@ impl Engine {
         // RFC 3501 §6.3.1: a SELECT that fails leaves no mailbox open.
         self.leave(server);
         let mailbox = self.mail.mailbox(&store_name(&select.mailbox)?).await?;
-        let (selected, uid_next) = Selected::open(mailbox, select.read_only).await?;
+        self.condstore |= select.condstore;
+        let (selected, uid_next) = Selected::open(mailbox, select.read_only, self.condstore).await?;
         let output = server.output();
         selected.tell_keywords(output);
         output.exists(selected.view.len());
@@ -28,6 +29,8 @@ impl Engine {
         if let Some(uid) = wire_uid(uid_next) {
             output.notice(&Code::UidNext(uid), "The next UID");
         }
+        // RFC 7162 §3.1.2.1: also for those that have not asked for modification sequences.
+        output.notice(&Code::HighestModSeq(selected.view.modseq().0), "The last change");
         self.selected = Some(selected);
         server.enter(State::Selected);
         Ok(if select.read_only {

@@ -1,10 +1,13 @@
 //! The open mailbox of a session, and when its client hears what others did to it.
 
+use std::ops::RangeInclusive;
+
 use estafeta_protocols::imap::response::{Code, Output};
+use estafeta_protocols::imap::types::Messages;
 
 use super::refusal::Refused;
 use super::translate::{flag_names, mailbox_flags, wire_uid};
-use super::view::View;
+use super::view::{Sequences, View};
 use crate::store::{Flags, FlagsStored, Mailbox, RecentClaim, Uid, Watcher};
 
 /// What may be told of the changes.
@@ -31,6 +34,10 @@ pub(super) struct Selected {
     pub(super) view: View,
     /// EXAMINE: nothing may be changed.
     pub(super) read_only: bool,
+    /// The UIDs that `$` stands for: ascending, disjoint ranges (RFC 5182 §2.1).
+    pub(super) saved: Vec<RangeInclusive<u32>>,
+    /// The client hears modification sequences (RFC 7162 §3.1).
+    pub(super) condstore: bool,
     watcher: Watcher,
     /// The store holds changes that are not in the view.
     behind: bool,
@@ -40,14 +47,20 @@ pub(super) struct Selected {
 
 impl Selected {
     /// Opens a mailbox. Gives its UIDNEXT too.
-    pub(super) async fn open(mailbox: Mailbox, read_only: bool) -> Result<(Self, Uid), Refused> {
+    pub(super) async fn open(mailbox: Mailbox, read_only: bool, condstore: bool) -> Result<(Self, Uid), Refused> {
         // Watched before it is looked at, so that nothing falls between.
         let watcher = mailbox.watch();
         let snapshot = mailbox.snapshot(claim(read_only)).await?;
         let uid_next = snapshot.uid_next;
         let view = View::new(snapshot);
         let recent_told = view.recent();
-        Ok((Self { mailbox, view, read_only, watcher, behind: false, recent_told }, uid_next))
+        let saved = Vec::new();
+        Ok((Self { mailbox, view, read_only, saved, condstore, watcher, behind: false, recent_told }, uid_next))
+    }
+
+    /// The messages that a client names.
+    pub(super) fn resolve(&self, messages: &Messages) -> Result<Sequences, Refused> {
+        self.view.resolve(messages, &self.saved)
     }
 
     /// Completes when the mailbox may have changed. Cancel-safe.
@@ -109,6 +122,21 @@ impl Selected {
                 items.uid(uid);
             }
             items.flags(flag_names(entry.flags, self.view.keywords()), entry.recent);
+            if self.condstore {
+                items.mod_sequence(entry.modseq.0);
+            }
+        });
+    }
+
+    /// `* n FETCH (MODSEQ (…))`, which a client that hears them is told even where it asked for silence (RFC 7162 §3.1.3).
+    pub(super) fn tell_mod_sequence(&self, output: &mut Output, uid: Uid, with_uid: bool) {
+        let Some(sequence) = self.view.sequence(uid) else { return };
+        let Some(entry) = self.view.get(sequence) else { return };
+        output.fetch(sequence, |items| {
+            if let Some(uid) = wire_uid(uid).filter(|_| with_uid) {
+                items.uid(uid);
+            }
+            items.mod_sequence(entry.modseq.0);
         });
     }
 
@@ -130,7 +158,7 @@ impl Selected {
             if before.and_then(&expected) != Some(message.flags) {
                 unexpected.push(message.uid);
             }
-            self.view.set_flags(message.uid, message.flags);
+            self.view.update(message);
         }
         unexpected
     }

@@ -10,6 +10,9 @@ use super::translate::store_name;
 
 impl Engine {
     pub(super) async fn status(&mut self, status: &Status, output: &mut Output) -> Outcome {
+        if status.items.contains(&StatusItem::HighestModSeq) {
+            self.enable_condstore(output);
+        }
         self.tell_status(&status.mailbox, &status.items, output).await?;
         Ok(Completion::ok("STATUS completed"))
     }
@@ -22,11 +25,14 @@ impl Engine {
     ) -> Result<(), Refused> {
         let status = self.mail.status(&store_name(mailbox)?).await?;
         let value = |item: &StatusItem| match item {
-            StatusItem::Messages => status.messages,
-            StatusItem::Recent => status.recent,
-            StatusItem::UidNext => status.uid_next.0,
-            StatusItem::UidValidity => status.uid_validity.0,
-            StatusItem::Unseen => status.unseen,
+            StatusItem::Messages => status.messages.into(),
+            StatusItem::Recent => status.recent.into(),
+            StatusItem::UidNext => status.uid_next.0.into(),
+            StatusItem::UidValidity => status.uid_validity.0.into(),
+            StatusItem::Unseen => status.unseen.into(),
+            StatusItem::Deleted => status.deleted.into(),
+            StatusItem::Size => status.size_bytes,
+            StatusItem::HighestModSeq => status.highest_modseq.0,
         };
         let values: Vec<_> = items.iter().map(|item| StatusValue { item: *item, value: value(item) }).collect();
         output.mailbox_status(mailbox, &values);

@@ -19,6 +19,9 @@ pub(super) struct Entry {
     pub(super) size: u32,
     /// In seconds since 1970.
     pub(super) internal_date: i64,
+    /// When it came into this mailbox, in seconds since 1970.
+    pub(super) saved: i64,
+    pub(super) modseq: ModSeq,
     pub(super) flags: Flags,
     /// `\Recent`: this session was the first to hear of it.
     pub(super) recent: bool,
@@ -28,8 +31,8 @@ pub(super) struct Entry {
 
 impl Entry {
     fn new(message: &MessageEntry, recent: bool) -> Self {
-        let MessageEntry { uid, size, internal_date, flags, .. } = *message;
-        Self { uid, size, internal_date, flags, recent, gone: false }
+        let MessageEntry { uid, modseq, flags, size, internal_date, saved } = *message;
+        Self { uid, size, internal_date, saved, modseq, flags, recent, gone: false }
     }
 }
 
@@ -116,9 +119,9 @@ impl View {
         self.gone > 0
     }
 
-    /// The messages that a client names. By UID, what is not there is passed over (RFC 3501 §6.4.8); a sequence number
-    /// that is not there is an error.
-    pub(super) fn resolve(&self, messages: &Messages) -> Result<Sequences, Refused> {
+    /// The messages that a client names, `$` being the UIDs `saved`. By UID, what is not there is passed over (RFC 3501
+    /// §6.4.8); a sequence number that is not there is an error.
+    pub(super) fn resolve(&self, messages: &Messages, saved: &[RangeInclusive<u32>]) -> Result<Sequences, Refused> {
         match messages {
             Messages::BySequence(set) => {
                 let ranges = set.ranges(self.len());
@@ -130,6 +133,7 @@ impl View {
                 }
             }
             Messages::ByUid(set) => Ok(self.of_uids(&set.ranges(self.last_uid()))),
+            Messages::Saved { .. } => Ok(self.of_uids(saved)),
         }
     }
 
@@ -167,7 +171,7 @@ impl View {
             if message.uid.0 > self.last_uid() {
                 self.entries.push(Entry::new(message, changes.recent.contains(&message.uid)));
                 news.arrived = true;
-            } else if self.set_flags(message.uid, message.flags) {
+            } else if self.update(message) {
                 news.flags.push(message.uid);
             }
         }
@@ -185,12 +189,12 @@ impl View {
         new
     }
 
-    /// Sets a message's flags. Says whether they were others.
-    pub(super) fn set_flags(&mut self, uid: Uid, flags: Flags) -> bool {
-        match self.entries.binary_search_by_key(&uid, |entry| entry.uid) {
-            Ok(place) => std::mem::replace(&mut self.entries[place].flags, flags) != flags,
-            Err(_) => false,
-        }
+    /// Takes over a message's flags and modification sequence. Says whether the flags were others.
+    pub(super) fn update(&mut self, message: &MessageEntry) -> bool {
+        let Ok(place) = self.entries.binary_search_by_key(&message.uid, |entry| entry.uid) else { return false };
+        let entry = &mut self.entries[place];
+        entry.modseq = message.modseq;
+        std::mem::replace(&mut entry.flags, message.flags) != message.flags
     }
 
     /// Lets go of what is expunged, and gives the sequence numbers to tell, the highest first: each as it is when its

@@ -1,4 +1,4 @@
-//! FETCH and UID FETCH (RFC 3501 §6.4.5).
+//! FETCH and UID FETCH (RFC 3501 §6.4.5, RFC 7162 §3.1.4, RFC 8514 §4.3).
 
 use super::{Command, Numbering, Request};
 use crate::imap::cursor::{Cursor, Refusal};
@@ -14,6 +14,9 @@ pub struct Fetch {
     pub messages: Messages,
     /// What of each, each once, in the order asked for. UID FETCH always names [`FetchItem::Uid`] (RFC 3501 §6.4.8).
     pub items: Vec<FetchItem>,
+    /// `CHANGEDSINCE`: only messages whose modification sequence is higher. The items name [`FetchItem::ModSeq`] then
+    /// (RFC 7162 §3.1.4.1).
+    pub changed_since: Option<u64>,
 }
 
 /// One thing that FETCH can say of a message (`fetch-att`).
@@ -29,6 +32,10 @@ pub enum FetchItem {
     Flags,
     /// `INTERNALDATE`
     InternalDate,
+    /// `MODSEQ` (RFC 7162 §3.1.4.2)
+    ModSeq,
+    /// `SAVEDATE`: when it came into this mailbox (RFC 8514 §4.3).
+    SaveDate,
     /// `RFC822`: as `BODY[]`, with another name.
     Rfc822,
     /// `RFC822.HEADER`: as `BODY.PEEK[HEADER]`, with another name.
@@ -58,11 +65,12 @@ impl FetchItem {
 
     /// Whether it can only be answered from the message's bytes.
     pub fn needs_bytes(&self) -> bool {
-        !matches!(self, Self::Flags | Self::InternalDate | Self::Rfc822Size | Self::Uid)
+        !matches!(self, Self::Flags | Self::InternalDate | Self::ModSeq | Self::Rfc822Size | Self::SaveDate | Self::Uid)
     }
 }
 
-/// `fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")")`
+/// `fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")")
+///           [SP "(" "CHANGEDSINCE" SP mod-sequence-value ")"]`
 pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Result<Request, Refusal> {
     let messages = numbering.messages(cursor)?;
     cursor.space()?;
@@ -81,17 +89,31 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Result<Req
     } else {
         parse_item(cursor, &mut items)?;
     }
+    let mut changed_since = None;
+    if cursor.take(b' ') && !cursor.at_end() {
+        cursor.expect(b'(')?;
+        if !cursor.take_word(b"CHANGEDSINCE") {
+            return Err(Refusal::Bad("Unknown modifier"));
+        }
+        cursor.space()?;
+        changed_since = Some(cursor.number64()?);
+        cursor.expect(b')')?;
+        if !items.contains(&FetchItem::ModSeq) {
+            items.push(FetchItem::ModSeq);
+        }
+    }
     if numbering == Numbering::Uid && !items.contains(&FetchItem::Uid) {
         items.insert(0, FetchItem::Uid);
     }
-    Ok(Request::Role(Command::Fetch(Fetch { messages, items })))
+    Ok(Request::Role(Command::Fetch(Fetch { messages, items, changed_since })))
 }
 
 /// `fetch-att = "ENVELOPE" / "FLAGS" / "INTERNALDATE" / "RFC822" [".HEADER" / ".SIZE" / ".TEXT"] /
 ///              "BODY" ["STRUCTURE"] / "UID" / "BODY" [".PEEK"] section ["<" number "." nz-number ">"]`
 fn parse_item(cursor: &mut Cursor<'_>, items: &mut Vec<FetchItem>) -> Result<(), Refusal> {
     use FetchItem::{
-        Body, BodyStructure, Envelope, Flags, InternalDate, Rfc822, Rfc822Header, Rfc822Size, Rfc822Text, Uid,
+        Body, BodyStructure, Envelope, Flags, InternalDate, ModSeq, Rfc822, Rfc822Header, Rfc822Size, Rfc822Text,
+        SaveDate, Uid,
     };
 
     const WORDS: &[(&[u8], &[FetchItem])] = &[
@@ -99,6 +121,8 @@ fn parse_item(cursor: &mut Cursor<'_>, items: &mut Vec<FetchItem>) -> Result<(),
         (b"UID", &[Uid]),
         (b"RFC822.SIZE", &[Rfc822Size]),
         (b"INTERNALDATE", &[InternalDate]),
+        (b"MODSEQ", &[ModSeq]),
+        (b"SAVEDATE", &[SaveDate]),
         (b"ENVELOPE", &[Envelope]),
         (b"BODYSTRUCTURE", &[BodyStructure]),
         (b"RFC822.HEADER", &[Rfc822Header]),
@@ -190,6 +214,9 @@ mod tests {
             ("FETCH 1 FULL", vec![Flags, InternalDate, Rfc822Size, Envelope, Body]),
             ("FETCH 1 (BODY BODYSTRUCTURE )", vec![Body, BodyStructure]),
             ("FETCH 1 BODY[]", vec![section(b"]", false)]),
+            ("FETCH 1 (MODSEQ SAVEDATE)", vec![ModSeq, SaveDate]),
+            ("FETCH 1:* FLAGS (CHANGEDSINCE 12345)", vec![Flags, ModSeq]),
+            ("UID FETCH $ (FLAGS) (changedsince 0)", vec![Uid, Flags, ModSeq]),
             (
                 "FETCH 1 (BODY.PEEK[HEADER.FIELDS (DATE FROM)] BODY[1.TEXT]<0.10>)",
                 vec![section(b"HEADER.FIELDS (DATE FROM)]", true), section(b"1.TEXT]<0.10>", false)],
@@ -212,6 +239,10 @@ mod tests {
             "FETCH 1 BODY.PEEK",
             "FETCH 1 BODY[]<0>",
             "FETCH 1 FLAGS UID",
+            "FETCH 1 FLAGS (CHANGEDSINCE)",
+            "FETCH 1 FLAGS (CHANGEDSINCE 1",
+            "FETCH 1 FLAGS (SINCE 1)",
+            "FETCH $1 FLAGS",
             "FETCH 0 FLAGS",
             "FETCH 1 RFC822.FOO",
         ] {

@@ -158,9 +158,12 @@ pub(crate) enum Numbering {
 }
 
 impl Numbering {
-    /// `SP sequence-set`
+    /// `SP (sequence-set / "$")`
     fn messages(self, cursor: &mut Cursor<'_>) -> Result<super::types::Messages, Refusal> {
         cursor.space()?;
+        if cursor.take(b'$') {
+            return Ok(super::types::Messages::Saved { by_uid: self == Self::Uid });
+        }
         let set = super::types::SequenceSet::parse(cursor)?;
         Ok(match self {
             Self::Sequence => super::types::Messages::BySequence(set),

@@ -1,4 +1,5 @@
-//! SEARCH and UID SEARCH (RFC 3501 §6.4.4).
+//! SEARCH and UID SEARCH (RFC 3501 §6.4.4), with results as asked for (RFC 4731, RFC 5182), by age (RFC 5032), by
+//! modification sequence (RFC 7162 §3.1.5) and by the date of saving (RFC 8514 §4.2).
 
 use super::{Command, Numbering, Request};
 use crate::imap::cursor::{Cursor, Refusal};
@@ -16,6 +17,47 @@ pub struct Search {
     pub by_uid: bool,
     /// What must hold of a message.
     pub key: SearchKey,
+    /// What of the result to answer, by ESEARCH; none for all of it by SEARCH.
+    pub give: Option<Give>,
+}
+
+/// What of a search's result is wanted (RFC 4731 §3.1, RFC 5182 §2).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Give {
+    /// `MIN`: the lowest number.
+    pub min: bool,
+    /// `MAX`: the highest number.
+    pub max: bool,
+    /// `ALL`: all numbers.
+    pub all: bool,
+    /// `COUNT`: how many.
+    pub count: bool,
+    /// `SAVE`: remember the result as `$`.
+    pub save: bool,
+}
+
+impl Give {
+    /// `"(" [search-return-opt *(SP search-return-opt)] ")"`; none means ALL (RFC 4731 §3.1).
+    fn parse(cursor: &mut Cursor<'_>) -> Result<Self, Refusal> {
+        cursor.expect(b'(')?;
+        let mut give = Self::default();
+        while !cursor.take(b')') {
+            let option = match cursor.atom()?.to_ascii_uppercase().as_slice() {
+                b"MIN" => &mut give.min,
+                b"MAX" => &mut give.max,
+                b"ALL" => &mut give.all,
+                b"COUNT" => &mut give.count,
+                b"SAVE" => &mut give.save,
+                _ => return Err(Refusal::Bad("Unknown result option")),
+            };
+            *option = true;
+            if cursor.peek() != Some(b')') {
+                cursor.space()?;
+            }
+        }
+        give.all |= give == Self::default();
+        Ok(give)
+    }
 }
 
 /// What must hold of a message (`search-key`). Keys that abbreviate others are written out: NEW is
@@ -59,6 +101,20 @@ pub enum SearchKey {
     Sequence(SequenceSet),
     /// Its UID is one of these.
     Uid(SequenceSet),
+    /// `$`: the last saved result holds it (RFC 5182 §2).
+    Saved,
+    /// It was received within so many seconds (RFC 5032 §3).
+    Younger(u32),
+    /// It was received so many seconds ago or earlier (RFC 5032 §3).
+    Older(u32),
+    /// The day on which it was saved is before that one (RFC 8514 §4.2).
+    SavedBefore(Date),
+    /// The day on which it was saved is that one.
+    SavedOn(Date),
+    /// The day on which it was saved is that one or later.
+    SavedSince(Date),
+    /// Its modification sequence is that or higher (RFC 7162 §3.1.5).
+    ModSeq(u64),
     /// The key does not hold.
     Not(Box<SearchKey>),
     /// One of both holds.
@@ -67,9 +123,15 @@ pub enum SearchKey {
     And(Vec<SearchKey>),
 }
 
-/// `search = "SEARCH" [SP "CHARSET" SP astring] 1*(SP search-key)`
+/// `search = "SEARCH" [SP "RETURN" SP search-return-opts] [SP "CHARSET" SP astring] 1*(SP search-key)`
 pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Result<Request, Refusal> {
     cursor.space()?;
+    let mut give = None;
+    if cursor.take_word(b"RETURN") {
+        cursor.space()?;
+        give = Some(Give::parse(cursor)?);
+        cursor.space()?;
+    }
     if cursor.take_word(b"CHARSET") {
         cursor.space()?;
         let charset = cursor.astring()?;
@@ -84,7 +146,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Result<Req
     while cursor.take(b' ') && !cursor.at_end() {
         all.push(keys.parse(cursor, 0)?);
     }
-    Ok(Request::Role(Command::Search(Search { by_uid: numbering == Numbering::Uid, key: and(all) })))
+    Ok(Request::Role(Command::Search(Search { by_uid: numbering == Numbering::Uid, key: and(all), give })))
 }
 
 fn and(mut keys: Vec<SearchKey>) -> SearchKey {
@@ -116,6 +178,7 @@ impl Keys {
         }
         match cursor.peek() {
             Some(b'(') => self.parenthesised(cursor, depth),
+            Some(b'$') => cursor.expect(b'$').map(|()| SearchKey::Saved),
             Some(b'*' | b'0'..=b'9') => SequenceSet::parse(cursor).map(SearchKey::Sequence),
             _ => self.word(cursor, depth),
         }
@@ -135,8 +198,8 @@ impl Keys {
 
     fn word(&mut self, cursor: &mut Cursor<'_>, depth: usize) -> Result<SearchKey, Refusal> {
         use SearchKey::{
-            All, And, Before, Body, Has, Header, Larger, On, Or, Recent, SentBefore, SentOn, SentSince, Since, Smaller,
-            Text, Uid,
+            All, And, Before, Body, Has, Header, Larger, ModSeq, Older, On, Or, Recent, SavedBefore, SavedOn,
+            SavedSince, SentBefore, SentOn, SentSince, Since, Smaller, Text, Uid, Younger,
         };
 
         let word = cursor.atom()?.to_ascii_uppercase();
@@ -163,6 +226,14 @@ impl Keys {
             b"SENTBEFORE" => SentBefore(date(cursor)?),
             b"SENTON" => SentOn(date(cursor)?),
             b"SENTSINCE" => SentSince(date(cursor)?),
+            b"SAVEDBEFORE" => SavedBefore(date(cursor)?),
+            b"SAVEDON" => SavedOn(date(cursor)?),
+            b"SAVEDSINCE" => SavedSince(date(cursor)?),
+            // RFC 8514 §4.2: every mailbox here knows its messages' dates of saving.
+            b"SAVEDATESUPPORTED" => All,
+            b"YOUNGER" => Younger(interval(cursor)?),
+            b"OLDER" => Older(interval(cursor)?),
+            b"MODSEQ" => ModSeq(mod_sequence(cursor)?),
             b"LARGER" => Larger(number(cursor)?),
             b"SMALLER" => Smaller(number(cursor)?),
             b"BCC" | b"CC" | b"FROM" | b"SUBJECT" | b"TO" => {
@@ -177,7 +248,7 @@ impl Keys {
             b"TEXT" => Text(text(cursor)?),
             b"UID" => {
                 cursor.space()?;
-                Uid(SequenceSet::parse(cursor)?)
+                if cursor.take(b'$') { SearchKey::Saved } else { Uid(SequenceSet::parse(cursor)?) }
             }
             b"NOT" => {
                 cursor.space()?;
@@ -211,6 +282,27 @@ fn number(cursor: &mut Cursor<'_>) -> Result<u32, Refusal> {
     cursor.number()
 }
 
+/// `nz-number`, in seconds (RFC 5032 §5).
+fn interval(cursor: &mut Cursor<'_>) -> Result<u32, Refusal> {
+    cursor.space()?;
+    cursor.nonzero_number().map(std::num::NonZeroU32::get)
+}
+
+/// `search-modsequence = "MODSEQ" [search-modseq-ext] SP mod-sequence-valzer`, where `search-modseq-ext` names a flag and
+/// whose value of it: flags here have no modification sequences of their own, so it is passed over (RFC 7162 §3.1.5).
+fn mod_sequence(cursor: &mut Cursor<'_>) -> Result<u64, Refusal> {
+    cursor.space()?;
+    if cursor.peek() == Some(b'"') {
+        cursor.string()?;
+        cursor.space()?;
+        if !["priv", "shared", "all"].iter().any(|scope| cursor.take_word(scope.as_bytes())) {
+            return Err(Refusal::Bad("Expected priv, shared or all"));
+        }
+        cursor.space()?;
+    }
+    cursor.number64()
+}
+
 fn text(cursor: &mut Cursor<'_>) -> Result<String, Refusal> {
     cursor.space()?;
     cursor.text()
@@ -223,7 +315,7 @@ mod tests {
 
     fn key(keys: &str) -> Option<SearchKey> {
         match command(&format!("SEARCH {keys}")) {
-            Some(Command::Search(Search { key, by_uid: false })) => Some(key),
+            Some(Command::Search(Search { key, by_uid: false, give: None })) => Some(key),
             _ => None,
         }
     }
@@ -254,6 +346,14 @@ mod tests {
             ("2,4:*", Sequence(set("2,4:*"))),
             ("UID 443:557", Uid(set("443:557"))),
             ("CHARSET UTF-8 ALL", All),
+            ("$", Saved),
+            ("UID $", Saved),
+            ("YOUNGER 3600", Younger(3_600)),
+            ("OLDER 1", Older(1)),
+            ("SAVEDSINCE 1-Feb-1994", SavedSince(Date::new(1994, 2, 1).unwrap())),
+            ("SAVEDATESUPPORTED", All),
+            ("MODSEQ 620162338", ModSeq(620_162_338)),
+            ("MODSEQ \"/flags/\\\\draft\" all 0", ModSeq(0)),
             (
                 "OR (DELETED 1) NOT SEEN DRAFT",
                 And(vec![
@@ -266,6 +366,22 @@ mod tests {
             assert_eq!(key(keys), Some(expected), "{keys}");
         }
         assert!(matches!(command("UID SEARCH ALL"), Some(Command::Search(Search { by_uid: true, .. }))));
+    }
+
+    #[test]
+    fn what_to_give() {
+        let give = |line: &str| match command(line) {
+            Some(Command::Search(search)) => search.give,
+            _ => None,
+        };
+        let none = Give::default();
+        assert_eq!(give("SEARCH ALL"), None);
+        assert_eq!(give("SEARCH RETURN () ALL"), Some(Give { all: true, ..none }));
+        assert_eq!(give("SEARCH RETURN (MIN count) UNSEEN"), Some(Give { min: true, count: true, ..none }));
+        assert_eq!(give("UID SEARCH RETURN (SAVE) CHARSET UTF-8 ALL"), Some(Give { save: true, ..none }));
+        for line in ["SEARCH RETURN ALL", "SEARCH RETURN (FOO) ALL", "SEARCH RETURN (MIN ALL", "SEARCH RETURN ()"] {
+            assert_eq!(command(line), None, "{line}");
+        }
     }
 
     #[test]
@@ -287,6 +403,10 @@ mod tests {
             "0",
             "CHARSET",
             "CHARSET UTF-8",
+            "YOUNGER 0",
+            "MODSEQ",
+            "MODSEQ \"/flags/x\" 1",
+            "$1",
         ] {
             assert_eq!(key(keys), None, "{keys}");
         }

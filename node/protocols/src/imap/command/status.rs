@@ -1,4 +1,4 @@
-//! STATUS (RFC 3501 §6.3.10).
+//! STATUS (RFC 3501 §6.3.10, RFC 7162 §3.1.7, RFC 8438, RFC 9051 §6.3.11).
 
 use super::{Command, Request};
 use crate::imap::cursor::{Cursor, Refusal};
@@ -26,11 +26,26 @@ pub enum StatusItem {
     UidValidity,
     /// `UNSEEN`: how many are not seen.
     Unseen,
+    /// `DELETED`: how many have `\Deleted` (RFC 9051 §6.3.11).
+    Deleted,
+    /// `SIZE`: the sum of their sizes, in bytes (RFC 8438 §3).
+    Size,
+    /// `HIGHESTMODSEQ` (RFC 7162 §3.1.7).
+    HighestModSeq,
 }
 
 impl StatusItem {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Messages, Self::Recent, Self::UidNext, Self::UidValidity, Self::Unseen];
+    pub const ALL: [Self; 8] = [
+        Self::Messages,
+        Self::Recent,
+        Self::UidNext,
+        Self::UidValidity,
+        Self::Unseen,
+        Self::Deleted,
+        Self::Size,
+        Self::HighestModSeq,
+    ];
 
     /// As it stands on the wire.
     pub fn name(self) -> &'static str {
@@ -40,6 +55,9 @@ impl StatusItem {
             Self::UidNext => "UIDNEXT",
             Self::UidValidity => "UIDVALIDITY",
             Self::Unseen => "UNSEEN",
+            Self::Deleted => "DELETED",
+            Self::Size => "SIZE",
+            Self::HighestModSeq => "HIGHESTMODSEQ",
         }
     }
 
@@ -83,6 +101,9 @@ mod tests {
         let expected = Some(Command::Status(Status { mailbox, items }));
         assert_eq!(command("STATUS blurdybloop (UIDNEXT MESSAGES)"), expected);
         assert_eq!(command("status blurdybloop (uidnext messages UIDNEXT)"), expected);
+        let mailbox = MailboxName::new("a").unwrap();
+        let items = vec![StatusItem::Size, StatusItem::HighestModSeq, StatusItem::Deleted];
+        assert_eq!(command("STATUS a (SIZE HIGHESTMODSEQ DELETED)"), Some(Command::Status(Status { mailbox, items })));
         for line in ["STATUS", "STATUS a", "STATUS a ()", "STATUS a (FOO)", "STATUS a (MESSAGES", "STATUS a MESSAGES"] {
             assert_eq!(command(line), None, "{line}");
         }

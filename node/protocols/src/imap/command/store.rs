@@ -1,4 +1,4 @@
-//! STORE and UID STORE (RFC 3501 §6.4.6).
+//! STORE and UID STORE (RFC 3501 §6.4.6, RFC 7162 §3.1.3).
 
 use super::{Command, Numbering, Request};
 use crate::imap::cursor::{Cursor, Refusal};
@@ -15,6 +15,8 @@ pub struct Store {
     pub flags: Flags,
     /// `.SILENT`: the client does not want to hear what it asked for.
     pub silent: bool,
+    /// `UNCHANGEDSINCE`: messages whose modification sequence is higher are left alone.
+    pub unchanged_since: Option<u64>,
 }
 
 /// What is done with flags.
@@ -28,11 +30,21 @@ pub enum FlagChange {
     Remove,
 }
 
-/// `store           = "STORE" SP sequence-set SP store-att-flags`
+/// `store           = "STORE" SP sequence-set [SP "(" "UNCHANGEDSINCE" SP mod-sequence-valzer ")"] SP store-att-flags`
 /// `store-att-flags = (["+" / "-"] "FLAGS" [".SILENT"]) SP (flag-list / (flag *(SP flag)))`
 pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Result<Request, Refusal> {
     let messages = numbering.messages(cursor)?;
     cursor.space()?;
+    let mut unchanged_since = None;
+    if cursor.take(b'(') {
+        if !cursor.take_word(b"UNCHANGEDSINCE") {
+            return Err(Refusal::Bad("Unknown modifier"));
+        }
+        cursor.space()?;
+        unchanged_since = Some(cursor.number64()?);
+        cursor.expect(b')')?;
+        cursor.space()?;
+    }
     let change = if cursor.take(b'+') {
         FlagChange::Add
     } else if cursor.take(b'-') {
@@ -46,7 +58,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Result<Req
     }
     cursor.space()?;
     let flags = if cursor.peek() == Some(b'(') { Flags::parse_list(cursor)? } else { Flags::parse_bare(cursor)? };
-    Ok(Request::Role(Command::Store(Store { messages, change, flags, silent })))
+    Ok(Request::Role(Command::Store(Store { messages, change, flags, silent, unchanged_since })))
 }
 
 #[cfg(test)]
@@ -59,14 +71,21 @@ mod tests {
     fn changes() {
         let set = SequenceSet::parse(&mut Cursor::new(b"2:4")).unwrap();
         let flags = Flags::from_iter([Flag::Deleted]);
-        let store =
-            Store { messages: Messages::BySequence(set.clone()), change: FlagChange::Add, flags, silent: false };
+        let store = Store {
+            messages: Messages::BySequence(set.clone()),
+            change: FlagChange::Add,
+            flags,
+            silent: false,
+            unchanged_since: None,
+        };
+        let unchanged = Store { unchanged_since: Some(320_162_338), ..store.clone() };
+        assert_eq!(command("STORE 2:4 (UNCHANGEDSINCE 320162338) +FLAGS (\\Deleted)"), Some(Command::Store(unchanged)));
         assert_eq!(command("STORE 2:4 +FLAGS (\\Deleted)"), Some(Command::Store(store.clone())));
         assert_eq!(command("STORE 2:4 +flags \\Deleted"), Some(Command::Store(store.clone())));
         let removed = Store { change: FlagChange::Remove, silent: true, ..store.clone() };
         assert_eq!(command("STORE 2:4 -FLAGS.SILENT (\\Deleted)"), Some(Command::Store(removed)));
         let flags = Flags::from_iter([Flag::Seen, Flag::new(b"work").unwrap()]);
-        let replaced = Store { messages: Messages::ByUid(set), change: FlagChange::Replace, flags, silent: false };
+        let replaced = Store { messages: Messages::ByUid(set), change: FlagChange::Replace, flags, ..store.clone() };
         assert_eq!(command("UID STORE 2:4 FLAGS work \\Seen"), Some(Command::Store(replaced)));
         let none = Store { change: FlagChange::Replace, flags: Flags::new(), ..store };
         assert_eq!(command("STORE 2:4 FLAGS ()"), Some(Command::Store(none)));
@@ -77,6 +96,8 @@ mod tests {
             "STORE 1 +-FLAGS (a)",
             "STORE 1 FOO (a)",
             "STORE 1 FLAGS (a) b",
+            "STORE 1 (UNCHANGEDSINCE) FLAGS (a)",
+            "STORE 1 (SINCE 1) FLAGS (a)",
         ] {
             assert_eq!(command(line), None, "{line}");
         }

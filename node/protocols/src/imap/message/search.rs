@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use super::Message;
 use super::text::Needle;
 use crate::imap::command::search::SearchKey;
-use crate::imap::types::{Date, Flag, SequenceSet, Uid};
+use crate::imap::types::{Date, DateTime, Flag, SequenceSet, Uid};
 
 /// A message that may be asked for, as the searching session sees it.
 pub trait Candidate {
@@ -17,12 +17,29 @@ pub trait Candidate {
     fn has(&self, flag: &Flag) -> bool;
     /// Whether it is recent.
     fn recent(&self) -> bool;
-    /// The day of its INTERNALDATE.
-    fn date(&self) -> Date;
+    /// When it was received (INTERNALDATE), in seconds since 1970.
+    fn received(&self) -> i64;
+    /// When it came into this mailbox, in seconds since 1970.
+    fn saved(&self) -> i64;
+    /// Its modification sequence.
+    fn mod_sequence(&self) -> u64;
     /// Its size in bytes.
     fn size(&self) -> u64;
     /// Its bytes, if they are at hand.
     fn message(&self) -> Option<&Message>;
+}
+
+/// What a key is understood against: the searching session's numbers and the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Circumstances<'a> {
+    /// The largest sequence number in use; 0 in an empty mailbox.
+    pub last_sequence: u32,
+    /// The largest UID in use; 0 in an empty mailbox.
+    pub last_uid: u32,
+    /// The saved result (`$`) as UIDs: ascending, disjoint ranges.
+    pub saved: &'a [RangeInclusive<u32>],
+    /// In seconds since 1970.
+    pub now: i64,
 }
 
 /// A search key made ready for many messages: sets resolved, texts folded.
@@ -42,6 +59,12 @@ enum Test {
     SentBefore(Date),
     SentOn(Date),
     SentSince(Date),
+    SavedBefore(Date),
+    SavedOn(Date),
+    SavedSince(Date),
+    /// Received at that time or later, in seconds since 1970.
+    ReceivedFrom(i64),
+    ModSeq(u64),
     Larger(u64),
     Smaller(u64),
     Header(String, Needle),
@@ -55,9 +78,9 @@ enum Test {
 }
 
 impl Query {
-    /// The key, in a mailbox where those are the largest numbers in use (0 when it is empty).
-    pub fn new(key: &SearchKey, last_sequence: u32, last_uid: u32) -> Self {
-        Self { test: Test::new(key, last_sequence, last_uid) }
+    /// The key under these circumstances.
+    pub fn new(key: &SearchKey, circumstances: &Circumstances<'_>) -> Self {
+        Self { test: Test::new(key, circumstances) }
     }
 
     /// Whether the message is asked for. None when that takes the message's bytes and they are not at hand: ask again
@@ -68,9 +91,10 @@ impl Query {
 }
 
 impl Test {
-    fn new(key: &SearchKey, last_sequence: u32, last_uid: u32) -> Self {
-        let test = |key: &SearchKey| Self::new(key, last_sequence, last_uid);
+    fn new(key: &SearchKey, circumstances: &Circumstances<'_>) -> Self {
+        let test = |key: &SearchKey| Self::new(key, circumstances);
         let ranges = SequenceSet::ranges;
+        let ago = |seconds: u32| circumstances.now.saturating_sub(i64::from(seconds));
         match key {
             SearchKey::All => Self::All,
             SearchKey::Has(flag) => Self::Has(flag.clone()),
@@ -86,8 +110,15 @@ impl Test {
             SearchKey::Header { name, text } => Self::Header(name.clone(), Needle::new(text)),
             SearchKey::Body(text) => Self::Body(Needle::new(text)),
             SearchKey::Text(text) => Self::Text(Needle::new(text)),
-            SearchKey::Sequence(set) => Self::Sequence(ranges(set, last_sequence)),
-            SearchKey::Uid(set) => Self::Uid(ranges(set, last_uid)),
+            SearchKey::Sequence(set) => Self::Sequence(ranges(set, circumstances.last_sequence)),
+            SearchKey::Uid(set) => Self::Uid(ranges(set, circumstances.last_uid)),
+            SearchKey::Saved => Self::Uid(circumstances.saved.to_vec()),
+            SearchKey::SavedBefore(date) => Self::SavedBefore(*date),
+            SearchKey::SavedOn(date) => Self::SavedOn(*date),
+            SearchKey::SavedSince(date) => Self::SavedSince(*date),
+            SearchKey::Younger(seconds) => Self::ReceivedFrom(ago(*seconds)),
+            SearchKey::Older(seconds) => Self::Not(Box::new(Self::ReceivedFrom(ago(*seconds).saturating_add(1)))),
+            SearchKey::ModSeq(value) => Self::ModSeq(*value),
             SearchKey::Not(key) => Self::Not(Box::new(test(key))),
             SearchKey::Or(first, second) => Self::Any(vec![test(first), test(second)]),
             SearchKey::And(keys) => Self::Every(keys.iter().map(test).collect()),
@@ -105,9 +136,14 @@ impl Test {
             Self::All => Some(true),
             Self::Has(flag) => Some(candidate.has(flag)),
             Self::Recent => Some(candidate.recent()),
-            Self::Before(date) => Some(candidate.date() < *date),
-            Self::On(date) => Some(candidate.date() == *date),
-            Self::Since(date) => Some(candidate.date() >= *date),
+            Self::Before(date) => Some(day(candidate.received()) < *date),
+            Self::On(date) => Some(day(candidate.received()) == *date),
+            Self::Since(date) => Some(day(candidate.received()) >= *date),
+            Self::SavedBefore(date) => Some(day(candidate.saved()) < *date),
+            Self::SavedOn(date) => Some(day(candidate.saved()) == *date),
+            Self::SavedSince(date) => Some(day(candidate.saved()) >= *date),
+            Self::ReceivedFrom(time) => Some(candidate.received() >= *time),
+            Self::ModSeq(value) => Some(candidate.mod_sequence() >= *value),
             Self::SentBefore(date) => sent(Date::lt, date),
             Self::SentOn(date) => sent(Date::eq, date),
             Self::SentSince(date) => sent(Date::ge, date),
@@ -126,6 +162,10 @@ impl Test {
             Self::Every(tests) => decide(tests, candidate, false),
         }
     }
+}
+
+fn day(unix_seconds: i64) -> Date {
+    DateTime::from_unix_seconds(unix_seconds).date()
 }
 
 /// `decisive` if one of the tests gives it, else not known if one is not known.
@@ -188,8 +228,14 @@ mod tests {
         fn recent(&self) -> bool {
             true
         }
-        fn date(&self) -> Date {
-            Date::new(2026, 3, 1).unwrap()
+        fn received(&self) -> i64 {
+            Date::new(2026, 3, 1).unwrap().days_since_epoch() * 86_400 + 3_600
+        }
+        fn saved(&self) -> i64 {
+            Date::new(2026, 3, 5).unwrap().days_since_epoch() * 86_400
+        }
+        fn mod_sequence(&self) -> u64 {
+            7_000_000_000
         }
         fn size(&self) -> u64 {
             1_000
@@ -204,7 +250,9 @@ mod tests {
         let text = "From: Ana <ana@x>\r\nDate: Sat, 28 Feb 2026 10:00:00 +0100\r\nSubject: hello\r\n\r\nworld\r\n";
         let message = bytes.then(|| Message::new(Bytes::new(), Bytes::from_static(text.as_bytes())));
         let flags = Flags::from_iter([Flag::Seen, Flag::new(b"work").unwrap()]);
-        Query::new(&search.key, 10, 99).matches(&Sample { flags, message })
+        let now = Date::new(2026, 3, 1).unwrap().days_since_epoch() * 86_400 + 7_200;
+        let circumstances = Circumstances { last_sequence: 10, last_uid: 99, saved: &[60..=70], now };
+        Query::new(&search.key, &circumstances).matches(&Sample { flags, message })
     }
 
     #[test]
@@ -228,6 +276,17 @@ mod tests {
             ("ON 1-Mar-2026", true),
             ("SINCE 1-Mar-2026", true),
             ("BEFORE 2-Mar-2026 SINCE 28-Feb-2026", true),
+            ("$", true),
+            ("NOT UID $", false),
+            ("YOUNGER 3600", true),
+            ("YOUNGER 3599", false),
+            ("OLDER 3600", true),
+            ("OLDER 3601", false),
+            ("SAVEDON 5-Mar-2026", true),
+            ("SAVEDBEFORE 5-Mar-2026", false),
+            ("SAVEDSINCE 5-Mar-2026", true),
+            ("MODSEQ 7000000000", true),
+            ("MODSEQ 7000000001", false),
             ("LARGER 999 SMALLER 1001", true),
             ("LARGER 1000", false),
             ("OR SEEN FLAGGED", true),

@@ -2,7 +2,7 @@
 
 use super::Output;
 use crate::imap::capability::Capabilities;
-use crate::imap::types::{Flags, Uid, UidSet, UidValidity};
+use crate::imap::types::{Flags, NumberSet, Uid, UidSet, UidValidity};
 
 /// `resp-text-code`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,10 +38,14 @@ pub enum Code<'a> {
     ExpungeIssued,
     /// Below the mailbox there are others (RFC 5530).
     HasChildren,
+    /// The mailbox's last change (RFC 7162 §3.1.2.1).
+    HighestModSeq(u64),
     /// Another session holds what is needed; try again (RFC 5530).
     InUse,
     /// Some limit would be passed (RFC 5530).
     Limit,
+    /// What UNCHANGEDSINCE left alone, by the numbers that the command names (RFC 7162 §3.1.3).
+    Modified(NumberSet),
     /// What was named does not exist (RFC 5530).
     NonExistent,
     /// Not allowed (RFC 5530).
@@ -101,6 +105,8 @@ impl Output {
                 }
                 self.put_byte(b')');
             }
+            Code::HighestModSeq(value) => self.put_display(format_args!(" {value}")),
+            Code::Modified(numbers) => self.put_display(format_args!(" {numbers}")),
             Code::UidNext(uid) => self.put_display(format_args!(" {uid}")),
             Code::UidValidity(validity) => self.put_display(format_args!(" {validity}")),
             Code::Unseen(number) => self.put_display(format_args!(" {number}")),
@@ -125,8 +131,10 @@ impl Code<'_> {
             Self::CopyUid { .. } => b"COPYUID",
             Self::ExpungeIssued => b"EXPUNGEISSUED",
             Self::HasChildren => b"HASCHILDREN",
+            Self::HighestModSeq(_) => b"HIGHESTMODSEQ",
             Self::InUse => b"INUSE",
             Self::Limit => b"LIMIT",
+            Self::Modified(_) => b"MODIFIED",
             Self::NonExistent => b"NONEXISTENT",
             Self::NoPermission => b"NOPERM",
             Self::OverQuota => b"OVERQUOTA",
@@ -168,6 +176,8 @@ mod tests {
             (Code::UidNext(uid), "[UIDNEXT 3955] "),
             (Code::UidValidity(validity), "[UIDVALIDITY 38505] "),
             (Code::Unseen(17), "[UNSEEN 17] "),
+            (Code::HighestModSeq(715_194_045_007), "[HIGHESTMODSEQ 715194045007] "),
+            (Code::Modified([7, 9, 10].into_iter().collect()), "[MODIFIED 7,9:10] "),
         ] {
             let mut output = Output::default();
             output.code(&code);

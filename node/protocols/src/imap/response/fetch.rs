@@ -64,6 +64,16 @@ impl FetchItems<'_> {
         self.name(b"RFC822.SIZE").put_number(size);
     }
 
+    /// `MODSEQ (n)` (RFC 7162 §3.1.4.2)
+    pub fn mod_sequence(&mut self, value: u64) {
+        self.name(b"MODSEQ").put_display(format_args!("({value})"));
+    }
+
+    /// `SAVEDATE "…"` (RFC 8514 §4.3)
+    pub fn save_date(&mut self, date: DateTime) {
+        self.name(b"SAVEDATE").put_display(format_args!("\"{date}\""));
+    }
+
     /// `ENVELOPE (…)`, as [`envelope`](crate::imap::message::envelope::envelope) wrote it.
     pub fn envelope(&mut self, envelope: &[u8]) {
         self.name(b"ENVELOPE").put(envelope);

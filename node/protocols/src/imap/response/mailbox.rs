@@ -3,8 +3,9 @@
 
 use super::Output;
 use crate::imap::capability::Capabilities;
+use crate::imap::command::search::Give;
 use crate::imap::command::status::StatusItem;
-use crate::imap::types::{Flags, HIERARCHY_SEPARATOR, MailboxName};
+use crate::imap::types::{Flags, HIERARCHY_SEPARATOR, MailboxName, NumberSet, Tag};
 
 /// One figure of a STATUS response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub struct StatusValue {
     /// Which.
     pub item: StatusItem,
     /// How much.
-    pub value: u32,
+    pub value: u64,
 }
 
 impl Output {
@@ -46,12 +47,51 @@ impl Output {
         self.put(b")\r\n");
     }
 
-    /// `* SEARCH …`: sequence numbers or UIDs.
-    pub fn search(&mut self, numbers: impl IntoIterator<Item = u32>) {
+    /// `* SEARCH …`: sequence numbers or UIDs; with the highest modification sequence among them when the search asked for
+    /// one (RFC 7162 §3.1.5).
+    pub fn search(&mut self, numbers: impl IntoIterator<Item = u32>, mod_sequence: Option<u64>) {
         self.put(b"* SEARCH");
         for number in numbers {
             self.put_byte(b' ');
             self.put_number(u64::from(number));
+        }
+        if let Some(value) = mod_sequence {
+            self.put_display(format_args!(" (MODSEQ {value})"));
+        }
+        self.end_line();
+    }
+
+    /// `* ESEARCH (TAG "…") …`: what the search was asked to give of its result (RFC 4731 §3.1). `found` is ascending.
+    pub(crate) fn extended_search(
+        &mut self,
+        tag: Option<&Tag>,
+        by_uid: bool,
+        give: Give,
+        found: &[u32],
+        mod_sequence: Option<u64>,
+    ) {
+        self.put(b"* ESEARCH");
+        if let Some(tag) = tag {
+            self.put_display(format_args!(" (TAG \"{}\")", tag.as_str()));
+        }
+        if by_uid {
+            self.put(b" UID");
+        }
+        // §3.1: what nothing was found of is not named, but COUNT.
+        if let (true, Some(first)) = (give.min, found.first()) {
+            self.put_display(format_args!(" MIN {first}"));
+        }
+        if let (true, Some(last)) = (give.max, found.last()) {
+            self.put_display(format_args!(" MAX {last}"));
+        }
+        if give.all && !found.is_empty() {
+            self.put_display(format_args!(" ALL {}", found.iter().copied().collect::<NumberSet>()));
+        }
+        if give.count {
+            self.put_display(format_args!(" COUNT {}", found.len()));
+        }
+        if let Some(value) = mod_sequence {
+            self.put_display(format_args!(" MODSEQ {value}"));
         }
         self.end_line();
     }
@@ -123,8 +163,15 @@ mod tests {
         output.recent(0);
         output.expunge(44);
         output.flags(&Flags::from_iter([Flag::Seen, Flag::Keyword(Keyword::new(b"work").unwrap())]));
-        output.search([2, 3, 6]);
-        output.search([]);
+        output.search([2, 3, 6], None);
+        output.search([], None);
+        output.search([2, 5], Some(917_162_500));
+        let tag = Tag::new(b"A282").unwrap();
+        let give = Give { min: true, count: true, ..Give::default() };
+        output.extended_search(Some(&tag), false, give, &[2, 10, 11], None);
+        let give = Give { max: true, all: true, ..Give::default() };
+        output.extended_search(Some(&tag), true, give, &[2, 10, 11], Some(7));
+        output.extended_search(None, false, Give { min: true, max: true, all: true, ..give }, &[], None);
         let values = [(StatusItem::Messages, 231), (StatusItem::UidNext, 44_292)]
             .map(|(item, value)| StatusValue { item, value });
         output.mailbox_status(&MailboxName::new("a b").unwrap(), &values);
@@ -140,6 +187,10 @@ mod tests {
             "* FLAGS (\\Seen work)",
             "* SEARCH 2 3 6",
             "* SEARCH",
+            "* SEARCH 2 5 (MODSEQ 917162500)",
+            "* ESEARCH (TAG \"A282\") MIN 2 COUNT 3",
+            "* ESEARCH (TAG \"A282\") UID MAX 11 ALL 2,10:11 MODSEQ 7",
+            "* ESEARCH",
             "* STATUS \"a b\" (MESSAGES 231 UIDNEXT 44292)",
             "* NAMESPACE ((\"\" \"/\")) NIL NIL",
             "* ID (\"name\" \"Estafeta\" \"version\" \"0.1\")",

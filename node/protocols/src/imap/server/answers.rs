@@ -1,12 +1,19 @@
 //! How a role answers events.
 
 use super::{Phase, Server, State};
+use crate::imap::command::search::Give;
 use crate::imap::response::{Code, Completion, Output};
 
 impl Server {
     /// Where untagged responses go: while a command runs, or in IDLE.
     pub fn output(&mut self) -> &mut Output {
         &mut self.output
+    }
+
+    /// Answers the search that runs by ESEARCH (RFC 4731 §3.1). `found` is ascending; `mod_sequence` is the highest among what
+    /// is given, when the search asked for one.
+    pub fn extended_search(&mut self, by_uid: bool, give: Give, found: &[u32], mod_sequence: Option<u64>) {
+        self.output.extended_search(self.tag.as_ref(), by_uid, give, found, mod_sequence);
     }
 
     /// Moves the connection to another state: after SELECT, CLOSE, or an AUTHENTICATE that is not handed over. The

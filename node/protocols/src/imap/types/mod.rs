@@ -18,6 +18,6 @@ pub use mailbox_name::{HIERARCHY_SEPARATOR, MailboxName, NAME_BYTES, NameError};
 pub use section::{Partial, Section, SectionPart};
 pub use sequence_set::{Endpoint, Messages, SequenceSet};
 pub use tag::Tag;
-pub use uid::{Uid, UidSet, UidValidity};
+pub use uid::{NumberSet, Uid, UidSet, UidValidity};
 
 pub(crate) use section::header_name;

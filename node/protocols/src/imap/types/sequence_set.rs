@@ -26,6 +26,18 @@ pub enum Messages {
     BySequence(SequenceSet),
     /// By UID (the `UID` form of a command).
     ByUid(SequenceSet),
+    /// `$`: what the last SEARCH with `RETURN (SAVE)` found (RFC 5182 §2).
+    Saved {
+        /// Whether it was named in the `UID` form of a command, whose answers name UIDs.
+        by_uid: bool,
+    },
+}
+
+impl Messages {
+    /// Whether the command names UIDs, and so must its answers.
+    pub fn by_uid(&self) -> bool {
+        matches!(self, Self::ByUid(_) | Self::Saved { by_uid: true })
+    }
 }
 
 impl SequenceSet {

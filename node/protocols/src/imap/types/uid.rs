@@ -47,17 +47,21 @@ impl fmt::Display for UidValidity {
     }
 }
 
-/// UIDs in the order in which they were put in, runs joined: what APPENDUID and COPYUID carry. The order counts: the
-/// n-th of COPYUID's source became the n-th of its destination (RFC 4315 §3).
+/// Sequence numbers or UIDs in the order in which they were put in, runs joined: what MODIFIED and ESEARCH carry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UidSet(Vec<(Uid, Uid)>);
+pub struct NumberSet(Vec<(u32, u32)>);
 
-impl UidSet {
+/// The same of UIDs alone: what APPENDUID and COPYUID carry. The order counts: the n-th of COPYUID's source became the
+/// n-th of its destination (RFC 4315 §3).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UidSet(NumberSet);
+
+impl NumberSet {
     /// Appends one.
-    pub fn push(&mut self, uid: Uid) {
+    pub fn push(&mut self, number: u32) {
         match self.0.last_mut() {
-            Some((_, last)) if last.get().checked_add(1) == Some(uid.get()) => *last = uid,
-            _ => self.0.push((uid, uid)),
+            Some((_, last)) if last.checked_add(1) == Some(number) => *last = number,
+            _ => self.0.push((number, number)),
         }
     }
 
@@ -67,16 +71,41 @@ impl UidSet {
     }
 }
 
+impl UidSet {
+    /// Appends one.
+    pub fn push(&mut self, uid: Uid) {
+        self.0.push(uid.get());
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<u32> for NumberSet {
+    fn from_iter<I: IntoIterator<Item = u32>>(numbers: I) -> Self {
+        let mut set = Self::default();
+        numbers.into_iter().for_each(|number| set.push(number));
+        set
+    }
+}
+
 impl FromIterator<Uid> for UidSet {
     fn from_iter<I: IntoIterator<Item = Uid>>(uids: I) -> Self {
-        let mut set = Self::default();
-        uids.into_iter().for_each(|uid| set.push(uid));
-        set
+        Self(uids.into_iter().map(Uid::get).collect())
     }
 }
 
 /// `uid-set` (RFC 4315 §4).
 impl fmt::Display for UidSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// `sequence-set` without `*`.
+impl fmt::Display for NumberSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (first, last)) in self.0.iter().enumerate() {
             if index > 0 {

@@ -3,6 +3,7 @@
 mod append;
 mod client;
 mod concurrency;
+mod condstore;
 mod fetch;
 mod hierarchy;
 mod messages;

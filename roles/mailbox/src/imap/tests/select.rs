@@ -21,6 +21,7 @@ async fn what_select_says() {
             "OK [UNSEEN 2] First message that is not seen",
             validity.as_str(),
             "OK [UIDNEXT 3] The next UID",
+            "OK [HIGHESTMODSEQ 3] The last change",
         ]
     );
     assert_eq!(answer.completion, "OK [READ-WRITE] SELECT completed");
@@ -129,7 +130,7 @@ async fn the_small_commands() {
     let house = House::new().await;
     let mut client = house.connect();
     assert_eq!(client.ok("NAMESPACE").await.untagged, ["NAMESPACE ((\"\" \"/\")) NIL NIL"]);
-    assert_eq!(client.ok("ENABLE CONDSTORE UTF8=ACCEPT").await.untagged, ["ENABLED"]);
+    assert_eq!(client.ok("ENABLE X-FOO CONDSTORE").await.untagged, ["ENABLED CONDSTORE"]);
     assert_eq!(client.ok("ID NIL").await.untagged, ["ID (\"name\" \"Estafeta\")"]);
     assert!(client.ok("CAPABILITY").await.untagged[0].contains(" UIDPLUS"));
     let tags = [client.begin("NOOP").await, client.begin("SELECT INBOX").await, client.begin("CHECK").await];
