@@ -52,6 +52,8 @@ pub(super) struct Engine {
     pub(super) selected: Option<Selected>,
     /// The client has shown that it knows modification sequences, and hears them from then on (RFC 7162 §3.1).
     pub(super) condstore: bool,
+    /// The client has switched QRESYNC on (RFC 7162 §3.2.3).
+    pub(super) qresync: bool,
     appending: Option<Appending>,
     idling: bool,
     _open: OpenSession,
@@ -59,7 +61,15 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn new(mail: AccountMail) -> Self {
-        Self { mail, selected: None, condstore: false, appending: None, idling: false, _open: OpenSession::new() }
+        Self {
+            mail,
+            selected: None,
+            condstore: false,
+            qresync: false,
+            appending: None,
+            idling: false,
+            _open: OpenSession::new(),
+        }
     }
 
     /// The client asked for modification sequences: it hears them from now on, and first of all the mailbox's (RFC 7162
@@ -89,9 +99,16 @@ impl Engine {
             }
             Command::Enable(enable) => {
                 // RFC 5161 §3.1: what is not known is passed over.
-                let condstore = enable.capabilities.iter().any(|name| name == "CONDSTORE");
-                reply.output().enabled(if condstore { &["CONDSTORE"] } else { &[] });
-                if condstore {
+                let known = ["CONDSTORE", "QRESYNC"].into_iter();
+                let enabled: Vec<&str> =
+                    known.filter(|name| enable.capabilities.iter().any(|one| one == name)).collect();
+                reply.output().enabled(&enabled);
+                if enabled.contains(&"QRESYNC") {
+                    self.qresync = true;
+                    self.selected.iter_mut().for_each(|selected| selected.qresync = true);
+                }
+                // RFC 7162 §3.2.3: QRESYNC is CONDSTORE and more.
+                if !enabled.is_empty() {
                     self.enable_condstore(reply.output());
                 }
                 Ok(Completion::ok("ENABLE completed"))
@@ -111,7 +128,7 @@ impl Engine {
             Command::List(list) => self.list(&list, reply).await,
             Command::Lsub(lsub) => self.lsub(&lsub, reply).await,
             Command::Status(status) => self.status(&status, reply.output()).await,
-            Command::Expunge(expunge) => self.expunge(&expunge).await,
+            Command::Expunge(expunge) => self.expunge(&expunge, reply.output()).await,
             Command::Search(search) => self.search(&search, reply).await,
             Command::Fetch(fetch) => self.fetch(&fetch, reply).await,
             Command::Store(store) => self.store(&store, reply.output()).await,

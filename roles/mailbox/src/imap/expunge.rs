@@ -1,13 +1,14 @@
 //! EXPUNGE (RFC 3501 §6.4.3) and UID EXPUNGE (RFC 4315 §2.1). The client hears of it as of anybody's.
 
 use estafeta_protocols::imap::command::expunge::Expunge;
-use estafeta_protocols::imap::response::Completion;
+use estafeta_protocols::imap::response::{Code, Completion, Output};
 
 use super::engine::Engine;
 use super::refusal::{Outcome, Refused};
+use super::selected::Telling;
 
 impl Engine {
-    pub(super) async fn expunge(&mut self, expunge: &Expunge) -> Outcome {
+    pub(super) async fn expunge(&mut self, expunge: &Expunge, output: &mut Output) -> Outcome {
         let selected = self.selected()?;
         selected.check_writable()?;
         let view = &selected.view;
@@ -15,7 +16,14 @@ impl Engine {
             Expunge::All => vec![1..=view.len()],
             Expunge::ByUid(set) => view.of_uids(&set.ranges(view.last_uid())),
         };
-        selected.mailbox.expunge(&view.uids(&sequences)).await.map_err(Refused::of_selected)?;
-        Ok(Completion::ok("EXPUNGE completed"))
+        let expunged = selected.mailbox.expunge(&view.uids(&sequences)).await.map_err(Refused::of_selected)?;
+        let completion = Completion::ok("EXPUNGE completed");
+        if expunged.is_empty() || !selected.qresync {
+            return Ok(completion);
+        }
+        // RFC 7162 §3.2.7: up to where the client knows everything, so it is told first.
+        let telling = if *expunge == Expunge::All { Telling::ALL } else { Telling::BY_UID };
+        selected.tell(output, telling).await?;
+        Ok(completion.with(Code::HighestModSeq(selected.view.modseq().0)))
     }
 }

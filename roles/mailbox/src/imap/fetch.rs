@@ -8,22 +8,31 @@ use estafeta_protocols::imap::message::Message;
 use estafeta_protocols::imap::message::envelope::envelope;
 use estafeta_protocols::imap::message::structure::structure;
 use estafeta_protocols::imap::response::{Code, Completion, FetchItems, Output};
-use estafeta_protocols::imap::types::DateTime;
+use estafeta_protocols::imap::types::{DateTime, Messages};
 
 use super::engine::{Engine, Reply};
 use super::refusal::{Outcome, Refused};
 use super::selected::Selected;
 use super::translate::{flag_names, wire_uid};
 use super::view::{Entry, View};
-use crate::store::{FlagChange, StoreError, SystemFlags, Uid, UidSet};
+use crate::store::{FlagChange, ModSeq, StoreError, SystemFlags, Uid, UidSet};
 
 impl Engine {
     pub(super) async fn fetch(&mut self, fetch: &Fetch, reply: &mut Reply<'_, '_>) -> Outcome {
         if fetch.items.contains(&FetchItem::ModSeq) {
             self.enable_condstore(reply.output());
         }
+        if fetch.vanished && !self.qresync {
+            return Err(Refused::Answer(Completion::bad("ENABLE QRESYNC comes first")));
+        }
         let selected = self.selected()?;
         let mut sequences = selected.resolve(&fetch.messages)?;
+        if let (true, Some(since), Messages::ByUid(set)) = (fetch.vanished, fetch.changed_since, &fetch.messages) {
+            let vanished = selected.vanished(ModSeq(since), &set.ranges(selected.view.last_uid())).await?;
+            if !vanished.is_empty() {
+                reply.output().vanished(&vanished, true);
+            }
+        }
         if let Some(since) = fetch.changed_since {
             let changed = |sequence: &u32| selected.view.get(*sequence).is_some_and(|entry| entry.modseq.0 > since);
             sequences = sequences.into_iter().flatten().filter(changed).map(|sequence| sequence..=sequence).collect();

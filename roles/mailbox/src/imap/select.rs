@@ -1,21 +1,47 @@
 //! SELECT, EXAMINE (RFC 3501 §6.3.1, §6.3.2), CLOSE (§6.4.2) and UNSELECT (RFC 3691).
 
-use estafeta_protocols::imap::command::select::Select;
-use estafeta_protocols::imap::response::{Code, Completion};
+use estafeta_protocols::imap::command::select::{Resync, Select};
+use estafeta_protocols::imap::response::{Code, Completion, Output};
 use estafeta_protocols::imap::server::{Server, State};
 
 use super::engine::Engine;
 use super::refusal::{Outcome, Refused};
 use super::selected::Selected;
 use super::translate::{store_name, wire_uid, wire_validity};
+use crate::store::ModSeq;
+
+/// RFC 7162 §3.2.5.1: what a client that remembers this mailbox has missed.
+async fn tell_what_happened(selected: &Selected, resync: &Resync, output: &mut Output) -> Result<(), Refused> {
+    if wire_validity(selected.mailbox.uid_validity()) != Some(resync.validity) {
+        return Ok(());
+    }
+    let view = &selected.view;
+    let known = resync.known.as_ref().map_or_else(|| vec![1..=u32::MAX], |known| known.ranges(view.last_uid()));
+    let vanished = selected.vanished(ModSeq(resync.since), &known).await?;
+    if !vanished.is_empty() {
+        output.vanished(&vanished, true);
+    }
+    let changed = view.of_uids(&known).into_iter().flatten().filter_map(|sequence| view.get(sequence));
+    for entry in changed.filter(|entry| entry.modseq.0 > resync.since) {
+        selected.tell_flags(output, entry.uid, true);
+    }
+    Ok(())
+}
 
 impl Engine {
     pub(super) async fn select(&mut self, select: &Select, server: &mut Server) -> Outcome {
+        if select.resync.is_some() && !self.qresync {
+            return Err(Refused::Answer(Completion::bad("ENABLE QRESYNC comes first")));
+        }
+        if self.selected.is_some() && self.qresync {
+            server.output().notice(&Code::Closed, "The mailbox that was open is closed");
+        }
         // RFC 3501 §6.3.1: a SELECT that fails leaves no mailbox open.
         self.leave(server);
         let mailbox = self.mail.mailbox(&store_name(&select.mailbox)?).await?;
         self.condstore |= select.condstore;
-        let (selected, uid_next) = Selected::open(mailbox, select.read_only, self.condstore).await?;
+        let (mut selected, uid_next) = Selected::open(mailbox, select.read_only).await?;
+        (selected.condstore, selected.qresync) = (self.condstore, self.qresync);
         let output = server.output();
         selected.tell_keywords(output);
         output.exists(selected.view.len());
@@ -31,6 +57,9 @@ impl Engine {
         }
         // RFC 7162 §3.1.2.1: also for those that have not asked for modification sequences.
         output.notice(&Code::HighestModSeq(selected.view.modseq().0), "The last change");
+        if let Some(resync) = &select.resync {
+            tell_what_happened(&selected, resync, output).await?;
+        }
         self.selected = Some(selected);
         server.enter(State::Selected);
         Ok(if select.read_only {

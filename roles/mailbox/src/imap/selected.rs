@@ -3,12 +3,12 @@
 use std::ops::RangeInclusive;
 
 use estafeta_protocols::imap::response::{Code, Output};
-use estafeta_protocols::imap::types::Messages;
+use estafeta_protocols::imap::types::{Messages, NumberSet};
 
 use super::refusal::Refused;
 use super::translate::{flag_names, mailbox_flags, wire_uid};
 use super::view::{Sequences, View};
-use crate::store::{Flags, FlagsStored, Mailbox, RecentClaim, Uid, Watcher};
+use crate::store::{Flags, FlagsStored, Mailbox, ModSeq, RecentClaim, StoreError, Uid, Watcher};
 
 /// What may be told of the changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub(super) struct Selected {
     pub(super) saved: Vec<RangeInclusive<u32>>,
     /// The client hears modification sequences (RFC 7162 §3.1).
     pub(super) condstore: bool,
+    /// The client hears of expunged messages by VANISHED (RFC 7162 §3.2).
+    pub(super) qresync: bool,
     watcher: Watcher,
     /// The store holds changes that are not in the view.
     behind: bool,
@@ -47,15 +49,42 @@ pub(super) struct Selected {
 
 impl Selected {
     /// Opens a mailbox. Gives its UIDNEXT too.
-    pub(super) async fn open(mailbox: Mailbox, read_only: bool, condstore: bool) -> Result<(Self, Uid), Refused> {
+    pub(super) async fn open(mailbox: Mailbox, read_only: bool) -> Result<(Self, Uid), Refused> {
         // Watched before it is looked at, so that nothing falls between.
         let watcher = mailbox.watch();
         let snapshot = mailbox.snapshot(claim(read_only)).await?;
         let uid_next = snapshot.uid_next;
         let view = View::new(snapshot);
         let recent_told = view.recent();
-        let saved = Vec::new();
-        Ok((Self { mailbox, view, read_only, saved, condstore, watcher, behind: false, recent_told }, uid_next))
+        let selected = Self {
+            mailbox,
+            view,
+            read_only,
+            saved: Vec::new(),
+            condstore: false,
+            qresync: false,
+            watcher,
+            behind: false,
+            recent_told,
+        };
+        Ok((selected, uid_next))
+    }
+
+    /// Those of `uids` that were expunged since, ascending. When what was expunged then is forgotten, all that are not there
+    /// (RFC 7162 §3.2.5.2). What the client is yet to hear of as gone is left out.
+    pub(super) async fn vanished(&self, since: ModSeq, uids: &[RangeInclusive<u32>]) -> Result<NumberSet, Refused> {
+        let absent = |uid: &u32| self.view.sequence(Uid(*uid)).is_none();
+        match self.mailbox.expunged(since).await {
+            Ok(expunged) => {
+                let asked = |uid: &u32| uids.iter().any(|range| range.contains(uid));
+                Ok(expunged.into_iter().map(|uid| uid.0).filter(asked).filter(absent).collect())
+            }
+            Err(StoreError::Forgotten) => {
+                let known = uids.iter().map(|range| *range.start()..=(*range.end()).min(self.view.last_uid()));
+                Ok(known.flatten().filter(absent).collect())
+            }
+            Err(error) => Err(Refused::of_selected(error)),
+        }
     }
 
     /// The messages that a client names.
@@ -86,7 +115,12 @@ impl Selected {
             self.behind = false;
         }
         if telling.expunges && self.view.has_gone() {
-            self.view.remove_gone().into_iter().for_each(|sequence| output.expunge(sequence));
+            let gone = self.view.remove_gone();
+            if self.qresync {
+                output.vanished(&gone.iter().rev().map(|(_, uid)| uid.0).collect(), false);
+            } else {
+                gone.into_iter().for_each(|(sequence, _)| output.expunge(sequence));
+            }
         }
         if news.arrived {
             output.exists(self.view.len());

@@ -197,10 +197,11 @@ impl View {
         std::mem::replace(&mut entry.flags, message.flags) != message.flags
     }
 
-    /// Lets go of what is expunged, and gives the sequence numbers to tell, the highest first: each as it is when its
-    /// turn comes.
-    pub(super) fn remove_gone(&mut self) -> Vec<u32> {
-        let gone: Vec<u32> = self.iter().filter(|(_, entry)| entry.gone).map(|(sequence, _)| sequence).collect();
+    /// Lets go of what is expunged, and gives it to tell, the highest sequence number first: each as it is when its turn
+    /// comes.
+    pub(super) fn remove_gone(&mut self) -> Vec<(u32, Uid)> {
+        let gone = self.iter().filter(|(_, entry)| entry.gone).map(|(sequence, entry)| (sequence, entry.uid));
+        let gone: Vec<(u32, Uid)> = gone.collect();
         self.entries.retain(|entry| !entry.gone);
         self.gone = 0;
         gone.into_iter().rev().collect()
@@ -249,7 +250,7 @@ mod tests {
         assert_eq!(view.recent(), 3);
         // Told a second time, nothing is new.
         assert_eq!(view.absorb(changes(&[5, 101], &[3])), News::default());
-        assert_eq!(view.remove_gone(), [4, 2]);
+        assert_eq!(view.remove_gone(), [(4, Uid(9)), (2, Uid(3))]);
         assert_eq!((view.len(), view.sequence(Uid(5)), view.has_gone()), (4, Some(2), false));
         assert!(view.remove_gone().is_empty());
     }

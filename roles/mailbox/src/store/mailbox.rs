@@ -64,6 +64,15 @@ impl Mailbox {
         })
     }
 
+    /// The UIDs that were expunged since, ascending. [`StoreError::Forgotten`] when those of that time are no longer known.
+    pub async fn expunged(&self, since: ModSeq) -> Result<Vec<Uid>, StoreError> {
+        let mut reader = self.mail.store.snapshot_reader().await?;
+        if since < mailboxes::state(&mut reader, self.row).await?.forgotten_modseq {
+            return Err(StoreError::Forgotten);
+        }
+        messages::expunged(&mut reader, self.row, since).await
+    }
+
     /// Takes what is recent, when the claim says so. The database is written only when there is something to take.
     async fn take_recent(&self, claim: RecentClaim) -> Result<Option<std::ops::Range<Uid>>, StoreError> {
         if claim == RecentClaim::Leave {

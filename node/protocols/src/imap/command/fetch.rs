@@ -17,6 +17,8 @@ pub struct Fetch {
     /// `CHANGEDSINCE`: only messages whose modification sequence is higher. The items name [`FetchItem::ModSeq`] then
     /// (RFC 7162 §3.1.4.1).
     pub changed_since: Option<u64>,
+    /// `VANISHED`: say which of the messages were expunged since, too (RFC 7162 §3.2.6).
+    pub vanished: bool,
 }
 
 /// One thing that FETCH can say of a message (`fetch-att`).
@@ -70,7 +72,7 @@ impl FetchItem {
 }
 
 /// `fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")")
-///           [SP "(" "CHANGEDSINCE" SP mod-sequence-value ")"]`
+///           [SP "(" "CHANGEDSINCE" SP mod-sequence-value [SP "VANISHED"] ")"]`
 pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Result<Request, Refusal> {
     let messages = numbering.messages(cursor)?;
     cursor.space()?;
@@ -89,7 +91,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Result<Req
     } else {
         parse_item(cursor, &mut items)?;
     }
-    let mut changed_since = None;
+    let (mut changed_since, mut vanished) = (None, false);
     if cursor.take(b' ') && !cursor.at_end() {
         cursor.expect(b'(')?;
         if !cursor.take_word(b"CHANGEDSINCE") {
@@ -97,6 +99,10 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Result<Req
         }
         cursor.space()?;
         changed_since = Some(cursor.number64()?);
+        // RFC 7162 §3.2.6: only of UID FETCH.
+        if numbering == Numbering::Uid && cursor.take(b' ') {
+            vanished = cursor.take_word(b"VANISHED");
+        }
         cursor.expect(b')')?;
         if !items.contains(&FetchItem::ModSeq) {
             items.push(FetchItem::ModSeq);
@@ -105,7 +111,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Result<Req
     if numbering == Numbering::Uid && !items.contains(&FetchItem::Uid) {
         items.insert(0, FetchItem::Uid);
     }
-    Ok(Request::Role(Command::Fetch(Fetch { messages, items, changed_since })))
+    Ok(Request::Role(Command::Fetch(Fetch { messages, items, changed_since, vanished })))
 }
 
 /// `fetch-att = "ENVELOPE" / "FLAGS" / "INTERNALDATE" / "RFC822" [".HEADER" / ".SIZE" / ".TEXT"] /
@@ -217,6 +223,7 @@ mod tests {
             ("FETCH 1 (MODSEQ SAVEDATE)", vec![ModSeq, SaveDate]),
             ("FETCH 1:* FLAGS (CHANGEDSINCE 12345)", vec![Flags, ModSeq]),
             ("UID FETCH $ (FLAGS) (changedsince 0)", vec![Uid, Flags, ModSeq]),
+            ("UID FETCH 1:* (FLAGS) (CHANGEDSINCE 7 VANISHED)", vec![Uid, Flags, ModSeq]),
             (
                 "FETCH 1 (BODY.PEEK[HEADER.FIELDS (DATE FROM)] BODY[1.TEXT]<0.10>)",
                 vec![section(b"HEADER.FIELDS (DATE FROM)]", true), section(b"1.TEXT]<0.10>", false)],
@@ -243,6 +250,8 @@ mod tests {
             "FETCH 1 FLAGS (CHANGEDSINCE 1",
             "FETCH 1 FLAGS (SINCE 1)",
             "FETCH $1 FLAGS",
+            "FETCH 1 FLAGS (CHANGEDSINCE 1 VANISHED)",
+            "UID FETCH 1 FLAGS (CHANGEDSINCE 1 FOO)",
             "FETCH 0 FLAGS",
             "FETCH 1 RFC822.FOO",
         ] {

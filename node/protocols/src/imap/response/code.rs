@@ -25,6 +25,8 @@ pub enum Code<'a> {
     Capability(Capabilities<'a>),
     /// The client does something that makes no sense (RFC 5530).
     ClientBug,
+    /// The mailbox that was open is so no more: what follows is of the next (RFC 7162 §3.2.11).
+    Closed,
     /// The messages that COPY or MOVE made, each against its source.
     CopyUid {
         /// Of the destination.
@@ -128,6 +130,7 @@ impl Code<'_> {
             Self::Cannot => b"CANNOT",
             Self::Capability(_) => b"CAPABILITY",
             Self::ClientBug => b"CLIENTBUG",
+            Self::Closed => b"CLOSED",
             Self::CopyUid { .. } => b"COPYUID",
             Self::ExpungeIssued => b"EXPUNGEISSUED",
             Self::HasChildren => b"HASCHILDREN",

@@ -32,6 +32,13 @@ impl Output {
         self.numbered(sequence, b"EXPUNGE");
     }
 
+    /// `* VANISHED [(EARLIER)] uids`: these are expunged; `earlier`, before the client opened the mailbox, so that no sequence
+    /// number moves (RFC 7162 §3.2.10).
+    pub fn vanished(&mut self, uids: &NumberSet, earlier: bool) {
+        let earlier = if earlier { "(EARLIER) " } else { "" };
+        self.put_display(format_args!("* VANISHED {earlier}{uids}\r\n"));
+    }
+
     fn numbered(&mut self, number: u32, word: &[u8]) {
         self.put(b"* ");
         self.put_number(u64::from(number));
@@ -162,6 +169,8 @@ mod tests {
         output.exists(23);
         output.recent(0);
         output.expunge(44);
+        output.vanished(&[41, 43, 44].into_iter().collect(), true);
+        output.vanished(&[7].into_iter().collect(), false);
         output.flags(&Flags::from_iter([Flag::Seen, Flag::Keyword(Keyword::new(b"work").unwrap())]));
         output.search([2, 3, 6], None);
         output.search([], None);
@@ -184,6 +193,8 @@ mod tests {
             "* 23 EXISTS",
             "* 0 RECENT",
             "* 44 EXPUNGE",
+            "* VANISHED (EARLIER) 41,43:44",
+            "* VANISHED 7",
             "* FLAGS (\\Seen work)",
             "* SEARCH 2 3 6",
             "* SEARCH",

@@ -1,4 +1,4 @@
-//! Modification sequences (RFC 7162 §3.1).
+//! Modification sequences and quick resynchronisation (RFC 7162).
 
 use super::*;
 
@@ -71,4 +71,45 @@ async fn a_conditional_store_leaves_alone_what_others_changed() {
     assert!(answer.completion.starts_with("OK [MODIFIED 2] "), "{answer:?}");
     let flags = client.ok("FETCH 1:3 FLAGS").await;
     assert_eq!((flags.with("\\Deleted").len(), flags.with("\\Answered").len()), (2, 1), "{flags:?}");
+}
+
+#[tokio::test]
+async fn who_remembers_a_mailbox_hears_what_was_missed() {
+    let house = House::new().await;
+    let (mut client, mut other) = (house.connect(), house.select().await);
+    fill(&mut other, 6).await;
+    client.fails("SELECT INBOX (QRESYNC (1 1))", "BAD").await;
+    assert_eq!(client.ok("ENABLE QRESYNC").await.untagged, ["ENABLED QRESYNC"]);
+    let first = client.ok("SELECT INBOX").await;
+    let validity = number(first.with("UIDVALIDITY")[0], "UIDVALIDITY");
+    let since = number(first.with("HIGHESTMODSEQ")[0], "HIGHESTMODSEQ");
+    client.ok("UNSELECT").await;
+    other.ok("STORE 2,3,5 +FLAGS (\\Deleted)").await;
+    other.ok("STORE 4 +FLAGS (\\Flagged)").await;
+    other.ok("EXPUNGE").await;
+    let missed = client.ok(&format!("SELECT INBOX (QRESYNC ({validity} {since}))")).await;
+    assert_eq!(missed.with("VANISHED"), ["VANISHED (EARLIER) 2:3,5"]);
+    assert_eq!(missed.with("FETCH").len(), 1, "{missed:?}");
+    assert!(missed.with("FETCH")[0].starts_with("2 FETCH (UID 4 FLAGS (\\Flagged"), "{missed:?}");
+    assert_eq!((missed.with("EXISTS"), missed.with("CLOSED").len()), (vec!["3 EXISTS"], 0));
+    // Of the UIDs that it knows only.
+    let missed = client.ok(&format!("SELECT INBOX (QRESYNC ({validity} {since} 1:3 (1 1)))")).await;
+    assert_eq!((missed.with("VANISHED"), missed.with("FETCH").len()), (vec!["VANISHED (EARLIER) 2:3"], 0));
+    assert_eq!(missed.with("CLOSED").len(), 1);
+    // Of another life of the mailbox it knows nothing.
+    let other_life = client.ok(&format!("SELECT INBOX (QRESYNC ({} {since}))", validity + 1)).await;
+    assert_eq!((other_life.with("VANISHED").len(), other_life.with("FETCH").len()), (0, 0));
+    let fetched = client.ok(&format!("UID FETCH 1:* (FLAGS) (CHANGEDSINCE {since} VANISHED)")).await;
+    assert_eq!((fetched.untagged[0].as_str(), fetched.with("FETCH").len()), ("VANISHED (EARLIER) 2:3,5", 1));
+    // From now on it hears VANISHED, and what its own EXPUNGE came to.
+    other.ok("STORE 1 +FLAGS (\\Deleted)").await;
+    other.ok("EXPUNGE").await;
+    assert_eq!(client.ok("NOOP").await.untagged, ["VANISHED 1"]);
+    client.ok("STORE 1 +FLAGS.SILENT (\\Deleted)").await;
+    let answer = client.ok("EXPUNGE").await;
+    assert_eq!(answer.untagged, ["VANISHED 4"]);
+    let told = number(&answer.completion, "OK [HIGHESTMODSEQ");
+    let status = other.ok("STATUS INBOX (HIGHESTMODSEQ)").await;
+    assert_eq!(number(status.with("STATUS")[0], "HIGHESTMODSEQ"), told);
+    assert_eq!(status.with("EXPUNGE"), ["1 EXPUNGE"]);
 }
