@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::cluster::DOMAIN;
-use crate::topology::{ADMINISTRATION_PORT, Planned, SERVICES, STATUS_PORT, Topology};
+use crate::topology::{ADMINISTRATION_PORT, GOSSIP_PORT, Planned, SERVICES, STATUS_PORT, Topology};
 
 /// The file of the node at `index`; the nodes stand at `addresses`.
 pub fn configuration(topology: &Topology, addresses: &[IpAddr], index: usize) -> String {
@@ -51,6 +51,8 @@ fn basics(planned: &Planned, address: IpAddr) -> String {
 
 fn listen(planned: &Planned, address: IpAddr) -> String {
     let own = SERVICES.iter().filter(|service| planned.roles.contains(&service.role));
-    let services = own.map(|service| (service.name, service.port)).chain([("administration", ADMINISTRATION_PORT)]);
+    let services = own
+        .map(|service| (service.name, service.port))
+        .chain([("administration", ADMINISTRATION_PORT), ("gossip", GOSSIP_PORT)]);
     services.map(|(name, port)| format!("{name} = \"{address}:{port}\"\n")).collect()
 }

@@ -20,6 +20,7 @@ const fn service(role: &'static str, name: &'static str, port: u16) -> TestServi
 pub const SERVICES: &[TestService] = &[
     service("dns", "dns", 10053),
     service("dns", "dns-tls", 10853),
+    service("dns", "dns-transfer", 18530),
     service("access", "imap", 10143),
     service("access", "imaps", 10993),
     service("access", "pop3", 10110),
@@ -36,6 +37,9 @@ pub const SERVICES: &[TestService] = &[
 
 /// The administration API's port in tests.
 pub const ADMINISTRATION_PORT: u16 = 17443;
+
+/// The port of gossip, UDP, in tests.
+pub const GOSSIP_PORT: u16 = 17946;
 
 /// Where `/health` and `/metrics` answer in tests.
 pub const STATUS_PORT: u16 = 17480;

@@ -65,7 +65,7 @@ impl Drop for Scanner {
     }
 }
 
-/// One conversation: `zPING`, `zVERSION` and `zINSTREAM` (clamd(8)).
+/// One conversation, of one command: `zPING`, `zVERSION` and `zINSTREAM` (clamd(8)).
 fn converse(mut stream: TcpStream) {
     let _ = stream.set_nonblocking(false);
     let _ = stream.set_read_timeout(Some(Duration::from_secs(30)));
@@ -82,10 +82,9 @@ fn converse(mut stream: TcpStream) {
             b"zINSTREAM" | b"nINSTREAM" if take_stream(&mut stream).is_some() => "stream: OK\0",
             _ => return,
         };
-        if stream.write_all(answer.as_bytes()).is_err() {
-            return;
-        }
-        command.clear();
+        // One command a connection: clamd hangs up after its answer.
+        let _ = stream.write_all(answer.as_bytes());
+        return;
     }
 }
 

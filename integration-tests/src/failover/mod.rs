@@ -258,7 +258,7 @@ fn believed_ready(cluster: &mut Cluster, filter: &str) -> anyhow::Result<bool> {
 fn standing<'a>(status: &'a Value, node: &str) -> Option<&'a str> {
     let nodes = status.get("nodes")?.as_array()?;
     let node = nodes.iter().find(|known| known.get("name").and_then(Value::as_str) == Some(node))?;
-    node.get("roles")?.as_array()?.first()?.get("standing")?.as_str()
+    node.get("roles")?.as_object()?.values().next()?.get("standing")?.as_str()
 }
 
 /// Adds a key behind the head of a section in a configuration file.

@@ -106,7 +106,7 @@ impl Clamd {
 fn a_full_disk_and_a_lost_scanner_take_their_own_role_out_and_back_in() -> anyhow::Result<()> {
     let clamd = Clamd::start()?;
     let mut topology = Topology::single().section("filter", &format!("clamd = \"{}\"", clamd.address));
-    topology.top = "[health]\nfree_bytes = 8000000\n".into();
+    topology.top = "[health]\nfree_bytes = 16000000\n".into();
     let mut cluster = Cluster::prepare(&topology)?;
     let data = cluster.nodes[0].directory.join("data");
     fs::create_dir(&data)?;
@@ -116,13 +116,14 @@ fn a_full_disk_and_a_lost_scanner_take_their_own_role_out_and_back_in() -> anyho
 
     let filling = disk.0.join("filling");
     fs::write(&filling, vec![0; 52 * 1024 * 1024])?;
-    becomes(node, "mailbox", "not ready: ", "MB left, less than 8 MB")?;
+    becomes(node, "mailbox", "not ready: ", "MB left, less than 16 MB")?;
     ensure!(node.status("/health")?.0 == 503);
     fs::remove_file(&filling)?;
     becomes(node, "mailbox", "ready", "")?;
     // To the last byte.
     let mut whole = fs::File::create(&filling)?;
     while whole.write_all(&[0; 64 * 1024]).is_ok() {}
+    drop(whole);
     becomes(node, "mailbox", "not ready: ", "MB left")?;
     fs::remove_file(&filling)?;
     becomes(node, "mailbox", "ready", "")?;
@@ -133,7 +134,7 @@ fn a_full_disk_and_a_lost_scanner_take_their_own_role_out_and_back_in() -> anyho
     becomes(node, "filter", "ready", "")?;
     ensure!(node.status("/health")?.0 == 200);
     ensure!(node.metric("estafeta_ready")? == 6.0);
-    drop(cluster.nodes[0].terminate()?);
+    ensure!(cluster.nodes[0].terminate()?.success());
     cluster.succeed();
     Ok(())
 }

@@ -10,18 +10,26 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use estafeta_cluster::enrolment::{self, ADMINISTRATION};
+use estafeta_cluster::enrolment::{self, ADMINISTRATION, Enrolled, GOSSIP};
+use estafeta_cluster::files::AuthorityFiles;
+use estafeta_cluster::membership::Membership;
 use estafeta_core::ServiceName;
+use estafeta_core::certificate::Issuer;
 use estafeta_core::members::{Members, MembersView};
-use estafeta_net::role::{Context, Role, Transport};
+use estafeta_net::role::{Context, Remote, Role, Transport};
 use estafeta_net::sockets::Sockets;
-use estafeta_net::tls::Tls;
+use estafeta_net::tls::{Tls, TlsFiles};
 use nix::unistd::{Uid, User, initgroups, setgid, setuid};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use crate::config::{self, NodeConfig};
 use crate::exit::{Code, Exit};
+use crate::health::Health;
 use crate::logging::Logging;
+use crate::operate::{self, Drainer};
+use crate::membership;
+use crate::renewal::Renewal;
 use crate::settings::SettingsWatch;
 use crate::supervise::Supervisor;
 use crate::wiring::Wiring;
@@ -38,11 +46,13 @@ pub fn serve(file: &Path, table: Vec<Role>, until_stdin_closes: bool) -> anyhow:
     prepare_data(&config)?;
     // Keys are for root alone: they are read before the node becomes somebody else.
     let tls = Tls::load(config.tls.clone()).map_err(|error| Exit::error(Code::Config, error))?;
+    let authority = membership::read_authority(&config)?;
+    let certificates = Certificates { tls, issuer: issuer(&config)?, authority };
     drop_privileges(&config)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")?;
     let changes = Changes { file: file.to_owned(), table, logging };
-    runtime.block_on(run(config, changes, sockets, tls, metrics, until_stdin_closes))?;
+    runtime.block_on(run(config, changes, sockets, certificates, metrics, until_stdin_closes))?;
     // Whoever blocks on standard input would hold the runtime for ever.
     runtime.shutdown_background();
     Ok(())
@@ -89,9 +99,10 @@ fn bind(config: &NodeConfig, table: &[Role]) -> anyhow::Result<Bound> {
         })
     };
     let mut roles = Vec::new();
-    for (name, _) in &config.plans {
+    for (name, plan) in &config.plans {
         let mut sockets = Sockets::default();
-        for service in table.iter().filter(|role| &role.name == name).flat_map(|role| &role.services) {
+        let services = table.iter().filter(|role| &role.name == name).flat_map(|role| &role.services);
+        for service in services.filter(|row| config.tls.service.is_some() || !plan.needs_certificate_for(&row.name)) {
             if let Some(address) = config.address_of(&service.name, service.port, service.between_nodes) {
                 bind(&mut sockets, &service.name, address, service.transport)?;
             }
@@ -102,10 +113,30 @@ fn bind(config: &NodeConfig, table: &[Role]) -> anyhow::Result<Bound> {
     if let Some(address) = config.address_of(&ADMINISTRATION.0, ADMINISTRATION.1, true) {
         bind(&mut node, &ADMINISTRATION.0, address, Transport::Tcp)?;
     }
+    if let Some(address) = config.address_of(&GOSSIP.0, GOSSIP.1, true) {
+        bind(&mut node, &GOSSIP.0, address, Transport::Udp)?;
+    }
     if let Some(address) = config.status {
         bind(&mut node, &STATUS, address, Transport::Tcp)?;
     }
     Ok(Bound { roles, node })
+}
+
+/// What was read while the node was root.
+struct Certificates {
+    tls: Tls,
+    issuer: Option<Arc<dyn Issuer>>,
+    /// The authority's certificates, in PEM.
+    authority: Option<Vec<u8>>,
+}
+
+/// The cluster's authority, when this node holds its key.
+fn issuer(config: &NodeConfig) -> anyhow::Result<Option<Arc<dyn Issuer>>> {
+    let (Some(key), Some((_, certificate))) = (&config.authority_key, &config.tls.cluster) else { return Ok(None) };
+    let authority = AuthorityFiles::load(certificate, key).map_err(|error| {
+        Exit::error(Code::Config, format_args!("{} {error}", config.places.at("cluster.authority_key")))
+    })?;
+    Ok(Some(Arc::new(authority)))
 }
 
 /// The data directory and each role's own below it, with mode 0700, for whom the node runs as.
@@ -157,14 +188,17 @@ async fn run(
     config: NodeConfig,
     changes: Changes,
     bound: Bound,
-    tls: Tls,
+    certificates: Certificates,
     metrics: status::Metrics,
     until_stdin_closes: bool,
 ) -> anyhow::Result<()> {
+    let Certificates { tls, issuer, authority } = certificates;
     let tls = Arc::new(tls);
-    let members = MembersView::new(changes.members(&config));
+    let members = MembersView::new(changes.enrolled(&config.nodes));
     let wiring = Wiring::new(&config, &changes.table, tls.clone(), members.clone())?;
     let settings = SettingsWatch::open(&config.data)?;
+    let how = config.operate.drain.clone();
+    let drainer = Drainer::open(config.name.clone(), members.clone(), how, config.drain, &config.data)?;
     let template = Context {
         node: config.name.clone(),
         hostname: config.hostname.clone(),
@@ -174,16 +208,38 @@ async fn run(
         contracts: wiring.contracts.clone(),
         members: members.clone(),
         settings: settings.view(),
+        issuer,
         drain: Default::default(),
     };
+    let remote = Remote { node: config.name.clone(), hostname: config.hostname.clone(), tls: tls.clone() };
+    let mut health = Health::new(config.health, &changes.table, remote, members.clone());
     let mut supervisors = Vec::new();
     for ((role, plan), sockets) in config.plans.into_iter().zip(bound.roles) {
         let context = Context { sockets, data: config.data.join(role.as_str()), ..template.clone() };
         let locals = wiring.locals_of(&role);
-        let supervisor = Supervisor::open(role.clone(), plan.into(), context, locals).await.map_err(|failure| {
+        let watched = health.watch(role.clone(), context.data.clone(), context.sockets.clone());
+        let opening = Supervisor::open(role.clone(), plan.into(), context, locals, watched);
+        let supervisor = opening.await.map_err(|failure| {
             Exit::error(Code::Unavailable, format_args!("the role {role} cannot start: {failure}"))
         })?;
         supervisors.push(supervisor);
+    }
+    // What the members are is known before anything is served.
+    let joined = authority.map(|authority| {
+        let parts = membership::Parts {
+            config: config.membership,
+            node: config.name.clone(),
+            authority,
+            enrolled: changes.enrolled(&config.nodes),
+            members: members.clone(),
+            settings: settings.view(),
+            data: config.data.clone(),
+        };
+        membership::start(parts, &tls, &bound.node)
+    });
+    let (membership, renewed) = joined.transpose()?.unzip();
+    if let Some(membership) = &membership {
+        health.watch_others(Membership::clone(membership));
     }
     let administration = administration::listen(&wiring.administration, &config.socket, &bound.node, tls.clone())
         .map_err(|error| {
@@ -192,14 +248,35 @@ async fn run(
                 format_args!("{}: the administration socket cannot be made: {error}", config.socket.display()),
             )
         })?;
-    let status = status::listen(&bound.node, &STATUS, members.clone(), config.name.clone(), metrics)?;
-    let watch = settings.start(wiring.contracts.settings.clone());
+    let status = status::listen(&bound.node, &STATUS, members.clone(), config.name.clone(), metrics.clone())?;
+    let watch = settings.start(wiring.contracts.settings.clone(), tls.clone());
+    let renewal =
+        Renewal { node: config.name.clone(), tls: tls.clone(), administration: wiring.administration.clone() };
+    let renewal = renewal.start();
     let running: Vec<_> = supervisors.into_iter().map(Supervisor::run).collect();
+    let announce = Duration::from_millis(config.operate.drain.announce_ms);
+    let parts = operate::Parts {
+        config: config.operate,
+        node: config.name.clone(),
+        hostname: config.hostname,
+        members: members.clone(),
+        membership: membership.clone(),
+        tls: tls.clone(),
+        metrics,
+        certificates: certificate_files(&config.tls),
+    };
+    let (operating, operations) = operate::start(parts, drainer, &config.data, &running);
+    wiring.node.provide(operations);
     tracing::info!(node = %config.name, roles = ?running.iter().map(|role| role.name.as_str()).collect::<Vec<_>>(), version = env!("CARGO_PKG_VERSION"), "serving");
 
-    wait_for_the_end(|| changes.apply(&tls, &members), until_stdin_closes).await?;
+    wait_for_the_end(|| changes.apply(&tls, membership.as_ref()), until_stdin_closes).await?;
     tracing::info!(seconds = config.drain.as_secs(), "draining: nothing new is taken, what runs is finished");
     members.change(&config.name, |member| member.draining = true);
+    if membership.is_some() {
+        // Whoever asks for a name now is sent elsewhere, before anybody is refused here.
+        tokio::time::sleep(announce).await;
+    }
+    drop(operating);
     // One deadline for all; whoever comes late still gets a moment to close what it keeps.
     let deadline = Instant::now() + config.drain;
     let left = || deadline.saturating_duration_since(Instant::now()).max(LAST_MOMENT);
@@ -207,11 +284,21 @@ async fn run(
         role.stop(left()).await;
     }
     watch.abort();
+    renewal.abort();
+    renewed.inspect(JoinHandle::abort);
     administration.finish(left()).await;
     status.finish(LAST_MOMENT).await;
+    membership.inspect(Membership::stop);
     let _ = fs::remove_file(&config.socket);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The files of this node's certificates, each with a word for what it is.
+fn certificate_files(tls: &TlsFiles) -> Vec<(&'static str, PathBuf)> {
+    let service = tls.service.iter().map(|own| ("service", own.certificate.clone()));
+    let node = tls.cluster.iter().map(|(own, _)| ("node", own.certificate.clone()));
+    service.chain(node).collect()
 }
 
 /// What can change while the node runs, and where it comes from.
@@ -222,18 +309,20 @@ struct Changes {
 }
 
 impl Changes {
-    fn members(&self, config: &NodeConfig) -> Members {
-        enrolment::members(&config.nodes, &config::usual_ports(&self.table))
+    fn enrolled(&self, nodes: &[Enrolled]) -> Members {
+        enrolment::members(nodes, &config::usual_ports(&self.table))
     }
 
     /// Reads the configuration anew and takes over its certificates, its log filter and its nodes. When something is
     /// wrong with it, nothing changes.
-    fn apply(&self, tls: &Tls, members: &MembersView) -> anyhow::Result<()> {
+    fn apply(&self, tls: &Tls, membership: Option<&Membership>) -> anyhow::Result<()> {
         let config = NodeConfig::load(&self.file, &self.table)?;
         config::check(&config)?;
         self.logging.filter(&config.log_filter)?;
         tls.reload()?;
-        members.enrol(self.members(&config), &config.name);
+        if let Some(membership) = membership {
+            membership.enrol(self.enrolled(&config.nodes));
+        }
         Ok(())
     }
 }

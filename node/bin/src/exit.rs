@@ -8,6 +8,8 @@ use estafeta_core::{Failure, Reason};
 /// `sysexits.h`, as far as it is used here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
+    /// All went well, and what was looked at has to be mended. Not of `sysexits.h`: what `diff` and `grep` end with.
+    Findings = 1,
     /// The command line makes no sense.
     Usage = 64,
     /// What was given is wrong.

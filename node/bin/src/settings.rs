@@ -9,11 +9,17 @@ use std::time::Duration;
 
 use estafeta_cluster::files::replace;
 use estafeta_core::settings::{Settings, SettingsStore, SettingsView};
+use estafeta_net::tls::Tls;
 use tokio::task::JoinHandle;
 
 use crate::exit::{Code, Exit};
 
 const PERIOD: Duration = Duration::from_secs(1);
+
+/// Where a node with this data directory keeps the settings that it knows.
+pub fn file(data: &Path) -> PathBuf {
+    data.join("settings.json")
+}
 
 /// The watch over the settings.
 pub struct SettingsWatch {
@@ -24,7 +30,7 @@ pub struct SettingsWatch {
 impl SettingsWatch {
     /// Starts from what the data directory keeps.
     pub fn open(data: &Path) -> anyhow::Result<Self> {
-        let file = data.join("settings.json");
+        let file = file(data);
         let settings = match fs::read(&file) {
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
                 // A snapshot is a convenience: without it the node waits for the directory.
@@ -42,8 +48,9 @@ impl SettingsWatch {
         self.view.clone()
     }
 
-    /// Keeps asking.
-    pub fn start(self, store: Arc<dyn SettingsStore>) -> JoinHandle<()> {
+    /// Keeps asking. Whom the settings shut out is not talked with any more, over this TLS.
+    pub fn start(self, store: Arc<dyn SettingsStore>, tls: Arc<Tls>) -> JoinHandle<()> {
+        tls.shut_out(&self.view.current().shut_out);
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(PERIOD);
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -56,6 +63,7 @@ impl SettingsWatch {
                             tracing::info!("the directory answers again");
                         }
                         away = false;
+                        tls.shut_out(&settings.shut_out);
                         let version = settings.version;
                         if self.view.replace(settings) {
                             tracing::info!(version, "new settings");

@@ -50,6 +50,7 @@ pub fn install_metrics() -> anyhow::Result<Metrics> {
         "estafeta_directory_cache_total",
         "Answers about people, by whether they were fresh, asked anew or stale."
     );
+    crate::operate::describe_metrics();
     Ok(handle)
 }
 

@@ -68,6 +68,8 @@ pub struct Wiring {
     pub contracts: Contracts,
     /// What the administration API asks.
     pub administration: Arc<AdministrationRouter>,
+    /// Where the node puts what carries its own operations out.
+    pub node: Local<dyn Administration>,
     locals: BTreeMap<RoleName, Locals>,
 }
 
@@ -97,8 +99,14 @@ impl Wiring {
         });
 
         let by_role = locals.iter().map(|(role, locals)| (role.clone(), locals.administration.clone())).collect();
-        let administration =
-            Arc::new(AdministrationRouter::new(Table::of(table), by_role, remote.clone(), members.clone()));
+        let node = Local::default();
+        let administration = Arc::new(AdministrationRouter::new(
+            Table::of(table),
+            by_role,
+            node.clone(),
+            remote.clone(),
+            members.clone(),
+        ));
         let (_, settings) = serving(table, |clients| clients.settings)?;
         let contracts = Contracts {
             directory,
@@ -109,7 +117,7 @@ impl Wiring {
             settings: settings(administration.clone()),
         };
         administration.complete(OperationContext { contracts: contracts.clone(), members });
-        Ok(Self { contracts, administration, locals })
+        Ok(Self { contracts, administration, node, locals })
     }
 
     /// Where a role of this node puts what it provides.

@@ -1,13 +1,13 @@
 //! The nodes that the configuration lists, as members.
 //!
-//! Live membership will publish into the same [`estafeta_core::members::MembersView`]; until then every listed node
-//! counts as ready, and whoever asks one that is not goes on to the next.
+//! [`crate::membership`] begins with them. A node without `[cluster]` has no others; where there is no gossip, every listed
+//! node counts as ready, and whoever asks one that is not goes on to the next.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use estafeta_core::members::{Endpoint, Member, Members, Readiness};
-use estafeta_core::{NodeName, RoleName, ServiceName, StoreGroup};
+use estafeta_core::{NodeName, RoleName, ServiceName, SiteName, StoreGroup};
 
 /// One node as a configuration lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Enrolled {
     pub roles: Vec<RoleName>,
     /// The store group that its mailbox role serves.
     pub store_group: Option<StoreGroup>,
+    /// Where it stands.
+    pub site: Option<SiteName>,
     /// Services that are elsewhere than on their usual port of the node's address; none for one that is off.
     pub listen: BTreeMap<ServiceName, Option<SocketAddr>>,
 }
@@ -65,6 +67,7 @@ fn member(node: &Enrolled, usual: &[UsualPort]) -> Member {
         administration: at(&ADMINISTRATION.0, ADMINISTRATION.1),
         gossip: at(&GOSSIP.0, GOSSIP.1),
         store_group: node.store_group.clone(),
+        site: node.site.clone(),
         ..Member::named(node.name.clone())
     }
 }
@@ -86,6 +89,7 @@ mod tests {
             address: "127.0.10.1".parse().unwrap(),
             roles: vec![RoleName::EDGE],
             store_group: None,
+            site: None,
             listen: [(smtp, Some("127.0.10.1:2525".parse().unwrap())), (ADMINISTRATION.0, None)].into(),
         };
         let members = members(&[node], &usual);

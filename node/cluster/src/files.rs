@@ -78,9 +78,19 @@ impl AuthorityFiles {
         Ok(Self { directory: directory.into(), authority: Authority::load(&pair)? })
     }
 
+    /// The authority of a certificate and a key that stand where a configuration says.
+    pub fn load(certificate: &Path, key: &Path) -> Result<Authority, FilesError> {
+        Ok(Authority::load(&Pair { certificate: read(certificate)?, key: read(key)? })?)
+    }
+
     /// The authority's certificate: what every node is given beside its own pair.
     pub fn certificate(&self) -> PathBuf {
         pair_files(&self.directory, AUTHORITY).certificate
+    }
+
+    /// The authority's key.
+    pub fn key(&self) -> PathBuf {
+        pair_files(&self.directory, AUTHORITY).key
     }
 
     /// Issues a node's pair into the directory, in place of its last one.
@@ -131,7 +141,12 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
     file.write_all(content)?;
     file.sync_all()?;
-    fs::rename(&temporary, path)
+    fs::rename(&temporary, path)?;
+    // Without this the name may still lead to the old file after a crash.
+    match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => fs::File::open(directory)?.sync_all(),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

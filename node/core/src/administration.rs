@@ -26,6 +26,10 @@ pub enum Kind {
     Size,
     /// Yes or no.
     Flag,
+    /// Roles, by their names; several, or separated by commas.
+    Roles,
+    /// A whole object: for programs alone.
+    Object,
     /// A secret: from a prompt or standard input, never from the arguments.
     Secret,
 }
@@ -54,6 +58,9 @@ pub struct Field {
     pub about: &'static str,
 }
 
+/// The key by which an object of an answer says whether there is something to mend.
+pub const WRONG: &str = "wrong";
+
 /// What an operation may use.
 #[derive(Clone)]
 pub struct OperationContext {
@@ -73,6 +80,8 @@ pub enum Perform {
     Anywhere(fn(OperationContext, Value) -> Performed),
     /// A node with this role, by the `Administration` that the running role provides. The API passes the request on.
     ByRole(RoleName),
+    /// The node itself, whatever its roles: the one that this field of the input names, or the one that is asked.
+    OnNode(Option<&'static str>),
 }
 
 /// One operation.
@@ -90,9 +99,21 @@ pub struct Operation {
     pub confirm: Option<&'static str>,
     /// The keys to show of its answer as the columns of a table, in order; empty for all.
     pub columns: &'static [&'static str],
-    /// Who carries it out. The answer is an object, or an array of objects for a table; null for nothing to say.
+    /// Which other nodes may ask for it: those whose certificate holds one of these roles; empty for every node. This
+    /// machine's own socket may ask for all.
+    pub asked_by: &'static [RoleName],
+    /// Whether it is for programs alone, and not on the command line.
+    pub hidden: bool,
+    /// Who carries it out. The answer is an object, or an array of objects for a table; null for nothing to say. An object
+    /// of the array whose [`WRONG`] is true makes the command line end with 1.
     pub perform: Perform,
 }
+
+/// The field by which a node asks for itself alone: another node is refused whose certificate names another.
+pub const ASKING_NODE: &str = "asking_node";
+
+/// The field by which a node asks in one of its roles: a node is refused whose certificate does not hold it.
+pub const ASKING_ROLE: &str = "asking_role";
 
 /// The contract.
 #[async_trait]

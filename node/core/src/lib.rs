@@ -15,6 +15,7 @@ pub mod contracts;
 pub mod delivery;
 pub mod directory;
 pub mod failure;
+pub mod joining;
 pub mod judge;
 pub mod members;
 pub mod message;

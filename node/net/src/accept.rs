@@ -12,9 +12,11 @@ use estafeta_core::{Failure, RoleName, ServiceName};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use crate::connection::Connection;
 use crate::drain::Drain;
+use crate::identity::PeerIdentity;
 use crate::tls::Tls;
 
 /// What protects a service's connections from their first byte.
@@ -24,8 +26,30 @@ pub enum Security {
     Clear,
     /// TLS, with the certificate that clients see: the newest one at each connection.
     Tls(Arc<Tls>),
+    /// The same, for the protocol of this name alone (ALPN).
+    TlsFor(Arc<Tls>, &'static [u8]),
     /// Mutual TLS inside the cluster; the peer's certificate must grant one of the roles. No roles: any node.
     Cluster(Arc<Tls>, &'static [RoleName]),
+    /// Mutual TLS inside the cluster, for any node; and for a caller without a certificate, who has no identity.
+    ClusterAndStrangers(Arc<Tls>),
+}
+
+impl Security {
+    /// Whether a peer may ask this service. A node may ask itself: so it sees whether it serves.
+    fn is_asked_by(&self, peer: Option<&PeerIdentity>) -> bool {
+        match (self, peer) {
+            (Self::Cluster(tls, roles), Some(peer)) => roles.is_empty() || peer.holds_any(roles) || tls.is_own(peer),
+            _ => true,
+        }
+    }
+
+    /// Completes once the peer of a connection may not talk here any more, because its node was removed.
+    async fn until_shut_out(&self, peer: Option<&PeerIdentity>) {
+        match (self, peer) {
+            (Self::Cluster(tls, _) | Self::ClusterAndStrangers(tls), Some(peer)) => tls.until_shut_out(peer).await,
+            _ => std::future::pending().await,
+        }
+    }
 }
 
 /// How many connections a service takes.
@@ -84,7 +108,7 @@ pub async fn serve<F, T>(
             continue;
         };
         let (service, security, talk) = (service.clone(), security.clone(), talk.clone());
-        drain.spawn("conversation", async move {
+        drain.converse(async move {
             let _held = (permit, place);
             let peer = connection.peer;
             metrics::counter!("estafeta_connections_total", "service" => service.to_string()).increment(1);
@@ -92,7 +116,20 @@ pub async fn serve<F, T>(
             open.increment(1.0);
             let _closed = OnDrop(|| open.decrement(1.0));
             match secure(connection, &security).await {
-                Ok(connection) => talk(connection).await,
+                Ok(connection) if !security.is_asked_by(connection.identity.as_ref()) => {
+                    // Nodes probe each other's endpoints, whoever may use them: the handshake is their answer.
+                    metrics::counter!("estafeta_connections_refused_total", "service" => service.to_string(), "why" => "role").increment(1);
+                    tracing::debug!(%service, client = %peer, node = connection.identity.map(|identity| identity.node.to_string()), "holds none of the roles that may ask this service: closed");
+                }
+                Ok(connection) => {
+                    let identity = connection.identity.clone();
+                    tokio::select! {
+                        () = talk(connection) => {}
+                        () = security.until_shut_out(identity.as_ref()) => {
+                            tracing::warn!(%service, client = %peer, node = identity.map(|identity| identity.node.to_string()), "the node was removed from the cluster: its connection is cut");
+                        }
+                    }
+                }
                 Err(error) => tracing::info!(%service, client = %peer, %error, "connection refused"),
             }
         });
@@ -131,30 +168,48 @@ async fn secure(connection: Connection, security: &Security) -> io::Result<Conne
     let denied = |why: String| io::Error::new(io::ErrorKind::PermissionDenied, why);
     match security {
         Security::Clear => Ok(connection),
-        Security::Tls(tls) => {
-            let acceptor =
-                tls.service().ok_or_else(|| denied("no service certificate is configured: see [tls]".into()))?;
-            connection.accept_tls(&acceptor).await
-        }
-        Security::Cluster(tls, roles) => {
+        Security::Tls(tls) => accept(connection, tls.service()).await,
+        Security::TlsFor(tls, protocol) => accept(connection, tls.service_for(protocol)).await,
+        Security::Cluster(tls, _) => {
             let acceptor = tls.cluster().ok_or_else(|| denied("this node is in no cluster: see [cluster]".into()))?;
             let connection = connection.accept_tls(&acceptor).await?;
             match &connection.identity {
                 None => Err(denied("the certificate names no node".into())),
-                Some(peer) if !roles.is_empty() && !peer.holds_any(roles) => {
-                    Err(denied(format!("node {} holds none of the roles that may ask this service", peer.node)))
-                }
+                Some(peer) if tls.is_shut_out(peer) => Err(removed(peer)),
                 Some(_) => Ok(connection),
+            }
+        }
+        Security::ClusterAndStrangers(tls) => {
+            let acceptor = tls
+                .cluster_and_strangers()
+                .ok_or_else(|| denied("this node is in no cluster: see [cluster]".into()))?;
+            let connection = connection.accept_tls(&acceptor).await?;
+            match &connection.identity {
+                Some(peer) if tls.is_shut_out(peer) => Err(removed(peer)),
+                _ => Ok(connection),
             }
         }
     }
 }
 
+async fn accept(connection: Connection, service: Option<TlsAcceptor>) -> io::Result<Connection> {
+    let denied = || io::Error::new(io::ErrorKind::PermissionDenied, "no service certificate is configured: see [tls]");
+    connection.accept_tls(&service.ok_or_else(denied)?).await
+}
+
+fn removed(peer: &PeerIdentity) -> io::Error {
+    let why = format!(
+        "node {} (certificate {}) was removed from the cluster: it gets in again with a new token alone",
+        peer.node, peer.serial
+    );
+    io::Error::new(io::ErrorKind::PermissionDenied, why)
+}
+
 /// Whom a connection counts for. Nodes stand side by side in one network, so each is its address.
 fn client(address: IpAddr, security: &Security) -> IpAddr {
     match security {
-        Security::Clear | Security::Tls(_) => network_of(address),
-        Security::Cluster(..) => address,
+        Security::Clear | Security::Tls(_) | Security::TlsFor(..) => network_of(address),
+        Security::Cluster(..) | Security::ClusterAndStrangers(_) => address,
     }
 }
 
@@ -199,11 +254,14 @@ mod tests {
     use std::time::SystemTime;
 
     use estafeta_cluster::files::AuthorityFiles;
+    use estafeta_core::certificate::Issuer as _;
     use estafeta_core::members::{Candidate, Endpoint};
+    use estafeta_core::settings::ShutOut;
+    use estafeta_core::{NodeName, Reason};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
 
-    use crate::tls::{KeyFiles, TlsFiles};
+    use crate::tls::{KeyFiles, TlsFiles, connect_by_fingerprint};
 
     const SERVICE: ServiceName = ServiceName::fixed("test");
 
@@ -323,5 +381,79 @@ mod tests {
         assert!(connection.stream.read_u8().await.is_err());
         let stranger = AuthorityFiles::init(other.path(), SystemTime::now()).unwrap();
         assert!(tls(&stranger, "edge1", RoleName::EDGE).connect(&meant).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn who_is_removed_is_cut_and_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let authority = AuthorityFiles::init(directory.path(), SystemTime::now()).unwrap();
+        let server = tls(&authority, "mailbox1", RoleName::MAILBOX);
+        let (address, _drain) = service(Security::Cluster(server.clone(), &[]), ConnectionLimits::default()).await;
+        let connect = async |own: &Tls| own.connect_node(&"mailbox1".parse().unwrap(), address).await.unwrap();
+        let (edge, other) = (tls(&authority, "edge1", RoleName::EDGE), tls(&authority, "edge2", RoleName::EDGE));
+        let mut running = connect(&edge).await;
+        running.stream.write_all(b"s").await.unwrap();
+        let mut beside = connect(&other).await;
+
+        let name = |name: &str| name.parse::<NodeName>().unwrap();
+        server.shut_out(&ShutOut { nodes: vec![name("edge1")], serials: Vec::new() });
+        assert!(running.stream.read_u8().await.is_err(), "what runs is cut");
+        let mut refused = connect(&edge).await;
+        let _ = refused.stream.write_all(b"a").await;
+        assert!(refused.stream.read_u8().await.is_err());
+        beside.stream.write_all(b"a").await.unwrap();
+        assert_eq!(beside.stream.read_u8().await.unwrap(), b'A', "another is not disturbed");
+
+        // By serial number: the name is given anew, and the old certificate is worthless.
+        let serial = edge.own().unwrap().identity.serial.clone();
+        server.shut_out(&ShutOut { nodes: Vec::new(), serials: vec![serial] });
+        let mut refused = connect(&edge).await;
+        let _ = refused.stream.write_all(b"a").await;
+        assert!(refused.stream.read_u8().await.is_err());
+        let mut anew = connect(&tls(&authority, "edge1", RoleName::EDGE)).await;
+        anew.stream.write_all(b"a").await.unwrap();
+        assert_eq!(anew.stream.read_u8().await.unwrap(), b'A');
+
+        // And nobody asks who was removed.
+        edge.shut_out(&ShutOut { nodes: vec![name("mailbox1")], serials: Vec::new() });
+        let failure = edge.connect_node(&name("mailbox1"), address).await.err().unwrap();
+        assert!(failure.cause.contains("was removed"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_stranger_knows_the_cluster_by_its_fingerprint() {
+        let (directory, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let authority = AuthorityFiles::init(directory.path(), SystemTime::now()).unwrap();
+        let foreign = AuthorityFiles::init(other.path(), SystemTime::now()).unwrap();
+        let fingerprint =
+            |files: &AuthorityFiles| AuthorityFiles::load(&files.certificate(), &files.key()).unwrap().fingerprint();
+        let server = tls(&authority, "mailbox1", RoleName::MAILBOX);
+        let talk = async |security| service(security, ConnectionLimits::default()).await;
+        let (open, _drain) = talk(Security::ClusterAndStrangers(server.clone())).await;
+        let mut connection = connect_by_fingerprint(open, fingerprint(&authority)).await.unwrap();
+        assert_eq!(connection.identity.as_ref().unwrap().node.as_str(), "mailbox1");
+        connection.stream.write_all(b"a").await.unwrap();
+        assert_eq!(connection.stream.read_u8().await.unwrap(), b'A');
+        // A node is still known as one there.
+        let edge = tls(&authority, "edge1", RoleName::EDGE);
+        let mut connection = edge.connect_node(&"mailbox1".parse().unwrap(), open).await.unwrap();
+        connection.stream.write_all(b"a").await.unwrap();
+        assert_eq!(connection.stream.read_u8().await.unwrap(), b'A');
+
+        // Another cluster's token; and a service that shows no authority, or takes no strangers.
+        let refused = connect_by_fingerprint(open, fingerprint(&foreign)).await.err().unwrap();
+        assert!(refused.reason == Reason::Denied && refused.client.contains("nothing was sent"), "{refused}");
+        let (closed, _drain) = talk(Security::Cluster(server, &[])).await;
+        assert!(connect_by_fingerprint(closed, fingerprint(&authority)).await.is_err());
+
+        // Whoever shows the authority's certificate, which is no secret, under a leaf of their own is not taken for a node.
+        let forger = tls(&foreign, "mailbox1", RoleName::MAILBOX);
+        let TlsFiles { cluster: Some((own, _)), .. } = forger.files().clone() else { panic!("no files") };
+        let both = [std::fs::read(&own.certificate).unwrap(), std::fs::read(authority.certificate()).unwrap()].concat();
+        std::fs::write(&own.certificate, both).unwrap();
+        let forger = Tls::load(forger.files().clone()).unwrap();
+        let (forged, _drain) = talk(Security::ClusterAndStrangers(Arc::new(forger))).await;
+        let refused = connect_by_fingerprint(forged, fingerprint(&authority)).await.err().unwrap();
+        assert_eq!(refused.reason, Reason::Denied, "{refused}");
     }
 }

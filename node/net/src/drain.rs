@@ -1,6 +1,8 @@
 //! Drain: stop being chosen, finish what is running, stop.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -13,6 +15,34 @@ pub struct Drain {
     begun: CancellationToken,
     forced: CancellationToken,
     running: TaskTracker,
+    conversations: Arc<Conversations>,
+}
+
+/// When each conversation began, by the order in which they did.
+#[derive(Default)]
+struct Conversations(Mutex<(u64, BTreeMap<u64, Instant>)>);
+
+impl Conversations {
+    fn enter(self: &Arc<Self>) -> Entered {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.0 += 1;
+        let number = held.0;
+        held.1.insert(number, Instant::now());
+        Entered { number, conversations: self.clone() }
+    }
+}
+
+/// A conversation that goes on until this is dropped.
+struct Entered {
+    number: u64,
+    conversations: Arc<Conversations>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let mut held = self.conversations.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.1.remove(&self.number);
+    }
 }
 
 impl Drain {
@@ -48,6 +78,21 @@ impl Drain {
         });
     }
 
+    /// As [`Drain::spawn`], for a conversation with somebody outside: [`Drain::conversations`] counts it.
+    pub fn converse(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let entered = self.conversations.enter();
+        self.spawn("conversation", async move {
+            task.await;
+            drop(entered);
+        });
+    }
+
+    /// How many conversations have gone on for longer than `age`.
+    pub fn conversations(&self, age: Duration) -> usize {
+        let held = self.conversations.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.1.values().take_while(|began| began.elapsed() > age).count()
+    }
+
     /// Begins, waits for what runs, and cuts off what still runs after `deadline`. Gives how many tasks were cut off.
     pub async fn finish(&self, deadline: Duration) -> usize {
         self.begin();
@@ -60,5 +105,25 @@ impl Drain {
         // What was cut off ends at its next await; a task that computes for ever must not hold the node.
         let _ = tokio::time::timeout(Duration::from_secs(1), self.running.wait()).await;
         left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn conversations_are_counted_until_they_end_even_by_a_panic() {
+        let drain = Drain::new();
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        drain.converse(async { drop(ended.await) });
+        drain.converse(async { panic!("as the test wants") });
+        drain.spawn("housekeeping", std::future::pending());
+        assert!(drain.conversations(Duration::from_secs(60)) == 0);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(drain.conversations(Duration::ZERO), 1);
+        end.send(()).unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(drain.conversations(Duration::ZERO), 0);
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use estafeta_core::certificate::{NODE_URI, ROLE_URI};
+use estafeta_core::certificate::{NODE_URI, ROLE_URI, serial_text};
+use estafeta_core::settings::ShutOut;
 use estafeta_core::{NodeName, RoleName};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -14,6 +15,8 @@ pub struct PeerIdentity {
     pub node: NodeName,
     /// What it may do.
     pub roles: BTreeSet<RoleName>,
+    /// The serial number of its certificate, in lower-case hexadecimal digits.
+    pub serial: String,
 }
 
 impl PeerIdentity {
@@ -31,7 +34,12 @@ impl PeerIdentity {
                 roles.extend(role.parse::<RoleName>());
             }
         }
-        Some(Self { node: node?, roles })
+        Some(Self { node: node?, roles, serial: serial_text(certificate.raw_serial()) })
+    }
+
+    /// Whether nobody may talk with it any more.
+    pub fn is_shut_out(&self, shut_out: &ShutOut) -> bool {
+        shut_out.nodes.contains(&self.node) || shut_out.serials.contains(&self.serial)
     }
 
     /// Whether the node holds one of these roles.

@@ -9,6 +9,7 @@ pub mod http;
 pub mod identity;
 pub mod login;
 mod panic;
+pub mod probe;
 pub mod role;
 pub mod section;
 pub mod sockets;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use estafeta_core::administration::{Administration, Operation};
+use estafeta_core::certificate::Issuer;
 use estafeta_core::contracts::Contracts;
 use estafeta_core::delivery::Delivery;
 use estafeta_core::directory::Directory;
@@ -70,6 +71,11 @@ pub trait Plan: Send + Sync {
         false
     }
 
+    /// Whether this one service shows clients a certificate: it is bound only where `[tls]` is configured.
+    fn needs_certificate_for(&self, _service: &ServiceName) -> bool {
+        false
+    }
+
     /// Opens what the role keeps and gives what it provides and its run. Nothing is served before the run is polled.
     async fn start(&self, context: Context) -> Result<Running, Failure>;
 }
@@ -93,6 +99,8 @@ pub struct Context {
     pub members: MembersView,
     /// What the cluster agrees on.
     pub settings: SettingsView,
+    /// The cluster's authority, on a node that holds its key.
+    pub issuer: Option<Arc<dyn Issuer>>,
     /// When to stop. Everything that talks with somebody runs under it.
     pub drain: Drain,
 }
@@ -121,6 +129,20 @@ pub struct Provides {
     pub administration: Option<Arc<dyn Administration>>,
     /// Whether it can serve.
     pub health: Option<Arc<dyn Health>>,
+    /// What it cannot do without.
+    pub needs: Needs,
+}
+
+/// What a role cannot keep its promise without, or another node of the same role would do better: without it the role
+/// is not ready. What it only works worse without is not named here, so that one failure does not take half a cluster
+/// out of DNS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// A disk below its data directory that has room and takes what is written.
+    pub disk: bool,
+    /// Roles of which a node must answer this one. It counts only while the members say that one is ready: what is down
+    /// for all is nobody's own fault.
+    pub roles: Vec<RoleName>,
 }
 
 /// What a remote client needs of this node.

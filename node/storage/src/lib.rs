@@ -10,6 +10,7 @@
 
 pub mod blobs;
 pub mod data_directory;
+pub mod disk;
 mod error;
 mod mapped;
 pub mod spool;

@@ -22,7 +22,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use estafeta_core::{Failure, RoleName, ServiceName};
 use estafeta_net::accept::{ConnectionLimits, Listeners, Security, serve};
-use estafeta_net::role::{Clients, Context, Plan, Provides, Role, Running, Service, Transport};
+use estafeta_net::probe;
+use estafeta_net::role::{Clients, Context, Needs, Plan, Probe, Provides, Role, Running, Service, Transport};
 use estafeta_net::section::{ConfigError, Section};
 
 use config::Config;
@@ -35,17 +36,23 @@ const POP3S: ServiceName = ServiceName::fixed("pop3s");
 
 /// The role's row.
 pub fn role() -> Role {
-    let service =
-        |name, port, about| Service { name, port, transport: Transport::Tcp, between_nodes: false, about, probe: None };
+    let service = |name, port, about, probe: Probe| Service {
+        name,
+        port,
+        transport: Transport::Tcp,
+        between_nodes: false,
+        about,
+        probe: Some(probe),
+    };
     Role {
         name: RoleName::ACCESS,
         cluster: Some('A'),
         purpose: "what the user touches: IMAP and POP3",
         services: vec![
-            service(IMAP, 143, "IMAP with STARTTLS"),
-            service(IMAPS, 993, "IMAP over TLS"),
-            service(POP3, 110, "POP3 with STLS"),
-            service(POP3S, 995, "POP3 over TLS"),
+            service(IMAP, 143, "IMAP with STARTTLS", probe::imap),
+            service(IMAPS, 993, "IMAP over TLS", probe::imap_over_tls),
+            service(POP3, 110, "POP3 with STLS", probe::pop3),
+            service(POP3S, 995, "POP3 over TLS", probe::pop3_over_tls),
         ],
         operations: vec![],
         plan,
@@ -98,6 +105,8 @@ impl Plan for Config {
             }
             loops.run(&drain).await
         });
-        Ok(Running { provides: Provides::default(), run })
+        // Whoever logs in is looked up in the one and served by the other.
+        let needs = Needs { disk: false, roles: vec![RoleName::DIRECTORY, RoleName::MAILBOX] };
+        Ok(Running { provides: Provides { needs, ..Provides::default() }, run })
     }
 }

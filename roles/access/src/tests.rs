@@ -122,6 +122,7 @@ async fn context(tls: TlsFiles) -> (Context, Arc<Echo>) {
         contracts,
         members: Default::default(),
         settings: Default::default(),
+        issuer: None,
         drain: Drain::new(),
     };
     (context, echo)

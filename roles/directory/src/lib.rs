@@ -1,4 +1,4 @@
-//! Cluster C: accounts, aliases, domains, over LDAP.
+//! Cluster C: accounts, aliases, domains, over LDAP; the settings, and who is enrolled.
 //!
 //! - [`store`]: the directory itself, in SQLite;
 //! - [`ldap`]: the service `ldaps` on it, and its client: the remote implementation of the contract `Directory`;
@@ -8,7 +8,9 @@
 
 mod calendar;
 mod expand;
+mod gossip_keys;
 mod guesses;
+mod health;
 pub mod ldap;
 pub mod operations;
 mod password;

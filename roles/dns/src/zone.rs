@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use estafeta_core::SiteName;
+use estafeta_core::{Domain, SiteName};
 use hickory_proto::rr::{Name, RData, RecordType};
 
 /// A zone at one moment: a value, never changed in place.
@@ -58,4 +58,58 @@ impl Zone {
     pub fn set(&self, name: &Name, kind: RecordType) -> Option<&RecordSet> {
         self.names.get(name)?.iter().find(|set| set.kind == kind)
     }
+
+    /// The same content with another serial number.
+    pub fn with_serial(mut self, serial: u32) -> Self {
+        self.serial = serial;
+        let apex = self.names.get_mut(&self.origin).into_iter().flatten();
+        for datum in apex.flat_map(|set| &mut set.data) {
+            if let RData::SOA(authority) = &mut datum.data {
+                authority.serial = serial;
+            }
+        }
+        self
+    }
+
+    /// Whether both hold the same, whatever their serial numbers.
+    pub fn holds_same(&self, other: &Self) -> bool {
+        let alike = |a: &RecordSet, b: &RecordSet| match (a.kind, b.kind) {
+            (RecordType::SOA, RecordType::SOA) => same_authority(a, b),
+            _ => a == b,
+        };
+        self.origin == other.origin
+            && self.names.len() == other.names.len()
+            && self.names.iter().zip(&other.names).all(|((name, sets), (other_name, others))| {
+                name == other_name && sets.len() == others.len() && sets.iter().zip(others).all(|(a, b)| alike(a, b))
+            })
+    }
+}
+
+/// Whether two SOA sets differ in their serial numbers at most.
+fn same_authority(a: &RecordSet, b: &RecordSet) -> bool {
+    let numbered_alike = |set: &RecordSet| {
+        let mut set = set.clone();
+        for datum in &mut set.data {
+            if let RData::SOA(authority) = &mut datum.data {
+                authority.serial = 0;
+            }
+        }
+        set
+    };
+    numbered_alike(a) == numbered_alike(b)
+}
+
+impl Datum {
+    /// A datum that is alike for everyone who asks.
+    pub fn plain(data: RData) -> Self {
+        Self { data, site: None, weight: 1 }
+    }
+}
+
+/// A domain as DNS has it: absolute, in lower case and A-labels (RFC 5891 §4.4). Every [`Domain`] fits.
+pub fn absolute(domain: &Domain) -> Name {
+    // Labels of letters, digits, hyphens and underscores, 253 octets in all: nothing is lost here.
+    let mut name = Name::from_ascii(domain.as_str()).unwrap_or_default();
+    name.set_fqdn(true);
+    name
 }

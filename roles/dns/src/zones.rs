@@ -1,198 +1,378 @@
-//! The zones that this node answers for, and the one table that all of them hold.
+//! The zones that this node answers for.
 //!
-//! Served are each mail domain of the settings (unless the configuration says otherwise) and the zones that the
-//! configuration adds, such as the cluster's own domain. Of zones inside each other the longest is asked.
+//! Served are each mail domain of the settings (unless the configuration says otherwise), the zones that the
+//! configuration adds, such as the cluster's own domain, those of its zone files, and the reverse zones. Of zones inside
+//! each other the longest is asked.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use estafeta_core::Domain;
-use estafeta_core::members::{Members, MembersView};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use estafeta_core::members::{Member, Members, MembersView};
 use estafeta_core::settings::{Settings, SettingsView};
-use hickory_proto::rr::Name;
+use estafeta_net::drain::Drain;
+use hickory_proto::rr::{Name, RecordType};
 
-use crate::config::{Config, TimesToLive};
-use crate::table::{Table, table};
+use crate::config::Config;
+use crate::content::{self, Sources, enrolled_only, reverse};
+use crate::dnssec::KeyRing;
+use crate::files::{FilesView, LOOK, ZoneFiles};
+use crate::sites::Sites;
+use crate::zone::{Choice, Zone, absolute};
+use crate::zonefile::{self, Held};
 
 /// The zones at one moment: a value, never changed in place.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Zones {
-    origins: BTreeSet<Name>,
-    /// What each of them holds.
-    pub table: Table,
-    /// How long data may be kept.
-    pub ttl: TimesToLive,
-    /// The serial number of every zone: it grows with each change of what they hold.
-    pub serial: u32,
+    /// What is answered: it follows readiness. By the zone's name.
+    pub live: BTreeMap<Name, Arc<Zone>>,
+    /// The same zones for those who keep them, name servers elsewhere: all enrolled nodes, whatever their readiness, and
+    /// nothing in turn. Their serial numbers are 0: whoever hands them out gives them one.
+    pub transferred: BTreeMap<Name, Arc<Zone>>,
+    /// The sites.
+    pub sites: Sites,
+    /// Zones that should be served, and whose file cannot be read.
+    lacking: BTreeSet<Name>,
+    /// What of the written records has no place, in words for whoever wrote them.
+    pub notes: BTreeSet<String>,
 }
 
 impl Zones {
     /// The zones of a cluster, with serial number 0.
-    pub fn new(config: &Config, settings: &Settings, members: &Members) -> Self {
-        let mail_domains = if config.mail_domains { settings.domains.as_slice() } else { &[] };
-        let domains = config.zones.iter().chain(mail_domains);
-        let origins = domains.filter_map(origin).collect();
-        let ttl = config.times_to_live();
-        Self { origins, table: table(members, &ttl), ttl, serial: 0 }
+    pub fn new(config: &Config, settings: &Settings, members: &Members, files: &ZoneFiles) -> Self {
+        let sites = Sites::new(&config.sites);
+        let (fixed, mut notes) = fixed(config, files);
+        let kinds = kinds(config, settings, &fixed);
+        let all = |members: &Members, notes: &mut BTreeSet<String>| -> BTreeMap<Name, Zone> {
+            let sources = Sources { config, sites: &sites, settings, members };
+            let served = kinds.iter().filter(|(name, _)| !files.lacking.contains(*name));
+            served.map(|(name, kind)| (name.clone(), kind.zone(name, sources, &fixed, notes))).collect()
+        };
+        let live = all(members, &mut notes);
+        let transferred = all(&enrolled_only(members), &mut notes);
+        let shared =
+            |zones: BTreeMap<Name, Zone>| zones.into_iter().map(|(name, zone)| (name, Arc::new(zone))).collect();
+        Self {
+            live: shared(live),
+            transferred: shared(transferred.into_iter().map(|(name, zone)| (name, kept_elsewhere(zone))).collect()),
+            sites,
+            lacking: files.lacking.clone(),
+            notes,
+        }
     }
 
-    /// The zone that a name belongs to, and the name relative to it.
-    pub fn find(&self, name: &Name) -> Option<(&Name, Name)> {
-        let mut suffix = name.clone();
-        let mut labels = 0;
-        loop {
-            if let Some(origin) = self.origins.get(&suffix) {
-                let relative = Name::from_labels(name.iter().take(labels)).ok()?;
-                return Some((origin, relative));
+    /// The zone that a name belongs to: of zones inside each other the longest.
+    pub fn find(&self, name: &Name) -> Option<(&Name, &Arc<Zone>)> {
+        ancestors(name).find_map(|suffix| self.live.get_key_value(&suffix))
+    }
+
+    /// The zone that answers a question: to DS the one above, when it is ours too (RFC 4035 §3.1.4.1).
+    pub fn find_for(&self, name: &Name, kind: RecordType) -> Option<&Arc<Zone>> {
+        let above = || {
+            let (origin, _) = self.find(name).filter(|(origin, _)| kind == RecordType::DS && **origin == *name)?;
+            (!origin.is_root()).then(|| self.find(&origin.base_name())).flatten()
+        };
+        above().or_else(|| self.find(name)).map(|(_, zone)| zone)
+    }
+
+    /// Whether a name belongs to a zone that should be served and cannot be.
+    pub fn lacks(&self, name: &Name) -> bool {
+        !self.lacking.is_empty() && ancestors(name).any(|suffix| self.lacking.contains(&suffix))
+    }
+
+    /// With the keys of the zones that are signed among their records.
+    fn with_keys(mut self, keys: &KeyRing) -> Self {
+        for zone in self.live.values_mut().chain(self.transferred.values_mut()) {
+            if keys.of(&zone.origin).is_some() {
+                keys.dress(Arc::make_mut(zone));
             }
-            if suffix.is_root() {
-                return None;
+        }
+        self
+    }
+
+    /// With each zone's serial number: what `given` says, or one that grows with each change of what is answered. Zones
+    /// that are as they were before are the very same; what others keep signed is answered as they answer it.
+    fn numbered(mut self, before: Option<&Self>, given: &Serials, now: SystemTime) -> Self {
+        let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        // RFC 1982: serial numbers are 32 bits; the clock's lower half will do until it wraps.
+        let clock = u32::try_from(seconds & u64::from(u32::MAX)).unwrap_or_default();
+        for (name, zone) in &mut self.live {
+            let known = before.and_then(|before| before.live.get(name));
+            let same = known.filter(|known| known.holds_same(zone));
+            if let Some(signed) = given.get(name).and_then(|given| given.signed.as_ref()) {
+                *zone = signed.clone();
+                continue;
             }
-            suffix = suffix.base_name();
-            labels += 1;
+            let serial = match (given.get(name), same, known) {
+                (Some(given), _, _) => given.serial,
+                (None, Some(same), _) => same.serial,
+                (None, None, Some(known)) => clock.max(known.serial.wrapping_add(1)),
+                (None, None, None) => clock,
+            };
+            match same {
+                Some(same) if same.serial == serial => *zone = same.clone(),
+                _ => *zone = Arc::new(Zone::clone(zone).with_serial(serial)),
+            }
+        }
+        for (name, zone) in &mut self.transferred {
+            let known = before.and_then(|before| before.transferred.get(name)).filter(|known| *known == zone);
+            if let Some(known) = known {
+                *zone = known.clone();
+            }
+        }
+        self
+    }
+}
+
+/// A zone as it is kept elsewhere: nothing in it takes turns, and one order stands for all.
+fn kept_elsewhere(mut zone: Zone) -> Zone {
+    for set in zone.names.values_mut().flatten() {
+        set.choice = Choice::All;
+        for datum in &mut set.data {
+            (datum.site, datum.weight) = (None, 1);
+        }
+    }
+    zone
+}
+
+/// A name and all above it, but for the root.
+fn ancestors(name: &Name) -> impl Iterator<Item = Name> {
+    std::iter::successors(Some(name.clone()), |name| Some(name.base_name())).take_while(|name| !name.is_root())
+}
+
+/// What kind of zone is served.
+enum Kind {
+    /// A mail zone.
+    Mail,
+    /// One that others wrote.
+    Foreign,
+    /// The reverse zone of a network.
+    Reverse(ipnet::IpNet),
+}
+
+impl Kind {
+    fn zone(
+        &self,
+        name: &Name,
+        sources: Sources<'_>,
+        fixed: &BTreeMap<Name, Held>,
+        notes: &mut BTreeSet<String>,
+    ) -> Zone {
+        let nothing = Held::new();
+        let fixed = fixed.get(name).unwrap_or(&nothing);
+        match self {
+            Self::Mail => content::zone(name, sources, fixed, notes),
+            Self::Foreign => content::foreign_zone(name, sources, fixed, notes),
+            Self::Reverse(network) => reverse::zone(network, name, sources, fixed, notes),
         }
     }
 }
 
-/// A domain as DNS has it: absolute, and in A-labels where it has other letters (RFC 5891 §4.4).
-fn origin(domain: &Domain) -> Option<Name> {
-    let parsed = Name::from_str_relaxed(domain.as_str());
-    let name = parsed.inspect_err(|error| tracing::warn!(%domain, %error, "not served: it is no name for DNS")).ok()?;
-    let mut name = name.to_lowercase();
-    name.set_fqdn(true);
-    Some(name)
+/// Which zones are served.
+fn kinds(config: &Config, settings: &Settings, fixed: &BTreeMap<Name, Held>) -> BTreeMap<Name, Kind> {
+    let mail_domains = if config.mail_domains { settings.domains.as_slice() } else { &[] };
+    let mut kinds: BTreeMap<Name, Kind> =
+        config.zones.iter().chain(mail_domains).map(|domain| (absolute(domain), Kind::Mail)).collect();
+    for network in &config.reverse_zones {
+        if let Ok(name) = reverse::reverse_zone(network) {
+            kinds.entry(name).or_insert(Kind::Reverse(*network));
+        }
+    }
+    for name in fixed.keys().cloned().chain(config.zone_files.keys().map(absolute)) {
+        kinds.entry(name).or_insert(Kind::Foreign);
+    }
+    kinds
 }
 
-/// Always the newest zones, computed again when the members or the settings have changed.
+/// What was written by hand, by zone: files, and the configuration's own records.
+fn fixed(config: &Config, files: &ZoneFiles) -> (BTreeMap<Name, Held>, BTreeSet<String>) {
+    let mut fixed: BTreeMap<Name, Held> =
+        files.held.iter().map(|(name, held)| (name.clone(), Held::clone(held))).collect();
+    let mut notes = BTreeSet::new();
+    for record in &config.records {
+        let placed = record
+            .read()
+            .and_then(|(name, set)| zonefile::add(fixed.entry(absolute(&record.zone)).or_default(), name, set));
+        notes.extend(placed.err());
+    }
+    (fixed, notes)
+}
+
+/// The serial numbers of zones that others keep: they are given, not counted here.
+pub type Serials = BTreeMap<Name, Given>;
+
+/// What is given of a zone that others keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    /// Its serial number.
+    pub serial: u32,
+    /// All of it, when it is signed: what others answer out of their copy cannot be told apart from what we answer.
+    pub signed: Option<Arc<Zone>>,
+}
+
+/// Those serial numbers as of now: cheap to clone, always the newest.
+#[derive(Debug, Clone, Default)]
+pub struct SerialsView(Arc<ArcSwap<Serials>>);
+
+impl SerialsView {
+    /// The numbers now.
+    pub fn current(&self) -> Arc<Serials> {
+        self.0.load_full()
+    }
+
+    /// Takes over new ones.
+    pub fn replace(&self, serials: Serials) {
+        if **self.0.load() != serials {
+            self.0.store(Arc::new(serials));
+        }
+    }
+}
+
+/// Always the newest zones, computed again when what they are computed from has changed.
 pub struct ZonesView {
     config: Config,
     settings: SettingsView,
     members: MembersView,
-    computed: RwLock<Option<Computed>>,
+    files: FilesView,
+    serials: SerialsView,
+    keys: KeyRing,
+    computed: ArcSwapOption<Computed>,
+    computing: Mutex<()>,
 }
 
-#[derive(Clone)]
 struct Computed {
-    version: u64,
+    settings: Arc<Settings>,
     members: Arc<Members>,
+    files: Arc<ZoneFiles>,
+    serials: Arc<Serials>,
+    keys_generation: u64,
+    /// What of the members the zones depend on.
+    seen: Members,
     zones: Arc<Zones>,
 }
 
 impl ZonesView {
     /// Zones that follow these views.
     pub fn new(config: Config, settings: SettingsView, members: MembersView) -> Self {
-        Self { config, settings, members, computed: RwLock::default() }
+        let files = FilesView::new(&config.zone_files);
+        let keys = KeyRing::new(config.dnssec.clone());
+        let (serials, computed, computing) = Default::default();
+        Self { config, settings, members, files, serials, keys, computed, computing }
+    }
+
+    /// The keys of signed zones, which somebody must look after.
+    pub fn keys(&self) -> &KeyRing {
+        &self.keys
+    }
+
+    /// Reads the zone files that have changed.
+    pub async fn read_files(self: &Arc<Self>) {
+        let view = self.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || view.files.look()).await {
+            tracing::error!(%error, "a bug: the zone files were not read; please report it");
+        }
+    }
+
+    /// Looks after the zone files until the drain begins.
+    pub async fn watch_files(self: Arc<Self>, drain: Drain) {
+        loop {
+            tokio::select! {
+                () = drain.begun() => return,
+                () = tokio::time::sleep(LOOK) => self.read_files().await,
+            }
+        }
+    }
+
+    /// Where the serial numbers of zones that others keep are put.
+    pub fn serials(&self) -> &SerialsView {
+        &self.serials
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &SettingsView {
+        &self.settings
+    }
+
+    /// The members.
+    pub fn members(&self) -> &MembersView {
+        &self.members
     }
 
     /// The zones now.
     pub fn current(&self) -> Arc<Zones> {
-        let members = self.members.current();
-        let settings = self.settings.current();
-        let fresh = |computed: &Option<Computed>| {
-            let of_these = |c: &&Computed| c.version == settings.version && Arc::ptr_eq(&c.members, &members);
-            computed.as_ref().filter(of_these).map(|c| c.zones.clone())
+        let (members, settings) = (self.members.current(), self.settings.current());
+        let (files, serials) = (self.files.current(), self.serials.current());
+        let keys_generation = self.keys.generation();
+        let fresh = |computed: &Computed| {
+            Arc::ptr_eq(&computed.members, &members)
+                && Arc::ptr_eq(&computed.settings, &settings)
+                && Arc::ptr_eq(&computed.files, &files)
+                && Arc::ptr_eq(&computed.serials, &serials)
+                && computed.keys_generation == keys_generation
         };
-        if let Some(zones) = fresh(&self.computed.read().unwrap_or_else(PoisonError::into_inner)) {
-            return zones;
+        if let Some(computed) = self.computed.load().as_deref().filter(|computed| fresh(computed)) {
+            return computed.zones.clone();
         }
-        let mut computed = self.computed.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(zones) = fresh(&computed) {
-            return zones;
+        let _computing = self.computing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.computed.load_full();
+        if let Some(computed) = before.as_deref().filter(|computed| fresh(computed)) {
+            return computed.zones.clone();
         }
-        let new = Zones::new(&self.config, &settings, &members);
-        let before = computed.as_ref().map(|computed| computed.zones.as_ref());
-        let zones = Arc::new(numbered(new, before, SystemTime::now()));
-        *computed = Some(Computed { version: settings.version, members, zones: zones.clone() });
+        let seen = self.seen(&members);
+        let zones = match before.as_deref() {
+            // Members speak every second; mostly they say what they said before.
+            Some(before)
+                if before.seen == seen
+                    && (Arc::ptr_eq(&before.settings, &settings) || before.settings.domains == settings.domains)
+                    && Arc::ptr_eq(&before.files, &files)
+                    && Arc::ptr_eq(&before.serials, &serials)
+                    && before.keys_generation == keys_generation =>
+            {
+                before.zones.clone()
+            }
+            before => {
+                let before = before.map(|before| before.zones.as_ref());
+                let new = Zones::new(&self.config, &settings, &seen, &files).with_keys(&self.keys);
+                for note in new.notes.iter().filter(|note| before.is_none_or(|before| !before.notes.contains(*note))) {
+                    tracing::warn!("a record of the configuration or of a zone file is not served as written: {note}");
+                }
+                Arc::new(new.numbered(before, &serials, SystemTime::now()))
+            }
+        };
+        let computed = Computed { settings, members, files, serials, keys_generation, seen, zones: zones.clone() };
+        self.computed.store(Some(Arc::new(computed)));
         zones
+    }
+
+    /// What of the members the zones depend on; the rest changes all the time.
+    fn seen(&self, members: &Members) -> Members {
+        let essential = |member: &Member| Member {
+            roles: member.roles.keys().map(|role| (role.clone(), readiness(member, role))).collect(),
+            endpoints: member.endpoints.clone(),
+            site: member.site.clone(),
+            // In steps: what weighs alike is alike.
+            load: if self.config.weighted { member.load.min(105) / 10 * 10 } else { 0 },
+            draining: member.draining,
+            ..Member::named(member.name.clone())
+        };
+        Members::new(members.iter().map(essential).collect())
     }
 }
 
-/// Gives zones their serial number: that of the zones before while they hold the same, else the time in seconds since
-/// 1970, as RFC 1982 §2 and common practice allow, and always more than before. So it never goes back, not even over a
-/// restart.
-fn numbered(new: Zones, before: Option<&Zones>, now: SystemTime) -> Zones {
-    let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    // Serial numbers wrap around by design (RFC 1982 §3).
-    let serial = (seconds & u64::from(u32::MAX)) as u32;
-    let serial = match before {
-        Some(before) if before.origins == new.origins && before.table == new.table => before.serial,
-        Some(before) => serial.max(before.serial.wrapping_add(1)),
-        None => serial,
-    };
-    Zones { serial, ..new }
+/// A role's readiness without its reason.
+fn readiness(member: &Member, role: &estafeta_core::RoleName) -> estafeta_core::members::Readiness {
+    use estafeta_core::members::Readiness;
+    match member.roles.get(role) {
+        Some(Readiness::Ready) => Readiness::Ready,
+        _ => Readiness::NotReady(String::new()),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use estafeta_core::RoleName;
-
-    use super::*;
-    use crate::table::tests::member;
-
-    fn zones(domains: &[&str]) -> Zones {
-        let settings = Settings {
-            version: 1,
-            domains: domains.iter().map(|d| d.parse().unwrap()).collect(),
-            ..Settings::default()
-        };
-        Zones::new(&Config::default(), &settings, &Members::default())
-    }
-
-    fn found(zones: &Zones, name: &str) -> Option<(String, String)> {
-        let name = Name::from_ascii(name).unwrap();
-        zones.find(&name).map(|(origin, relative)| (origin.to_ascii(), relative.to_ascii()))
-    }
-
-    #[test]
-    fn the_longest_zone_is_found_whatever_the_case() {
-        let zones = zones(&["demo.test", "sub.demo.test", "correo.españa.test"]);
-        let some = |origin: &str, relative: &str| Some((origin.to_owned(), relative.to_owned()));
-        assert_eq!(found(&zones, "demo.test."), some("demo.test.", "."));
-        assert_eq!(found(&zones, "_imaps._TCP.Demo.Test."), some("demo.test.", "_imaps._TCP."));
-        assert_eq!(found(&zones, "a.sub.demo.test."), some("sub.demo.test.", "a."));
-        assert_eq!(found(&zones, "mx.correo.xn--espaa-rta.test."), some("correo.xn--espaa-rta.test.", "mx."));
-        assert_eq!(found(&zones, "test."), None);
-        assert_eq!(found(&zones, "xdemo.test."), None);
-        assert_eq!(found(&zones, "."), None);
-    }
-
-    #[test]
-    fn configuration_decides_which_zones_are_served() {
-        let settings = Settings { version: 1, domains: vec!["mail.test".parse().unwrap()], ..Settings::default() };
-        let config = Config { zones: vec!["extra.test".parse().unwrap()], mail_domains: false, ..Config::default() };
-        let zones = Zones::new(&config, &settings, &Members::default());
-        assert!(found(&zones, "extra.test.").is_some());
-        assert_eq!(found(&zones, "mail.test."), None);
-    }
-
-    #[test]
-    fn serial_numbers_grow_with_changes_alone_and_never_go_back() {
-        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        let first = numbered(zones(&["a.test"]), None, at(1000));
-        assert_eq!(first.serial, 1000);
-        assert_eq!(numbered(zones(&["a.test"]), Some(&first), at(2000)).serial, 1000);
-        let second = numbered(zones(&["b.test"]), Some(&first), at(900));
-        assert_eq!(second.serial, 1001, "the clock went back, the serial number does not");
-        assert_eq!(numbered(zones(&["a.test"]), Some(&second), at(3000)).serial, 3000);
-    }
-
-    #[test]
-    fn the_view_follows_members_and_settings() {
-        let edge = member("edge1", RoleName::EDGE, "192.0.2.1", &[("smtp", 25)], true);
-        let (settings, members) = (SettingsView::default(), MembersView::new(Members::new(vec![edge])));
-        let view = ZonesView::new(Config::default(), settings.clone(), members.clone());
-        assert_eq!(found(&view.current(), "late.test."), None);
-        settings.replace(Settings { version: 1, domains: vec!["late.test".parse().unwrap()], ..Settings::default() });
-        assert!(found(&view.current(), "late.test.").is_some());
-        let before = view.current();
-        assert!(Arc::ptr_eq(&before, &view.current()), "nothing changed, nothing is computed");
-        let edge1 = "edge1".parse().unwrap();
-        members.change(&edge1, |member| member.draining = true);
-        assert_eq!(*view.current(), *before, "nobody else takes mail, so the draining edge is still named");
-        members.change(&edge1, |member| member.endpoints.clear());
-        assert!(view.current().serial > before.serial);
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@
 mod config;
 mod dispatch;
 mod edge;
+mod health;
 mod incoming;
 mod metrics_help;
 mod operations;
@@ -25,7 +26,8 @@ use async_trait::async_trait;
 use estafeta_core::{Failure, RoleName};
 use estafeta_net::drain::Drain;
 use estafeta_net::login::Gate;
-use estafeta_net::role::{Clients, Context, Plan, Provides, Role, Running, Service, Transport};
+use estafeta_net::probe;
+use estafeta_net::role::{Clients, Context, Plan, Probe, Provides, Role, Running, Service, Transport};
 use estafeta_net::section::{ConfigError, Section};
 use estafeta_net::sockets::Sockets;
 use estafeta_net::tls::Tls;
@@ -34,6 +36,7 @@ use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::edge::Edge;
+use crate::health::QueueHealth;
 use crate::outgoing::Outgoing;
 use crate::outgoing::names::{Dns, Names};
 use crate::queue::{Paces, Queue};
@@ -41,16 +44,22 @@ use crate::report::Reporter;
 
 /// The role's row in the table.
 pub fn role() -> Role {
-    let service =
-        |name, port, about| Service { name, port, transport: Transport::Tcp, between_nodes: false, about, probe: None };
+    let service = |name, port, about, probe: Probe| Service {
+        name,
+        port,
+        transport: Transport::Tcp,
+        between_nodes: false,
+        about,
+        probe: Some(probe),
+    };
     Role {
         name: RoleName::EDGE,
         cluster: Some('E'),
         purpose: "takes mail in over SMTP, delivers it, sends mail out",
         services: vec![
-            service(incoming::SMTP, 25, "SMTP from other mail servers"),
-            service(incoming::SUBMISSIONS, 465, "submission by users, over TLS"),
-            service(incoming::SUBMISSION, 587, "submission by users, over STARTTLS"),
+            service(incoming::SMTP, 25, "SMTP from other mail servers", probe::smtp),
+            service(incoming::SUBMISSIONS, 465, "submission by users, over TLS", probe::smtp_over_tls),
+            service(incoming::SUBMISSION, 587, "submission by users, over STARTTLS", probe::smtp),
         ],
         operations: operations::operations(),
         plan,
@@ -80,7 +89,12 @@ impl Plan for EdgePlan {
         let edge = open(self.config.clone(), names, context).await?;
         metrics_help::describe();
         let administration = Arc::new(operations::QueueOperations(edge.queue.clone()));
-        let provides = Provides { administration: Some(administration), ..Provides::default() };
+        let provides = Provides {
+            administration: Some(administration),
+            health: Some(Arc::new(QueueHealth(edge.queue.clone()))),
+            needs: health::needs(&self.config),
+            ..Provides::default()
+        };
         Ok(Running { provides, run: Box::pin(serve(edge, sockets, tls)) })
     }
 }

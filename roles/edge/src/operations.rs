@@ -33,6 +33,8 @@ pub fn operations() -> Vec<Operation> {
             changes: false,
             confirm: None,
             columns: &["id", "sender", "recipient", "size_bytes", "attempts", "next_attempt", "last_answer"],
+            asked_by: &[],
+            hidden: false,
             perform: by_edge(),
         },
         Operation {
@@ -42,6 +44,8 @@ pub fn operations() -> Vec<Operation> {
             changes: true,
             confirm: None,
             columns: &[],
+            asked_by: &[],
+            hidden: false,
             perform: by_edge(),
         },
         Operation {
@@ -51,6 +55,8 @@ pub fn operations() -> Vec<Operation> {
             changes: true,
             confirm: Some("Delete message {id} for all its recipients?"),
             columns: &[],
+            asked_by: &[],
+            hidden: false,
             perform: by_edge(),
         },
     ]

@@ -309,6 +309,7 @@ impl World {
             contracts,
             members,
             settings: SettingsView::new(memory.read().await.unwrap()),
+            issuer: None,
             drain: Drain::new(),
         };
         std::fs::create_dir_all(&context.data).unwrap();

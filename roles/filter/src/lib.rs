@@ -9,6 +9,7 @@
 pub mod authentication;
 pub mod config;
 pub mod content;
+mod health;
 pub mod inspect;
 pub mod judge;
 pub mod network;
@@ -24,11 +25,12 @@ use estafeta_core::judge::Judge;
 use estafeta_core::{Failure, RoleName, ServiceName};
 use estafeta_net::accept::{ConnectionLimits, Listeners, Security, serve};
 use estafeta_net::http;
-use estafeta_net::role::{Clients, Context, Plan, Provides, Role, Running, Service, Transport};
+use estafeta_net::role::{Clients, Context, Health, Needs, Plan, Provides, Role, Running, Service, Transport};
 use estafeta_net::section::{ConfigError, Section};
 use estafeta_storage::spool::SpoolDirectory;
 
 use config::Config;
+use health::JudgeHealth;
 use rspamd::client::RemoteJudge;
 use rspamd::server::{Server, router};
 
@@ -50,7 +52,7 @@ pub fn role() -> Role {
             transport: Transport::Tcp,
             between_nodes: true,
             about: "verdicts, by rspamd's HTTP protocol",
-            probe: None,
+            probe: Some(health::probe),
         }],
         operations: Vec::new(),
         plan,
@@ -76,6 +78,10 @@ impl Plan for Config {
         let router = router(Server { judge: judge.clone(), spools, message_bytes: self.message_bytes });
         let limits = ConnectionLimits { connections: self.connections, connections_per_address: self.connections };
         let listeners = context.sockets.tcp(&SERVICE).map_err(Failure::unavailable)?;
+        let needs = Needs { disk: true, ..Needs::default() };
+        // Where others ask, the listener's own probe asks for a verdict.
+        let health: Option<Arc<dyn Health>> =
+            if listeners.is_empty() { Some(Arc::new(JudgeHealth(judge.clone()))) } else { None };
         let run = async move {
             let (tls, drain) = (context.tls, context.drain);
             let mut loops = Listeners::default();
@@ -87,6 +93,7 @@ impl Plan for Config {
             }
             loops.run(&drain).await
         };
-        Ok(Running { provides: Provides { judge: Some(judge), ..Provides::default() }, run: Box::pin(run) })
+        let provides = Provides { judge: Some(judge), health, needs, ..Provides::default() };
+        Ok(Running { provides, run: Box::pin(run) })
     }
 }

@@ -11,7 +11,8 @@
 pub mod accounts;
 mod config;
 pub mod delivery;
-pub mod imap;
+pub mod health;
+mod imap;
 pub mod lmtp;
 pub mod pop3;
 pub mod relay;

@@ -7,16 +7,17 @@ use async_trait::async_trait;
 use estafeta_core::{Failure, RoleName, ServiceName, StoreGroup};
 use estafeta_net::accept::{Listeners, Security, serve};
 use estafeta_net::connection::Connection;
-use estafeta_net::role::{Context, Plan, Provides, Role, Running, Service, Transport};
+use estafeta_net::role::{Context, Needs, Plan, Probe, Provides, Role, Running, Service, Transport};
 use estafeta_net::section::{ConfigError, Section};
 
 use crate::accounts::Accounts;
 use crate::config::Config;
 use crate::delivery::LocalDelivery;
+use crate::health::StoreHealth;
 use crate::lmtp::{self, Lmtp};
 use crate::sessions::LocalSessions;
 use crate::store::{GarbageAges, Store, StoreError, StoreOptions};
-use crate::{imap, pop3, relay};
+use crate::{health, imap, pop3, relay};
 
 /// The service: messages from edge.
 pub const LMTP: ServiceName = ServiceName::fixed("lmtp");
@@ -28,10 +29,10 @@ pub const MAILBOX_IMAP: ServiceName = ServiceName::fixed("mailbox-imap");
 pub const MAILBOX_POP3: ServiceName = ServiceName::fixed("mailbox-pop3");
 
 /// Who hands messages over.
-const EDGE: &[RoleName] = &[RoleName::EDGE];
+pub const EDGE: &[RoleName] = &[RoleName::EDGE];
 
 /// Who relays clients.
-const ACCESS: &[RoleName] = &[RoleName::ACCESS];
+pub const ACCESS: &[RoleName] = &[RoleName::ACCESS];
 
 /// How often the store is asked whether it can still be written.
 const CHECK: Duration = Duration::from_secs(10);
@@ -45,16 +46,22 @@ const FIRST_COLLECTION: Duration = Duration::from_secs(60);
 
 /// The role's row.
 pub fn role() -> Role {
-    let service =
-        |name, port, about| Service { name, port, transport: Transport::Tcp, between_nodes: true, about, probe: None };
+    let service = |name, port, about, probe: Probe| Service {
+        name,
+        port,
+        transport: Transport::Tcp,
+        between_nodes: true,
+        about,
+        probe: Some(probe),
+    };
     Role {
         name: RoleName::MAILBOX,
         cluster: Some('D'),
         purpose: "keeps the mailboxes of a store group",
         services: vec![
-            service(LMTP, 24, "LMTP: messages from edge nodes"),
-            service(MAILBOX_IMAP, 11143, "IMAP clients that access nodes relay"),
-            service(MAILBOX_POP3, 11110, "POP3 clients that access nodes relay"),
+            service(LMTP, 24, "LMTP: messages from edge nodes", health::lmtp),
+            service(MAILBOX_IMAP, 11143, "IMAP clients that access nodes relay", health::imap),
+            service(MAILBOX_POP3, 11110, "POP3 clients that access nodes relay", health::pop3),
         ],
         operations: Vec::new(),
         plan,
@@ -86,6 +93,8 @@ impl Plan for Config {
         let provides = Provides {
             delivery: Some(Arc::new(delivery.clone())),
             sessions: Some(Arc::new(LocalSessions::new(accounts.clone(), context.drain.clone()))),
+            health: Some(Arc::new(StoreHealth(store.clone()))),
+            needs: Needs { disk: true, ..Needs::default() },
             ..Provides::default()
         };
         let config = self.clone();

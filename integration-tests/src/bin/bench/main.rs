@@ -1,4 +1,4 @@
-//! Messages a second from SMTP to a durable mailbox: Estafeta on one node and as the demonstration's cluster, beside
+//! `bench dns` measures names: see [`dns`]. Otherwise messages a second from SMTP to a durable mailbox: Estafeta on one node and as the demonstration's cluster, beside
 //! Postfix and Dovecot from Debian's packages, on the same machine in the same run with the same client.
 //!
 //! A run begins with the first connection and ends when the last message can be counted in its mailbox by IMAP, so that
@@ -6,6 +6,7 @@
 //! the median of the rounds is reported.
 
 mod chart;
+mod dns;
 mod load;
 mod report;
 mod system;
@@ -20,18 +21,22 @@ use crate::load::Load;
 use crate::report::Measured;
 use crate::system::System;
 
-const USAGE: &str = "bench [--rounds N] [--quick] [--no-write]";
+const USAGE: &str = "bench [dns] [--rounds N] [--quick] [--no-write]";
 
 fn main() -> anyhow::Result<()> {
-    let (mut rounds, mut quick, mut write) = (5, false, true);
+    let (mut rounds, mut quick, mut write, mut names) = (5, false, true, false);
     let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--rounds" => rounds = arguments.next().context(USAGE)?.parse().context(USAGE)?,
             "--quick" => quick = true,
             "--no-write" => write = false,
+            "dns" => names = true,
             _ => bail!("{USAGE}"),
         }
+    }
+    if names {
+        return dns::run(rounds, quick, write);
     }
     let loads = if quick { Load::quick() } else { Load::usual() };
     let systems = [System::single()?, System::cluster()?, System::postfix_and_dovecot()?];

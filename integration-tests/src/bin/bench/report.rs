@@ -17,19 +17,23 @@ pub struct Measured {
 impl Measured {
     /// The median.
     pub fn median(&self) -> f64 {
-        let mut rates = self.rates.clone();
-        rates.sort_by(f64::total_cmp);
-        match rates.len() {
-            0 => 0.0,
-            n if n % 2 == 1 => rates[n / 2],
-            n => (rates[n / 2 - 1] + rates[n / 2]) / 2.0,
-        }
+        median(self.rates.clone())
     }
 
     fn span(&self) -> String {
         let lowest = self.rates.iter().copied().fold(f64::INFINITY, f64::min);
         let highest = self.rates.iter().copied().fold(0.0, f64::max);
         format!("{lowest:.0}–{highest:.0}")
+    }
+}
+
+/// The median of some values; 0 of none.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => 0.0,
+        n if n % 2 == 1 => values[n / 2],
+        n => (values[n / 2 - 1] + values[n / 2]) / 2.0,
     }
 }
 
@@ -61,32 +65,37 @@ pub fn table(measured: &[Measured]) -> String {
     table
 }
 
-const BEGIN: &str = "<!-- written by integration-tests/bench: begin -->";
-const END: &str = "<!-- written by integration-tests/bench: end -->";
+const MARKS: (&str, &str) =
+    ("<!-- written by integration-tests/bench: begin -->", "<!-- written by integration-tests/bench: end -->");
 
 /// The page with the new figures in it; what stands around them stays.
 pub fn page(before: &str, table: &str, loads: &[Load], rounds: usize) -> String {
     let counts: Vec<String> =
         loads.iter().map(|load| format!("{} of {} KB", load.messages, load.size_bytes / 1000)).collect();
     let figures = format!(
-        "{BEGIN}\n\n{table}\n![messages a second](benchmarks.svg)\n\n{} rounds in turns after a warm-up; a run sends {} over \
-         {CONNECTIONS} connections; {}.\n\n{END}",
+        "{table}\n![messages a second](benchmarks.svg)\n\n{} rounds in turns after a warm-up; a run sends {} over \
+         {CONNECTIONS} connections; {}.",
         rounds,
         counts.join(" or "),
         machine()
     );
-    match (before.find(BEGIN), before.find(END)) {
-        (Some(begin), Some(end)) if begin < end => {
-            format!("{}{figures}{}", &before[..begin], &before[end + END.len()..])
-        }
-        _ => format!("{}{figures}\n", if before.is_empty() { HEAD } else { before }),
+    between(before, MARKS, &figures, if before.is_empty() { HEAD } else { "" })
+}
+
+/// The page with new figures between their marks; where there are none yet, at the end, behind `head`.
+pub fn between(before: &str, (begin, end): (&str, &str), figures: &str, head: &str) -> String {
+    let figures = format!("{begin}\n\n{figures}\n\n{end}");
+    match (before.find(begin), before.find(end)) {
+        (Some(from), Some(to)) if from < to => format!("{}{figures}{}", &before[..from], &before[to + end.len()..]),
+        _ => format!("{before}{head}{figures}\n"),
     }
 }
 
 /// How a page begins that was not there before.
 const HEAD: &str = include_str!("head.md");
 
-fn machine() -> String {
+/// The machine and the build, in words.
+pub fn machine() -> String {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = text.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();

@@ -8,10 +8,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use estafeta_core::administration::Administration;
+use estafeta_core::joining::{JOIN, JoinRequest, Joined};
 use estafeta_core::sessions::BoxStream;
 use estafeta_core::{Failure, NodeName, Reason};
 use estafeta_net::http;
-use estafeta_net::tls::Tls;
+use estafeta_net::tls::{Tls, connect_by_fingerprint};
 use http_body_util::Full;
 use hyper::Request;
 use hyper::header::CONTENT_TYPE;
@@ -58,6 +59,15 @@ pub async fn ask_node(
 ) -> Result<Value, Failure> {
     let connection = tls.connect_node(node, address).await?;
     ask(connection.stream, operation, input, true).await
+}
+
+/// Asks any node to be let into the cluster, without a certificate: the token says which cluster it must be.
+pub async fn ask_to_join(address: SocketAddr, fingerprint: [u8; 32], request: &JoinRequest) -> Result<Joined, Failure> {
+    let connection = connect_by_fingerprint(address, fingerprint).await?;
+    let input = serde_json::to_value(request).map_err(Failure::internal)?;
+    let answer = ask(connection.stream, JOIN, &input, false).await?;
+    serde_json::from_value(answer)
+        .map_err(|error| Failure::internal(format_args!("{JOIN} was answered with something else: {error}")))
 }
 
 async fn ask(stream: BoxStream, operation: &str, input: &Value, forwarded: bool) -> Result<Value, Failure> {

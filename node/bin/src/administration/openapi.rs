@@ -46,7 +46,8 @@ fn describe(operation: &Operation) -> Value {
 fn schema(field: &Field) -> Value {
     let mut schema = match field.kind {
         Kind::Text => json!({ "type": "string" }),
-        Kind::Texts => json!({ "type": "array", "items": { "type": "string" } }),
+        Kind::Object => json!({ "type": "object" }),
+        Kind::Texts | Kind::Roles => json!({ "type": "array", "items": { "type": "string" } }),
         Kind::Integer => json!({ "type": "integer" }),
         Kind::Size => json!({ "type": ["integer", "null"], "minimum": 0 }),
         Kind::Flag => json!({ "type": "boolean" }),

@@ -17,6 +17,7 @@ use super::{Table, client};
 pub struct AdministrationRouter {
     table: Table,
     by_role: BTreeMap<RoleName, Local<dyn Administration>>,
+    node: Local<dyn Administration>,
     remote: Remote,
     members: MembersView,
     /// The contracts ask this router for the settings, and it asks the contracts: filled in once both exist.
@@ -28,10 +29,11 @@ impl AdministrationRouter {
     pub fn new(
         table: Table,
         by_role: BTreeMap<RoleName, Local<dyn Administration>>,
+        node: Local<dyn Administration>,
         remote: Remote,
         members: MembersView,
     ) -> Self {
-        Self { table, by_role, remote, members, context: OnceLock::new() }
+        Self { table, by_role, node, remote, members, context: OnceLock::new() }
     }
 
     /// Gives it the contracts.
@@ -56,6 +58,10 @@ impl AdministrationRouter {
             Perform::ByRole(role) => match self.local(role) {
                 Some(local) => local.perform(operation, input).await,
                 None => Err(Failure::unavailable(format!("the role {role} does not run on node {}", self.remote.node))),
+            },
+            Perform::OnNode(_) => match self.node.get() {
+                Some(node) => node.perform(operation, input).await,
+                None => Err(Failure::unavailable("the node is still starting")),
             },
         }
     }
@@ -93,10 +99,28 @@ impl AdministrationRouter {
     }
 }
 
+impl AdministrationRouter {
+    /// Asks the node that was named, whether it is ready or not.
+    async fn ask_named(&self, node: &str, operation: &str, input: Value) -> Result<Value, Failure> {
+        let members = self.members.current();
+        let member = members.iter().find(|member| member.name.as_str() == node);
+        let unknown = || Failure::new(Reason::NotFound, format!("there is no node {node:?}: see estafeta cluster status"));
+        let member = member.ok_or_else(unknown)?;
+        let address = member.administration.ok_or_else(|| {
+            Failure::unavailable(format!("node {node} has no address for administration: ask it there, by its socket"))
+        })?;
+        client::ask_node(&self.remote.tls, &member.name, address, operation, &input).await
+    }
+}
+
 #[async_trait]
 impl Administration for AdministrationRouter {
     async fn perform(&self, operation: &str, input: Value) -> Result<Value, Failure> {
         match &self.row(operation)?.perform {
+            Perform::OnNode(Some(field)) => match input.get(field).and_then(Value::as_str).map(str::to_owned) {
+                Some(node) if node != self.remote.node.as_str() => self.ask_named(&node, operation, input).await,
+                _ => self.perform_here(operation, input).await,
+            },
             Perform::ByRole(role) if self.local(role).is_none() => self.pass_on(role, operation, input).await,
             _ => self.perform_here(operation, input).await,
         }

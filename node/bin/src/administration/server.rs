@@ -3,23 +3,26 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path as UrlPath, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use estafeta_cluster::enrolment::ADMINISTRATION;
 use estafeta_core::administration::Administration;
 use estafeta_core::{Failure, Reason};
 use estafeta_net::accept::{ConnectionLimits, Security, serve};
+use estafeta_net::connection::Connection;
 use estafeta_net::drain::Drain;
 use estafeta_net::http;
 use estafeta_net::sockets::Sockets;
 use estafeta_net::tls::Tls;
 use serde_json::Value;
 
+use super::caller::{Caller, ThroughOwnSocket};
 use super::{AdministrationRouter, FORWARDED, openapi};
 
 /// The largest input, in bytes.
@@ -27,6 +30,11 @@ const INPUT_BYTES: usize = 1 << 20;
 
 /// How many conversations at once, by socket or by TLS.
 const CONVERSATIONS: usize = 256;
+
+/// How many conversations at once with whoever shows no certificate, and how long each may be: they take no room from the
+/// nodes.
+const STRANGERS: usize = 8;
+const STRANGERS_TIME: Duration = Duration::from_secs(90);
 
 /// Serves the API on the Unix socket and, in a cluster, to the other nodes.
 pub fn listen(
@@ -42,15 +50,32 @@ pub fn listen(
         .layer(DefaultBodyLimit::max(INPUT_BYTES))
         .with_state(router.clone());
     let unix = http::bind_unix(socket)?;
-    drain.spawn("administration", serve_unix(unix, api.clone(), drain.clone()));
+    let own = api.clone().layer(axum::Extension(ThroughOwnSocket));
+    drain.spawn("administration", serve_unix(unix, own, drain.clone()));
+    let strangers = Arc::new(tokio::sync::Semaphore::new(STRANGERS));
     for listener in sockets.tcp(&ADMINISTRATION.0)? {
-        let (api, talking) = (api.clone(), drain.clone());
-        let talk = move |connection| http::serve(connection, api.clone(), talking.clone());
+        let (api, talking, strangers) = (api.clone(), drain.clone(), strangers.clone());
+        let talk = move |connection| talk(connection, api.clone(), talking.clone(), strangers.clone());
         let limits = ConnectionLimits { connections: CONVERSATIONS, connections_per_address: CONVERSATIONS };
-        let security = Security::Cluster(tls.clone(), &[]);
+        let security = Security::ClusterAndStrangers(tls.clone());
         drain.spawn("administration", serve(listener, ADMINISTRATION.0, security, limits, drain.clone(), talk));
     }
     Ok(drain)
+}
+
+/// Talks with a node, or for a while with one of few strangers.
+async fn talk(connection: Connection, api: Router, drain: Drain, strangers: Arc<tokio::sync::Semaphore>) {
+    if connection.identity.is_some() {
+        return http::serve(connection, api, drain).await;
+    }
+    let peer = connection.peer;
+    let Ok(_room) = strangers.try_acquire() else {
+        tracing::info!(client = %peer, "too many conversations with callers without a certificate: closed");
+        return;
+    };
+    if tokio::time::timeout(STRANGERS_TIME, http::serve(connection, api, drain)).await.is_err() {
+        tracing::info!(client = %peer, "a conversation with a caller without a certificate was cut off");
+    }
 }
 
 async fn serve_unix(listener: tokio::net::UnixListener, api: Router, drain: Drain) {
@@ -77,20 +102,32 @@ async fn serve_unix(listener: tokio::net::UnixListener, api: Router, drain: Drai
     }
 }
 
-async fn describe(State(router): State<Arc<AdministrationRouter>>) -> Json<Value> {
-    Json(openapi::description(router.table()))
+async fn describe(State(router): State<Arc<AdministrationRouter>>, extensions: Extensions) -> Response {
+    match Caller::of(&extensions) {
+        Caller::Stranger => StatusCode::FORBIDDEN.into_response(),
+        _ => Json(openapi::description(router.table())).into_response(),
+    }
 }
 
 async fn perform(
     State(router): State<Arc<AdministrationRouter>>,
     UrlPath(words): UrlPath<String>,
+    extensions: Extensions,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    let caller = Caller::of(&extensions);
     let operation = words.replace('/', " ");
     let input = if body.is_empty() { Ok(Value::Object(Default::default())) } else { serde_json::from_slice(&body) };
-    let answer = match input {
-        Err(error) => Err(Failure::new(Reason::Invalid, format!("the input is not JSON: {error}"))),
+    let input = input.map_err(|error| Failure::new(Reason::Invalid, format!("the input is not JSON: {error}")));
+    let allowed = input.and_then(|input| match router.table().get(&operation) {
+        // The router says that there is none; a stranger learns nothing.
+        None if caller != Caller::Stranger => Ok(input),
+        None => Err(Failure::new(Reason::Denied, "who shows no certificate of the cluster may only join it")),
+        Some(row) => caller.may_ask(row, &input).map(|()| input),
+    });
+    let answer = match allowed {
+        Err(failure) => Err(failure),
         Ok(input) if headers.contains_key(FORWARDED) => router.perform_here(&operation, input).await,
         Ok(input) => router.perform(&operation, input).await,
     };
@@ -98,12 +135,12 @@ async fn perform(
     match answer {
         Ok(answer) => {
             if changes {
-                tracing::info!(operation, "administration");
+                tracing::info!(operation, ?caller, "administration");
             }
             Json(answer).into_response()
         }
         Err(failure) => {
-            tracing::info!(operation, %failure, "administration: refused");
+            tracing::info!(operation, ?caller, %failure, "administration: refused");
             (status(failure.reason), Json(failure)).into_response()
         }
     }

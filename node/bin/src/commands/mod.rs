@@ -1,10 +1,11 @@
 //! The command line: a few commands of the program's own, and one for each operation of the role table.
 
 mod cluster;
+mod node;
 mod operation;
 pub(crate) mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -45,6 +46,7 @@ pub fn command(roles: &[Role]) -> Command {
         .arg(config)
         .subcommands([serve, check, demo, cluster::command()]);
     operation::add_commands(command, &Table::of(roles))
+        .mut_subcommand("node", |group| group.subcommand(node::drain_command()))
 }
 
 fn after_help(roles: &[Role]) -> String {
@@ -68,8 +70,29 @@ pub fn run(roles: Vec<Role>, arguments: &ArgMatches) -> anyhow::Result<ExitCode>
             table::say(&format!("{}: the node {} is well configured", file.display(), config.name));
             Ok(ExitCode::SUCCESS)
         }
+        Some(("node", inner)) if let Some(("drain", arguments)) = inner.subcommand() => {
+            node::drain(arguments, socket(arguments, &file, &roles)?).map(|()| ExitCode::SUCCESS)
+        }
         Some(("demo", arguments)) => demo::run(arguments.get_flag("once")),
-        Some(("cluster", arguments)) => cluster::run(&roles, arguments).map(|()| ExitCode::SUCCESS),
+        Some(("cluster", _)) => cluster::run(&roles, arguments, &file).map(|()| ExitCode::SUCCESS),
         _ => operation::run(&roles, arguments, &file).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// Where to ask a node.
+fn socket_argument() -> Arg {
+    Arg::new("socket")
+        .long("socket")
+        .value_name("PATH")
+        .env("ESTAFETA_SOCKET")
+        .value_parser(value_parser!(PathBuf))
+        .help("The node's administration socket [default: as its configuration has it]")
+}
+
+/// The socket of the node that is asked: the one that was named, or that of the configuration.
+fn socket(arguments: &ArgMatches, file: &Path, roles: &[Role]) -> anyhow::Result<PathBuf> {
+    match arguments.get_one::<PathBuf>("socket") {
+        Some(socket) => Ok(socket.clone()),
+        None => Ok(NodeConfig::load(file, roles)?.socket),
     }
 }

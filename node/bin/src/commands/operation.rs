@@ -4,8 +4,10 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use estafeta_core::administration::{Administration, Field, Kind, Operation, Placing};
+use estafeta_core::RoleName;
+use estafeta_core::administration::{Administration, Field, Kind, Operation, Placing, WRONG};
 use estafeta_net::role::Role;
+use estafeta_net::section::nearest;
 use serde_json::{Map, Value};
 
 use super::table;
@@ -14,25 +16,32 @@ use crate::config::NodeConfig;
 use crate::exit::{Code, Exit};
 
 /// Adds a command for each operation: `account add` becomes `estafeta account add`.
-pub fn add_commands(mut command: Command, operations: &Table) -> Command {
-    let mut groups: Vec<&str> =
-        operations.iter().filter_map(|row| row.name.split_once(' ')).map(|(group, _)| group).collect();
-    groups.dedup();
-    for group in groups {
-        let rows =
-            operations.iter().filter_map(|row| row.name.strip_prefix(group)?.strip_prefix(' ').map(|verb| (verb, row)));
-        let about = format!("Operations on {group}s, asked of a running node");
-        let about =
-            if group.ends_with('s') { format!("Operations on {group}, asked of a running node") } else { about };
-        command = command.subcommand(
-            Command::new(group)
-                .about(about)
-                .subcommand_required(true)
-                .arg_required_else_help(true)
-                .subcommands(rows.map(|(verb, row)| subcommand(verb, row))),
-        );
+pub fn add_commands(command: Command, operations: &Table) -> Command {
+    operations.iter().filter(|row| !row.hidden).fold(command, |command, row| {
+        let words: Vec<&'static str> = row.name.split(' ').collect();
+        add_command(command, &words, row)
+    })
+}
+
+/// Adds the command of one operation below the groups that its words name, which are made when they are not there.
+fn add_command(command: Command, words: &[&'static str], row: &Operation) -> Command {
+    match words {
+        [] => command,
+        [verb] => command.subcommand(subcommand(verb, row)),
+        [group, rest @ ..] => {
+            let known = command.find_subcommand(group).is_some();
+            let command = if known { command } else { command.subcommand(group_command(group)) };
+            command.mut_subcommand(group, |group| add_command(group, rest, row))
+        }
     }
-    command
+}
+
+fn group_command(group: &'static str) -> Command {
+    let plural = if group.ends_with('s') { group.to_owned() } else { format!("{group}s") };
+    Command::new(group)
+        .about(format!("Operations on {plural}, asked of a running node"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
 }
 
 fn subcommand(verb: &'static str, row: &Operation) -> Command {
@@ -48,6 +57,8 @@ fn subcommand(verb: &'static str, row: &Operation) -> Command {
         .fields
         .iter()
         .filter(|field| !(field.kind == Kind::Secret && field.placing == Placing::Required))
+        // Programs alone give it.
+        .filter(|field| field.kind != Kind::Object)
         .map(argument);
     Command::new(verb).about(row.about).args(fields).args(row.confirm.map(|_| yes)).args([json, socket])
 }
@@ -56,10 +67,11 @@ fn argument(field: &Field) -> Arg {
     let argument = Arg::new(field.name).help(field.about).required(field.placing != Placing::Option);
     let argument = match field.kind {
         Kind::Texts => argument.action(ArgAction::Append).num_args(1..),
+        Kind::Roles => argument.action(ArgAction::Append).value_delimiter(','),
         Kind::Flag | Kind::Secret => argument.action(ArgAction::SetTrue).required(false),
         Kind::Integer => argument.value_parser(value_parser!(i64)),
         Kind::Size => argument.value_parser(size),
-        Kind::Text => argument,
+        Kind::Text | Kind::Object => argument,
     };
     match field.placing {
         Placing::Positional => argument.value_name(field.name.to_uppercase()),
@@ -89,10 +101,9 @@ fn size(text: &str) -> Result<Option<u64>, String> {
 /// Carries the operation of the command line out.
 pub fn run(roles: &[Role], arguments: &ArgMatches, file: &Path) -> anyhow::Result<()> {
     let usage = || Exit::error(Code::Usage, "no such command: see estafeta --help");
-    let (group, arguments) = arguments.subcommand().ok_or_else(usage)?;
-    let (verb, arguments) = arguments.subcommand().ok_or_else(usage)?;
+    let (words, arguments) = innermost(arguments);
     let operations = Table::of(roles);
-    let row = operations.get(&format!("{group} {verb}")).ok_or_else(usage)?;
+    let row = operations.get(&words.join(" ")).ok_or_else(usage)?;
     let socket = match arguments.get_one::<PathBuf>("socket") {
         Some(socket) => socket.clone(),
         None => NodeConfig::load(file, roles)?.socket,
@@ -102,7 +113,7 @@ pub fn run(roles: &[Role], arguments: &ArgMatches, file: &Path) -> anyhow::Resul
     {
         confirm(question, row, arguments)?;
     }
-    let input = input(row, arguments)?;
+    let input = input(roles, row, arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let answer = runtime.block_on(SocketClient(socket).perform(row.name, input))?;
     if arguments.get_flag("json") {
@@ -110,7 +121,27 @@ pub fn run(roles: &[Role], arguments: &ArgMatches, file: &Path) -> anyhow::Resul
     } else {
         table::print(&answer, row.columns)
     }
-    Ok(())
+    match findings(&answer) {
+        0 => Ok(()),
+        1 => Err(Exit::error(Code::Findings, "one of these has to be mended")),
+        many => Err(Exit::error(Code::Findings, format_args!("{many} of these have to be mended"))),
+    }
+}
+
+/// How many objects of an answer say that they are wrong.
+fn findings(answer: &Value) -> usize {
+    let is_wrong = |object: &&Value| object.get(WRONG) == Some(&Value::Bool(true));
+    answer.as_array().map_or(0, |objects| objects.iter().filter(is_wrong).count())
+}
+
+/// The words of a command below its first, and the arguments of the last.
+fn innermost(mut arguments: &ArgMatches) -> (Vec<&str>, &ArgMatches) {
+    let mut words = Vec::new();
+    while let Some((word, inner)) = arguments.subcommand() {
+        words.push(word);
+        arguments = inner;
+    }
+    (words, arguments)
 }
 
 fn confirm(question: &str, row: &Operation, arguments: &ArgMatches) -> anyhow::Result<()> {
@@ -134,7 +165,7 @@ fn confirm(question: &str, row: &Operation, arguments: &ArgMatches) -> anyhow::R
     Err(Exit::error(Code::Usage, "nothing was done"))
 }
 
-fn input(row: &Operation, arguments: &ArgMatches) -> anyhow::Result<Value> {
+fn input(roles: &[Role], row: &Operation, arguments: &ArgMatches) -> anyhow::Result<Value> {
     let mut input = Map::new();
     for field in row.fields {
         let value = match field.kind {
@@ -142,6 +173,11 @@ fn input(row: &Operation, arguments: &ArgMatches) -> anyhow::Result<Value> {
             Kind::Texts => {
                 arguments.get_many::<String>(field.name).map(|texts| texts.cloned().collect::<Vec<_>>().into())
             }
+            Kind::Roles => match arguments.get_many::<String>(field.name) {
+                Some(names) => Some(serde_json::to_value(known_roles(roles, names)?)?),
+                None => None,
+            },
+            Kind::Object => None,
             Kind::Integer => arguments.get_one::<i64>(field.name).map(|number| (*number).into()),
             Kind::Size => arguments.get_one::<Option<u64>>(field.name).map(|bytes| (*bytes).into()),
             Kind::Flag => arguments.get_flag(field.name).then_some(true.into()),
@@ -155,6 +191,23 @@ fn input(row: &Operation, arguments: &ArgMatches) -> anyhow::Result<Value> {
         }
     }
     Ok(Value::Object(input))
+}
+
+/// The roles of these names; the nearest one is named for one that is unknown.
+pub(super) fn known_roles<'a>(
+    roles: &[Role],
+    names: impl Iterator<Item = &'a String>,
+) -> anyhow::Result<Vec<RoleName>> {
+    let known = || roles.iter().map(|role| role.name.as_str());
+    let role = |name: &String| {
+        let role = roles.iter().find(|role| role.name.as_str() == name);
+        role.map(|role| role.name.clone()).ok_or_else(|| {
+            let hint = nearest(name, known()).map(|role| format!("did you mean {role:?}? ")).unwrap_or_default();
+            let known = known().collect::<Vec<_>>().join(", ");
+            Exit::error(Code::Usage, format_args!("unknown role {name:?}: {hint}the roles are {known}"))
+        })
+    };
+    names.map(role).collect()
 }
 
 /// A secret from the terminal, twice because it is not seen; or the first line of standard input.

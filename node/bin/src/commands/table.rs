@@ -15,12 +15,16 @@ pub fn print_json(answer: &Value) {
     say(&format!("{answer:#}"));
 }
 
-/// Prints an answer for people: an array as a table, an object as its keys and values, nothing as nothing.
+/// Prints an answer for people: an array as a table, or with one column as plain lines, ready to paste; an object as its
+/// keys and values, nothing as nothing.
 pub fn print(answer: &Value, columns: &[&str]) {
     match answer {
         Value::Null => {}
         Value::Array(rows) if rows.is_empty() => say("none"),
-        Value::Array(rows) => say(&rows_table(rows, columns)),
+        Value::Array(rows) => match columns {
+            [only] => rows.iter().for_each(|row| say(&text(only, &row[*only]))),
+            columns => say(&rows_table(rows, columns)),
+        },
         Value::Object(object) => say(&object_table(object)),
         other => say(&text("", other)),
     }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use estafeta_core::{NodeName, StoreGroup};
+use estafeta_core::{NodeName, SiteName, StoreGroup};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
+
+use crate::operate::{AlertsConfig, CanaryConfig, DrainConfig};
 
 /// The top of the file and the sections that belong to no role.
 #[derive(Debug, Deserialize)]
@@ -18,6 +20,8 @@ pub(super) struct Basics {
     pub roles: Vec<Spanned<String>>,
     /// Where its services listen, and where the other nodes find it.
     pub address: IpAddr,
+    /// Where it stands: a campus, a machine room. Clients are sent to the nearest site that is ready. None by default.
+    pub site: Option<SiteName>,
     /// What it calls itself in SMTP and in `Received`: a name that DNS knows. The node's name by default.
     pub hostname: Option<String>,
     /// Where it keeps what it keeps. Made, with mode 0700, when it is not there.
@@ -43,9 +47,23 @@ pub(super) struct Basics {
     /// Logs.
     #[serde(default)]
     pub log: Log,
-    /// How long a drain waits for what is running, in seconds; then it is cut off. 30 by default.
+    /// How long whatever stops waits for what is running, in seconds; then it is cut off. 30 by default.
     #[serde(default = "default_drain_seconds")]
     pub drain_seconds: u64,
+    /// How soon other nodes are taken for gone, and named again.
+    #[serde(default)]
+    pub membership: estafeta_cluster::membership::Config,
+    /// How a node leaves.
+    #[serde(default)]
+    pub drain: DrainConfig,
+    /// Whom to tell when something is wrong.
+    #[serde(default)]
+    pub alerts: AlertsConfig,
+    /// A message that goes all the way, again and again.
+    pub canary: Option<CanaryConfig>,
+    /// When a role is ready.
+    #[serde(default)]
+    pub health: crate::health::Config,
 }
 
 impl Basics {
@@ -54,6 +72,7 @@ impl Basics {
         "name",
         "roles",
         "address",
+        "site",
         "hostname",
         "data",
         "user",
@@ -65,6 +84,11 @@ impl Basics {
         "socket",
         "log",
         "drain_seconds",
+        "membership",
+        "drain",
+        "alerts",
+        "canary",
+        "health",
     ];
 }
 
@@ -99,8 +123,11 @@ pub(super) struct ClusterTls {
     pub authority: PathBuf,
     /// This node's.
     pub certificate: PathBuf,
-    /// Its private key.
+    /// Its private key. The same file as the certificate is best: a renewal replaces both at once.
     pub key: PathBuf,
+    /// The authority's private key: with the role directory, this node then lets others join and renews their
+    /// certificates. Read before privileges drop. None by default.
+    pub authority_key: Option<PathBuf>,
 }
 
 /// A node of the cluster.
@@ -115,6 +142,8 @@ pub(super) struct ListedNode {
     pub roles: Vec<Spanned<String>>,
     /// The store group of its mailbox role.
     pub store_group: Option<StoreGroup>,
+    /// Where it stands.
+    pub site: Option<SiteName>,
     /// Services elsewhere than on their usual port of `address`.
     #[serde(default)]
     pub listen: BTreeMap<Spanned<String>, ListenAddress>,

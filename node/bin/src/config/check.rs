@@ -38,6 +38,14 @@ pub fn check(config: &NodeConfig) -> anyhow::Result<()> {
         .map_err(|error| wrong("tls", error.to_string()))?;
     only(TlsFiles { service: None, cluster: config.tls.cluster.clone() })
         .map_err(|error| wrong("cluster", error.to_string()))?;
+    if config.authority_key.is_some() && !config.plans.iter().any(|(role, _)| *role == RoleName::DIRECTORY) {
+        return Err(wrong(
+            "cluster.authority_key",
+            "only a node with the role directory issues certificates: remove this key, and the file from this machine"
+                .into(),
+        ));
+    }
+    config.operate.check().map_err(|(section, message)| wrong(section, format!("[{section}] {message}")))?;
     data_owner(config)?;
     Ok(())
 }

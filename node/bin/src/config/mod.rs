@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use estafeta_cluster::enrolment::{ADMINISTRATION, Enrolled, UsualPort};
+use estafeta_cluster::enrolment::{ADMINISTRATION, Enrolled, GOSSIP, UsualPort};
 use estafeta_core::{NodeName, RoleName, ServiceName};
 use estafeta_net::role::{Plan, Role};
 use estafeta_net::section::{ConfigError, Section, nearest};
@@ -21,6 +21,7 @@ use estafeta_net::tls::{KeyFiles, TlsFiles};
 use toml::de::DeTable;
 
 use crate::exit::{Code, Exit};
+use crate::operate::OperateConfig;
 pub use basics::LogFormat;
 use basics::{Basics, ListenAddress};
 pub use check::{check, run_as};
@@ -50,6 +51,8 @@ pub struct NodeConfig {
     pub listen: BTreeMap<ServiceName, Option<SocketAddr>>,
     /// Its certificates.
     pub tls: TlsFiles,
+    /// The key of the cluster's authority, on a node that lets others join.
+    pub authority_key: Option<PathBuf>,
     /// Every enrolled node, this one included.
     pub nodes: Vec<Enrolled>,
     /// Where `/health` and `/metrics` answer; none for nowhere.
@@ -60,8 +63,14 @@ pub struct NodeConfig {
     pub log_filter: String,
     /// How it is logged.
     pub log_format: LogFormat,
-    /// How long a drain waits for what is running.
+    /// How long whatever stops waits for what is running.
     pub drain: Duration,
+    /// How it is operated.
+    pub operate: OperateConfig,
+    /// How soon other nodes are taken for gone, and named again.
+    pub membership: estafeta_cluster::membership::Config,
+    /// When a role is ready.
+    pub health: crate::health::Config,
 }
 
 impl NodeConfig {
@@ -149,8 +158,8 @@ pub fn usual_ports(table: &[Role]) -> Vec<UsualPort> {
 }
 
 /// Whether there is a service of this name.
-fn is_service(table: &[Role], name: &ServiceName) -> bool {
-    *name == ADMINISTRATION.0 || table.iter().any(|role| role.services.iter().any(|service| &service.name == name))
+pub fn is_service(table: &[Role], name: &ServiceName) -> bool {
+    [ADMINISTRATION.0, GOSSIP.0].contains(name) || table.iter().any(|role| role.services.iter().any(|service| &service.name == name))
 }
 
 impl Basics {
@@ -162,6 +171,7 @@ impl Basics {
     ) -> Result<NodeConfig, ConfigError> {
         let directory = places.at("").file.parent().unwrap_or(Path::new(".")).to_owned();
         let beside = |path: &PathBuf| directory.join(path);
+        self.membership.check().map_err(|why| ConfigError::new(format!("[membership] {why}")))?;
         let mut nodes = Vec::new();
         for node in &self.nodes {
             for role in &node.roles {
@@ -172,6 +182,7 @@ impl Basics {
                 address: node.address,
                 roles: node.roles.iter().filter_map(|role| role.get_ref().parse().ok()).collect(),
                 store_group: node.store_group.clone(),
+                site: node.site.clone(),
                 listen: listen(&node.listen, table)?,
             });
         }
@@ -180,6 +191,7 @@ impl Basics {
             address: self.address,
             roles: plans.iter().map(|(role, _)| role.clone()).collect(),
             store_group: plans.iter().find_map(|(_, plan)| plan.store_group()),
+            site: self.site.clone(),
             listen: listen(&self.listen, table)?,
         };
         // What this node says of itself is truer than what the list says of it.
@@ -192,6 +204,7 @@ impl Basics {
             let own = KeyFiles { certificate: beside(&cluster.certificate), key: beside(&cluster.key) };
             (own, beside(&cluster.authority))
         });
+        let authority_key = self.cluster.as_ref().and_then(|cluster| cluster.authority_key.as_ref()).map(beside);
         let service =
             self.tls.as_ref().map(|tls| KeyFiles { certificate: beside(&tls.certificate), key: beside(&tls.key) });
         let data = beside(&self.data);
@@ -204,6 +217,7 @@ impl Basics {
             plans,
             listen: own_listen,
             tls: TlsFiles { service, cluster },
+            authority_key,
             nodes,
             status: self.status.0,
             socket: self.socket.map_or_else(|| data.join("estafeta.sock"), |socket| beside(&socket)),
@@ -211,6 +225,9 @@ impl Basics {
             log_filter: self.log.filter,
             log_format: self.log.format,
             drain: Duration::from_secs(self.drain_seconds),
+            operate: OperateConfig { drain: self.drain, alerts: self.alerts, canary: self.canary }.beside(&directory),
+            membership: self.membership,
+            health: self.health.check()?,
         })
     }
 }
@@ -237,10 +254,11 @@ fn listen(
                 let services: Vec<&str> =
                     table.iter().flat_map(|role| role.services.iter().map(|service| service.name.as_str())).collect();
                 let message = format!(
-                    "unknown service {:?}: the services are {}, {}",
+                    "unknown service {:?}: the services are {}, {}, {}",
                     key.get_ref(),
                     services.join(", "),
-                    ADMINISTRATION.0
+                    ADMINISTRATION.0,
+                    GOSSIP.0
                 );
                 ConfigError { message, place: Some(key.span()) }
             })?;

@@ -32,6 +32,8 @@ pub fn operations() -> Vec<Operation> {
         changes: true,
         confirm: None,
         columns: COLUMNS,
+        asked_by: &[],
+        hidden: false,
         perform: Perform::Anywhere(|context, input| Box::pin(add(context, input))),
     };
     vec![

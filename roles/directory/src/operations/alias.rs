@@ -21,6 +21,8 @@ pub fn operations() -> Vec<Operation> {
         changes: true,
         confirm: None,
         columns: &["address", "targets"],
+        asked_by: &[],
+        hidden: false,
         perform: Perform::Anywhere(|context, input| Box::pin(add(context, input))),
     };
     vec![

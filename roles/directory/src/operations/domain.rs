@@ -10,7 +10,7 @@ use estafeta_core::{Domain, Failure, Reason, RoleName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::positional;
+use super::{positional, secret};
 use crate::store::Store;
 
 const ADD: &str = "domain add";
@@ -29,6 +29,8 @@ pub fn operations() -> Vec<Operation> {
         changes: true,
         confirm: None,
         columns: &["domain", "accounts", "aliases"],
+        asked_by: &[],
+        hidden: false,
         perform: Perform::ByRole(RoleName::DIRECTORY),
     };
     vec![
@@ -48,7 +50,7 @@ pub fn operations() -> Vec<Operation> {
         },
         Operation {
             name: READ,
-            about: "Show the settings that the whole cluster agrees on",
+            about: "Show the settings that the whole cluster agrees on: the keys of its gossip too",
             fields: &[],
             changes: false,
             columns: &[],
@@ -111,7 +113,7 @@ impl Administration for DomainAdministration {
                 self.advance().await
             }
             READ => output(&self.store.read().await?),
-            other => Err(Failure::new(Reason::NotFound, format!("the role directory has no operation {other:?}"))),
+            other => Err(Failure::new(Reason::NotFound, format!("domains have no operation {other:?}"))),
         }
     }
 }
@@ -140,11 +142,11 @@ impl SettingsStore for AskedSettings {
         self.0.perform(REMOVE, json!({ "domain": domain })).await.map(|_| ())
     }
 
-    async fn read_secret(&self, _: &RoleName, _: &str) -> Result<Option<KeptSecret>, Failure> {
-        Err(Failure::unavailable("not kept yet"))
+    async fn read_secret(&self, role: &RoleName, name: &str) -> Result<Option<KeptSecret>, Failure> {
+        secret::ask(&self.0, role, name).await
     }
 
-    async fn write_secret(&self, _: &RoleName, _: &str, _: u64, _: &str) -> Result<(), Failure> {
-        Err(Failure::unavailable("not kept yet"))
+    async fn write_secret(&self, role: &RoleName, name: &str, known: u64, content: &str) -> Result<(), Failure> {
+        secret::ask_to_write(&self.0, role, name, known, content).await
     }
 }

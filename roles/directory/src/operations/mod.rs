@@ -1,15 +1,47 @@
-//! What the command line and the administration API do with people and domains. Accounts and aliases are asked of any
-//! node, through the contract `Directory`; domains of a node with the role, through [`domain::DomainAdministration`].
+//! What the command line and the administration API do with people, domains and the cluster's nodes. Accounts and
+//! aliases are asked of any node, through the contract `Directory`; the rest of a node with the role, through
+//! [`DirectoryAdministration`].
 
 pub mod account;
 pub mod alias;
+pub mod cluster;
 pub mod domain;
+pub mod secret;
 
-use estafeta_core::administration::{Field, Kind, Operation, Placing};
+use async_trait::async_trait;
+use estafeta_core::Failure;
+use estafeta_core::administration::{Administration, Field, Kind, Operation, Placing};
+use serde_json::Value;
+
+use cluster::ClusterAdministration;
+use domain::DomainAdministration;
+use secret::SecretAdministration;
 
 /// Every operation of the role.
 pub fn all() -> Vec<Operation> {
-    [domain::operations(), account::operations(), alias::operations()].concat()
+    [domain::operations(), account::operations(), alias::operations(), cluster::operations(), secret::operations()]
+        .concat()
+}
+
+/// The operations that are carried out where the directory is.
+pub struct DirectoryAdministration {
+    /// Those on domains and settings.
+    pub domains: DomainAdministration,
+    /// Those on nodes, tokens and keys.
+    pub cluster: ClusterAdministration,
+    /// Those on secrets.
+    pub secrets: SecretAdministration,
+}
+
+#[async_trait]
+impl Administration for DirectoryAdministration {
+    async fn perform(&self, operation: &str, input: Value) -> Result<Value, Failure> {
+        match operation.split(' ').next() {
+            Some("cluster" | "node" | "certificate") => self.cluster.perform(operation, input).await,
+            Some("secret") => self.secrets.perform(operation, input).await,
+            _ => self.domains.perform(operation, input).await,
+        }
+    }
 }
 
 /// A field that is given by its place.

@@ -10,7 +10,7 @@ use estafeta_core::delivery::{Delivery, Outcome, Parcel};
 use estafeta_core::judge::{Envelope, Judge, Verdict};
 use estafeta_core::members::{Member, Members, MembersView, Readiness};
 use estafeta_core::sessions::{Session, SessionRequest, Sessions};
-use estafeta_core::settings::SettingsView;
+use estafeta_core::settings::{SettingsStore as _, SettingsView};
 use estafeta_core::{Failure, Message, Reason, RoleName};
 use serde_json::{Value, json};
 
@@ -80,7 +80,7 @@ impl Node {
         let row = all().into_iter().find(|row| row.name == name).unwrap_or_else(|| panic!("{name}"));
         match row.perform {
             Perform::Anywhere(perform) => perform(self.context.clone(), input).await,
-            Perform::ByRole(_) => self.domains.perform(name, input).await,
+            Perform::ByRole(_) | Perform::OnNode(_) => self.domains.perform(name, input).await,
         }
     }
 
@@ -288,9 +288,29 @@ async fn aliases_and_domains_are_listed() {
     assert_eq!(node.run("alias list", json!({ "domain": "example.org" })).await.unwrap(), json!([]));
     let rows = json!([{ "domain": "example.edu", "accounts": 0, "aliases": 1 }, { "domain": "example.org", "accounts": 0, "aliases": 0 }]);
     assert_eq!(node.run("domain list", json!({})).await.unwrap(), rows);
-    let settings = json!({ "version": 2, "domains": ["example.edu", "example.org"] });
-    assert_eq!(node.run("settings read", json!({})).await.unwrap(), settings);
+    let settings = node.run("settings read", json!({})).await.unwrap();
+    assert_eq!((&settings["version"], &settings["domains"]), (&json!(2), &json!(["example.edu", "example.org"])));
     node.run("alias remove", json!({ "address": "staff@example.edu" })).await.unwrap();
     node.run("domain remove", json!({ "domain": "example.edu" })).await.unwrap();
     assert_eq!(node.context.contracts.settings.read().await.unwrap().version, 3);
+}
+
+#[tokio::test]
+async fn a_secret_is_replaced_by_who_knows_it() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open(data.path().to_owned()).await.unwrap();
+    let asked = settings_client(Arc::new(secret::SecretAdministration(store.clone())));
+    let (dns, edge) = (RoleName::DNS, RoleName::EDGE);
+    assert_eq!(asked.read_secret(&dns, "key").await.unwrap(), None);
+    asked.write_secret(&dns, "key", 0, "one").await.unwrap();
+    assert_eq!(asked.write_secret(&dns, "key", 0, "other").await.unwrap_err().reason, Reason::Exists);
+    asked.write_secret(&dns, "key", 1, "two").await.unwrap();
+    assert_eq!(asked.write_secret(&dns, "key", 1, "other").await.unwrap_err().reason, Reason::Exists);
+    let kept = asked.read_secret(&dns, "key").await.unwrap().unwrap();
+    assert_eq!((kept.version, kept.content.as_str()), (2, "two"));
+    assert_eq!(asked.read_secret(&edge, "key").await.unwrap(), None);
+    let large = "x".repeat(256 * 1024 + 1);
+    assert_eq!(asked.write_secret(&dns, "large", 0, &large).await.unwrap_err().reason, Reason::TooLarge);
+    assert_eq!(asked.write_secret(&edge, "key", 3, "none").await.unwrap_err().reason, Reason::Exists);
+    assert_eq!(store.read().await.unwrap().version, 0, "secrets are none of the settings");
 }

@@ -1,10 +1,10 @@
-//! The domains, and the version of the settings that they are.
+//! The domains. What changes them counts the settings' version.
 
 use estafeta_core::Domain;
-use estafeta_core::settings::Settings;
 use estafeta_storage::StorageError;
 use sqlx::SqliteConnection;
 
+use super::settings::count_version;
 use super::{now, parsed, signed, unsigned};
 
 /// How many addresses a domain has.
@@ -16,12 +16,10 @@ pub struct Uses {
     pub aliases: u64,
 }
 
-/// The settings as of now. Ask inside a transaction: version and domains belong together.
-pub async fn settings(connection: &mut SqliteConnection) -> Result<Settings, StorageError> {
-    let row = sqlx::query("SELECT version FROM settings").fetch_one(&mut *connection).await?;
+/// All, in order.
+pub async fn all(connection: &mut SqliteConnection) -> Result<Vec<Domain>, StorageError> {
     let rows = sqlx::query("SELECT name FROM domains ORDER BY name").fetch_all(connection).await?;
-    let domains = rows.iter().map(|row| parsed(row, "name")).collect::<Result<_, _>>()?;
-    Ok(Settings { version: unsigned(&row, "version")?, domains, ..Settings::default() })
+    Ok(rows.iter().map(|row| parsed(row, "name")).collect::<Result<_, _>>()?)
 }
 
 /// Whether mail for the domain is ours.
@@ -57,9 +55,4 @@ pub async fn uses(connection: &mut SqliteConnection, domain: &Domain) -> Result<
     );
     let row = row.bind(domain.as_str()).fetch_one(connection).await?;
     Ok(Uses { accounts: unsigned(&row, "accounts")?, aliases: unsigned(&row, "aliases")? })
-}
-
-async fn count_version(connection: &mut SqliteConnection) -> Result<(), StorageError> {
-    sqlx::query("UPDATE settings SET version = version + 1").execute(connection).await?;
-    Ok(())
 }

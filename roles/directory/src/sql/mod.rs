@@ -6,9 +6,15 @@
 
 pub mod accounts;
 pub mod aliases;
+pub mod certificates;
 pub mod credentials;
 pub mod domains;
 pub mod failed_logins;
+pub mod gossip_keys;
+pub mod join_tokens;
+pub mod nodes;
+pub mod secrets;
+pub mod settings;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,8 +25,10 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 /// The tables, as migrations that only ever add: a node of the version before must still work on them.
-pub const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, description: "people and domains", sql: include_str!("0001_people.sql") }];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, description: "people and domains", sql: include_str!("0001_people.sql") },
+    Migration { version: 2, description: "the cluster's nodes and keys", sql: include_str!("0002_cluster.sql") },
+];
 
 /// Whether the database refused a row because its key is there already.
 pub fn is_taken(error: &StorageError) -> bool {

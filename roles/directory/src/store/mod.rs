@@ -2,10 +2,12 @@
 //!
 //! - [`people`]: the contract `Directory`;
 //! - [`login`]: who may log in;
-//! - [`settings`]: the contract `SettingsStore`.
+//! - [`settings`]: the contract `SettingsStore`;
+//! - [`cluster`]: which nodes are enrolled, and what lets them in.
 //!
 //! Invariant: what a change answers with `Ok` is on disk.
 
+mod cluster;
 mod login;
 mod people;
 mod settings;
@@ -48,6 +50,11 @@ impl Store {
     pub async fn open(data: PathBuf) -> Result<Self, Failure> {
         let database = Database::open(DatabaseOptions::new(data.join("directory.db"), sql::MIGRATIONS)).await?;
         Ok(Self { database, hasher: Hasher::new().await?, failures: Arc::default() })
+    }
+
+    /// Whether the database can be written. The text says why not.
+    pub async fn check(&self) -> Result<(), StorageError> {
+        self.database.check().await
     }
 
     /// Commits what waits and closes the database.

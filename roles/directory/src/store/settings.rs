@@ -1,4 +1,4 @@
-//! Domains in the database: the contract `SettingsStore`.
+//! Settings in the database: the contract `SettingsStore`.
 
 use async_trait::async_trait;
 use estafeta_core::settings::{KeptSecret, Settings, SettingsStore};
@@ -8,13 +8,18 @@ use sqlx::Acquire;
 
 use super::Store;
 use crate::sql::domains::{self, Uses};
+use crate::sql::{secrets, settings};
+
+/// The longest name of a secret, and the most that one holds, in bytes.
+const NAME_BYTES: usize = 255;
+const SECRET_BYTES: usize = 256 * 1024;
 
 impl Store {
     /// Every domain and what of it is in use.
     pub async fn domains(&self) -> Result<Vec<(Domain, Uses)>, Failure> {
         let mut connection = self.reader().await?;
         let mut answer = Vec::new();
-        for domain in domains::settings(&mut connection).await?.domains {
+        for domain in domains::all(&mut connection).await? {
             let uses = domains::uses(&mut connection, &domain).await?;
             answer.push((domain, uses));
         }
@@ -27,7 +32,7 @@ impl SettingsStore for Store {
     async fn read(&self) -> Result<Settings, Failure> {
         let mut connection = self.reader().await?;
         let mut moment = connection.begin().await.map_err(StorageError::from)?;
-        Ok(domains::settings(&mut moment).await?)
+        Ok(settings::read(&mut moment).await?)
     }
 
     async fn add_domain(&self, domain: &Domain) -> Result<(), Failure> {
@@ -64,12 +69,26 @@ impl SettingsStore for Store {
         Ok(())
     }
 
-    async fn read_secret(&self, _: &RoleName, _: &str) -> Result<Option<KeptSecret>, Failure> {
-        Err(Failure::unavailable("not kept yet"))
+    async fn read_secret(&self, role: &RoleName, name: &str) -> Result<Option<KeptSecret>, Failure> {
+        Ok(secrets::find(&mut *self.reader().await?, role, name).await?)
     }
 
-    async fn write_secret(&self, _: &RoleName, _: &str, _: u64, _: &str) -> Result<(), Failure> {
-        Err(Failure::unavailable("not kept yet"))
+    async fn write_secret(&self, role: &RoleName, name: &str, known: u64, content: &str) -> Result<(), Failure> {
+        if name.is_empty() || name.len() > NAME_BYTES || content.len() > SECRET_BYTES {
+            let text =
+                format!("a secret takes a name of 1 to {NAME_BYTES} bytes and at most {SECRET_BYTES} bytes of content");
+            return Err(Failure::new(Reason::TooLarge, text));
+        }
+        let (asked_role, asked_name, content) = (role.clone(), name.to_owned(), content.to_owned());
+        self.database
+            .run(async move |connection| {
+                let replaced = secrets::replace(&mut *connection, &asked_role, &asked_name, known, &content).await?;
+                let text = || format!("the secret {asked_name} of {asked_role} is not at version {known} any more");
+                if replaced { Ok(()) } else { Err(Failure::new(Reason::Exists, text())) }
+            })
+            .await?;
+        tracing::info!(%role, name, version = known + 1, "secret written");
+        Ok(())
     }
 }
 

@@ -10,11 +10,11 @@ const REQUEST_BYTES: usize = 4096;
 
 /// A whole request. Answer it with [`RequestStream::answer`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Request(pub Bytes);
+pub(crate) struct Request(pub Bytes);
 
 /// The server's side of a stream.
 #[derive(Default)]
-pub(super) struct RequestStream {
+pub(crate) struct RequestStream {
     received: Vec<u8>,
     answer: Option<Bytes>,
     closing: bool,
@@ -22,7 +22,7 @@ pub(super) struct RequestStream {
 
 impl RequestStream {
     /// Answers the request that was the last event. Responses are at most 65,535 bytes long.
-    pub(super) fn answer(&mut self, response: &[u8]) {
+    pub(crate) fn answer(&mut self, response: &[u8]) {
         let Ok(length) = u16::try_from(response.len()) else {
             self.closing = true;
             return;

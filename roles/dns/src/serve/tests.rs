@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use estafeta_core::members::MembersView;
 use estafeta_core::settings::{Settings, SettingsView};
+use estafeta_net::tls::{KeyFiles, Tls, TlsFiles};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
@@ -11,16 +12,45 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::config::Config;
-use crate::table::tests::cluster;
+use crate::content::tests::cluster;
+use crate::cookie::secrets::Secrets;
+use crate::limit::{self, Limiter};
 
 struct Server {
     address: SocketAddr,
+    /// Over TLS.
+    secure: SocketAddr,
     members: MembersView,
     drain: Drain,
     running: JoinHandle<Result<(), Failure>>,
 }
 
+/// What clients see; made by openssl.
+fn certificate(directory: &std::path::Path) -> Arc<Tls> {
+    let files = KeyFiles { certificate: directory.join("service.pem"), key: directory.join("service.key") };
+    let made = std::process::Command::new("openssl")
+        .args(
+            "req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:P-256 -days 2 -subj /CN=dns1.demo.test".split(' '),
+        )
+        .arg("-keyout")
+        .arg(&files.key)
+        .arg("-out")
+        .arg(&files.certificate)
+        .output()
+        .expect("openssl is not installed");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    Arc::new(Tls::load(TlsFiles { service: Some(files), cluster: None }).unwrap())
+}
+
 async fn server(tcp_connections: usize) -> Server {
+    server_with(tcp_connections, TCP_PATIENCE).await
+}
+
+async fn server_with(tcp_connections: usize, patience: Duration) -> Server {
+    let files = tempfile::tempdir().unwrap();
+    let tls = certificate(files.path());
+    let over_tls = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let secure = over_tls.local_addr().unwrap();
     let (udp, tcp) = loop {
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         // The same port may be taken for UDP.
@@ -33,16 +63,25 @@ async fn server(tcp_connections: usize) -> Server {
     let members = MembersView::new(cluster([true; 4]));
     let zones = Arc::new(ZonesView::new(Config::default(), SettingsView::new(settings), members.clone()));
     let drain = Drain::new();
-    let running = tokio::spawn(serve(vec![udp], vec![tcp], zones, tcp_connections, drain.clone()));
-    Server { address, members, drain, running }
+    let limiter = Limiter::new(limit::Config::default());
+    let responder = Responder::new(limiter, Secrets::own().unwrap(), None, "dns1");
+    let serving = Serving { patience, ..Serving::new(zones, Arc::new(responder)) };
+    let mut loops = Listeners::default();
+    let sockets =
+        Sockets { udp: vec![udp], tcp: vec![tcp], tls: Some((vec![over_tls], Security::TlsFor(tls, b"dot"))) };
+    serve(sockets, &serving, tcp_connections, &mut loops, &drain);
+    let ended = drain.clone();
+    let running = tokio::spawn(async move { loops.run(&ended).await });
+    Server { address, secure, members, drain, running }
 }
 
 impl Server {
     /// What `dig` prints.
     async fn dig(&self, arguments: &str) -> String {
+        let address = if arguments.contains("+tls") { self.secure } else { self.address };
         let output = Command::new("dig")
-            .arg(format!("@{}", self.address.ip()))
-            .args(["-p", &self.address.port().to_string(), "+time=5", "+tries=1", "+norecurse"])
+            .arg(format!("@{}", address.ip()))
+            .args(["-p", &address.port().to_string(), "+time=5", "+tries=1", "+norecurse"])
             .args(arguments.split(' '))
             .output()
             .await
@@ -133,6 +172,64 @@ async fn one_connection_takes_several_questions_and_no_garbage() {
         assert_eq!((message[1], message[7]), (id, 2));
     }
     stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    assert_eq!(stream.read(&mut [0; 16]).await.unwrap_or(0), 0, "hung up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_answers_are_padded_and_other_protocols_refused() {
+    let server = server(10).await;
+    let answer = server.dig("demo.test MX +tls +padding=128").await;
+    assert!(answer.contains("status: NOERROR") && answer.contains("mx.demo.test."), "{answer}");
+    assert!(answer.contains("MSG SIZE  rcvd: 468") && answer.contains("PAD"), "{answer}");
+    let answer = server.dig("demo.test MX +tcp +padding=128 +keepalive +nsid").await;
+    assert!(!answer.contains("PAD") && answer.contains("TCP KEEPALIVE: 10.0 secs"), "{answer}");
+    assert!(answer.contains("NSID") && answer.contains("dns1"), "{answer}");
+    let handshake = |protocol: &'static str| async move {
+        let mut client = Command::new("openssl");
+        client.args(["s_client", "-alpn", protocol, "-connect", &server.secure.to_string()]);
+        let output = client.stdin(std::process::Stdio::null()).output().await.unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    };
+    let refused = handshake("imap").await;
+    assert!(refused.contains("no application protocol"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cookies_are_learnt_and_taken() {
+    let server = server(10).await;
+    let answer = server.dig("demo.test SOA +notcp +cookie=0102030405060708").await;
+    let (_, shown) = answer.split_once("COOKIE: ").expect("a cookie");
+    let cookie = shown.split_whitespace().next().unwrap();
+    assert!(cookie.starts_with("010203040506070801000000") && cookie.len() == 48, "{answer}");
+    let answer = server.dig(&format!("demo.test SOA +notcp +cookie={cookie}")).await;
+    assert!(answer.contains(&format!("COOKIE: {cookie} (good)")), "{answer}");
+}
+
+/// A request that never ends, byte by byte: its sender is busy all the time, and is not waited for longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_sends_slowly_is_not_waited_for_and_whoever_sends_much_is_hung_up_on() {
+    let server = server_with(10, Duration::from_millis(600)).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    for byte in question(1) {
+        stream.write_all(&[byte]).await.unwrap();
+    }
+    assert_eq!(response(&mut stream).await.unwrap()[1], 1, "slow enough");
+    let begun = Instant::now();
+    let mut sent = 0;
+    for byte in [0xff; 100] {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        if sent == 1 {
+            // The length's second byte: a request of 255 bytes, of which few ever come.
+            assert!(stream.write_all(&[0xff]).await.is_ok());
+        } else if stream.write_all(&[if sent == 0 { 0 } else { byte }]).await.is_err() {
+            break;
+        }
+        sent += 1;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(3) && sent < 60, "it was waited for {:?}", begun.elapsed());
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let much = [&[0xff, 0xff][..], &[0; 65_535]].concat();
+    let _ = stream.write_all(&much).await;
     assert_eq!(stream.read(&mut [0; 16]).await.unwrap_or(0), 0, "hung up");
 }
 

@@ -254,6 +254,16 @@ impl Queue {
         Ok(removed)
     }
 
+    /// How many letters may wait.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Whether the database can be written.
+    pub async fn check(&self) -> Result<(), StorageError> {
+        self.database.check().await
+    }
+
     /// How many letters wait.
     pub fn len(&self) -> usize {
         self.letters.load(Ordering::Relaxed)

@@ -20,6 +20,7 @@ use serde_json::json;
 use super::reply::Reply;
 use super::{CHECK, envelope};
 use crate::content::header;
+use crate::health;
 
 /// How long a client may take to send the next piece of a message.
 const PIECE: Duration = Duration::from_secs(30);
@@ -50,7 +51,9 @@ async fn check(State(server): State<Arc<Server>>, headers: HeaderMap, body: Body
     match verdict {
         Ok(reply) => Json(reply).into_response(),
         Err(failure) => {
-            tracing::warn!(id = %envelope.id, %failure, "a question could not be answered");
+            if !health::is_probe(&envelope) {
+                tracing::warn!(id = %envelope.id, %failure, "a question could not be answered");
+            }
             let status = match failure.reason {
                 Reason::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
                 Reason::Invalid => StatusCode::BAD_REQUEST,

@@ -69,6 +69,7 @@ async fn the_role_listens_while_it_runs_and_not_longer() {
         contracts,
         members: Default::default(),
         settings: Default::default(),
+        issuer: None,
         drain: Drain::new(),
     };
     let edge = tls(&authority, "edge1", RoleName::EDGE);

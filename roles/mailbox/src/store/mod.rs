@@ -150,6 +150,11 @@ impl Store {
         self.run(write).await
     }
 
+    /// Whether the writer takes its turns: what [`Store::check`] asks, but for the disk.
+    pub async fn is_writable(&self) -> Result<(), StoreError> {
+        Ok(self.inner.database.check().await?)
+    }
+
     /// Commits what waits and closes. Later calls fail.
     pub async fn close(&self) {
         self.inner.database.close().await;

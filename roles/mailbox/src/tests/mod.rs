@@ -98,6 +98,7 @@ impl Node {
             },
             members: MembersView::new(Members::default()),
             settings: SettingsView::default(),
+            issuer: None,
             drain: drain.clone(),
         };
         let running = config.start(context).await.unwrap();

@@ -4,6 +4,7 @@
 //! searches. People are read and changed over connections on which this node is bound; a password is tried on others.
 
 mod pool;
+mod probe;
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -20,6 +21,7 @@ use ldap3::exop::PasswordModify;
 use ldap3::{Mod, Scope, ldap_escape};
 
 use self::pool::{Binding, Lease, Pool};
+pub use self::probe::probe;
 use super::entry::Received;
 use super::place::Place;
 use super::schema::{self, AttributeType};

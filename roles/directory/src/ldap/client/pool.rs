@@ -178,6 +178,12 @@ impl Lease<'_> {
         Ok(Found { entries, cookie, estimate })
     }
 
+    /// Ends the connection as RFC 4511 §4.3 has it, in place of giving it back.
+    pub async fn unbind(mut self) {
+        self.whole = false;
+        let _ = self.ldap.unbind().await;
+    }
+
     fn broken(&self, error: &LdapError) -> Failure {
         Failure::unavailable(format!("{}: {error}", self.pool.node()))
     }

@@ -141,6 +141,7 @@ async fn the_role_listens_while_it_runs_and_not_longer() {
         contracts: contracts(served.store.clone(), domains),
         members: Default::default(),
         settings,
+        issuer: None,
         drain: Drain::new(),
     };
     let edge = served.tls("edge1", &[RoleName::EDGE]);
