@@ -274,11 +274,14 @@ async fn mailbox_nodes_stand_in_for_none_of_another_store_group() {
     assert!(is_ready(&members));
 }
 
+/// A node and its role, and what a probe of it saw.
+type Seeing = (String, Result<(), String>);
+
 /// What was seen of the nodes that are watched.
 #[derive(Clone)]
 struct Seen {
     targets: Vec<NodeName>,
-    results: Arc<Mutex<Vec<(String, Result<(), String>)>>>,
+    results: Arc<Mutex<Vec<Seeing>>>,
 }
 
 impl Watch for Seen {

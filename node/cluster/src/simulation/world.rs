@@ -72,7 +72,7 @@ pub struct World {
     /// The part of the letters that is lost, in hundredths.
     pub loss: u32,
     letters: Vec<Letter>,
-    boots: u64,
+    starts: u64,
     pub story: Vec<String>,
 }
 
@@ -112,7 +112,7 @@ impl World {
             cut: BTreeSet::new(),
             loss: 0,
             letters: Vec::new(),
-            boots: 1000,
+            starts: 0,
             story: Vec::new(),
         };
         for own in members {
@@ -127,8 +127,9 @@ impl World {
     }
 
     fn born(&mut self, own: Member, kept: &Members) -> Node {
-        // A clock may be set back between two starts.
-        self.boots = self.boots.saturating_add_signed(self.random.i64(-3..10)) + 1;
+        // A clock may be set back between two starts, but not so that it shows the same instant.
+        self.starts += 1;
+        let boot = (1000 + self.starts).saturating_add_signed(self.random.i64(-20..20)) * 1000 + self.starts;
         let now = Now { instant: self.now, wall: self.wall() };
         let mut view = View::new(self.config.clone(), own.name.clone(), kept, now);
         view.listen(self.now);
@@ -142,7 +143,7 @@ impl World {
             serves: true,
             view,
             members,
-            boot: self.boots,
+            boot,
             heartbeat: 1,
             sequence: 0,
             gossip: Gossip::new(),
