@@ -140,16 +140,16 @@ fn between_nodes_only_granted_roles_are_heard() -> anyhow::Result<()> {
                 ensure!(said.is_empty(), "{service} says to {other}: {said}");
             }
         }
-        // An edge that shows the certificate of a filter gets no verdict, and takes no mail.
-        let (filter, edge) = (cluster.node("filter1")?.directory.clone(), cluster.node("edge1")?.directory.clone());
+        // An edge that shows the certificate of an access node gets no verdict, and takes no mail.
+        let (access, edge) = (cluster.node("access1")?.directory.clone(), cluster.node("edge1")?.directory.clone());
         cluster.node("edge1")?.terminate()?;
         for file in ["node.pem", "node.key"] {
-            fs::copy(filter.join(file), edge.join(file))?;
+            fs::copy(access.join(file), edge.join(file))?;
         }
         let Ok(()) = cluster.node("edge1")?.start() else { return Ok(()) };
         let mut smtp = Smtp::connect(cluster.at("smtp")?)?;
         let reply = smtp.send("a@example.com", &[&ana], letter("x", "x").as_bytes())?;
-        ensure!((400..500).contains(&reply.code), "a filter's certificate was taken for an edge's: {reply:?}");
+        ensure!((400..500).contains(&reply.code), "an access node's certificate was taken for an edge's: {reply:?}");
         Ok(())
     })
 }
