@@ -13,12 +13,7 @@ pub fn ask(server: SocketAddr, name: &str, kind: RecordType) -> anyhow::Result<V
 }
 
 /// The answer section to one question, when it comes within a time.
-pub fn ask_within(
-    server: SocketAddr,
-    name: &str,
-    kind: RecordType,
-    patience: Duration,
-) -> anyhow::Result<Vec<RData>> {
+pub fn ask_within(server: SocketAddr, name: &str, kind: RecordType, patience: Duration) -> anyhow::Result<Vec<RData>> {
     let id = fastrand::u16(..);
     let mut question = Message::new(id, MessageType::Query, OpCode::Query);
     question.add_query(Query::query(Name::from_ascii(name)?, kind));

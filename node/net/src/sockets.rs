@@ -89,10 +89,7 @@ impl Sockets {
     /// The UDP sockets of a service, ready for tokio.
     pub fn udp(&self, service: &ServiceName) -> io::Result<Vec<tokio::net::UdpSocket>> {
         let bound = self.0.get(service).into_iter().flatten();
-        bound
-            .flat_map(|bound| &bound.udp)
-            .map(|udp| tokio::net::UdpSocket::from_std(udp.try_clone()?))
-            .collect()
+        bound.flat_map(|bound| &bound.udp).map(|udp| tokio::net::UdpSocket::from_std(udp.try_clone()?)).collect()
     }
 }
 

@@ -104,7 +104,8 @@ impl AdministrationRouter {
     async fn ask_named(&self, node: &str, operation: &str, input: Value) -> Result<Value, Failure> {
         let members = self.members.current();
         let member = members.iter().find(|member| member.name.as_str() == node);
-        let unknown = || Failure::new(Reason::NotFound, format!("there is no node {node:?}: see estafeta cluster status"));
+        let unknown =
+            || Failure::new(Reason::NotFound, format!("there is no node {node:?}: see estafeta cluster status"));
         let member = member.ok_or_else(unknown)?;
         let address = member.administration.ok_or_else(|| {
             Failure::unavailable(format!("node {node} has no address for administration: ask it there, by its socket"))

@@ -159,7 +159,8 @@ pub fn usual_ports(table: &[Role]) -> Vec<UsualPort> {
 
 /// Whether there is a service of this name.
 pub fn is_service(table: &[Role], name: &ServiceName) -> bool {
-    [ADMINISTRATION.0, GOSSIP.0].contains(name) || table.iter().any(|role| role.services.iter().any(|service| &service.name == name))
+    [ADMINISTRATION.0, GOSSIP.0].contains(name)
+        || table.iter().any(|role| role.services.iter().any(|service| &service.name == name))
 }
 
 impl Basics {
