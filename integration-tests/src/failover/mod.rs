@@ -29,7 +29,11 @@ use crate::cluster::Cluster;
 use crate::topology::Topology;
 
 /// How long any change may take before a run is given up as failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A node that fails again and again stays out longer and longer; here the same few fail all the time, and the next run
+/// waits until they are back.
+const COMEBACK: &str = "[membership]\nreturn_longest_ms = 4000\n";
 
 /// How long everything must have been well for a client before a run is over.
 const QUIET: Duration = Duration::from_millis(2500);
@@ -84,6 +88,7 @@ impl Scenario {
             .with("access2", &["access"], None)
             .with("dns1", &["dns"], None)
             .with("dns2", &["dns"], None);
+        topology.top += COMEBACK;
         let network = with_namespaces.then(|| Network::new(topology.nodes.len())).transpose()?;
         if let Some(network) = &network {
             network.enter()?;
