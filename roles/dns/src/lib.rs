@@ -1,7 +1,8 @@
 //! The authoritative name server whose answers follow the cluster.
 //!
 //! Data travels one way: members, settings and what was written by hand → [`content`] (what a zone holds) → [`zones`]
-//! (which zones) → [`answer`] (a question's records) → [`packet`] (bytes to bytes). All of that is pure; [`serve`] carries the bytes.
+//! (which zones) → [`answer`] (a question's records) → [`dnssec`] (signatures) → [`respond`] and [`packet`] (bytes to bytes,
+//! with what is ready made, limited and proved by cookies). [`serve`] carries the bytes; `transfer` hands zones on.
 //!
 //! The codec is hickory-proto's. hickory-server is not used: it starts a task for each datagram and takes TCP
 //! connections without bound, allocates by the counts that a request claims, and its zones do not rotate. What would be
