@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
 use self::dependency::Scanner;
@@ -110,6 +110,7 @@ impl Scenario {
         cluster.start()?;
         let accounts = ["ana", "luis"].map(|name| cluster.account(name)).into_iter().collect::<Result<_, _>>()?;
         let servers = cluster.all_at("dns")?;
+        wait_until_known(&servers)?;
         Ok(Self { cluster, network, scanners, servers, accounts, load: Load::default(), _disks: disks })
     }
 
@@ -247,6 +248,18 @@ impl Watching<'_> {
             thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// Waits until each name server has the settings that name the domain: a server cut off before that refuses, and rightly.
+fn wait_until_known(servers: &[SocketAddr]) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let mut random = fastrand::Rng::new();
+    let mut known = |server: &SocketAddr| !watch::resolve(&[*server], "imap.demo.test", &mut random).is_empty();
+    while !servers.iter().all(&mut known) {
+        ensure!(begun.elapsed() < PATIENCE, "a name server does not answer for the domain after {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }
 
 /// Whether every edge node believes the filter to be ready.
