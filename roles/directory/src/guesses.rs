@@ -5,11 +5,11 @@
 //!
 //! Invariant: what is over a limit is refused without being compared or counted, so that a refusal costs nothing.
 
+use estafeta_storage::sql::Connection;
 use std::net::IpAddr;
 
 use estafeta_core::network::network_of;
 use estafeta_storage::StorageError;
-use sqlx::SqliteConnection;
 
 use crate::sql::failed_logins::{self, Level};
 
@@ -46,7 +46,7 @@ impl Attempt {
     }
 
     /// Whether one more guess may be made.
-    pub async fn is_allowed(&self, connection: &mut SqliteConnection, now: u64) -> Result<bool, StorageError> {
+    pub async fn is_allowed(&self, connection: &mut Connection, now: u64) -> Result<bool, StorageError> {
         for (subject, limit) in &self.subjects {
             let kept = failed_logins::find(&mut *connection, subject).await?;
             // What is left of a guess, once it began to fade, does not count as one.
@@ -58,7 +58,7 @@ impl Attempt {
     }
 
     /// The password was wrong. Ask inside a transaction.
-    pub async fn has_failed(&self, connection: &mut SqliteConnection, now: u64) -> Result<(), StorageError> {
+    pub async fn has_failed(&self, connection: &mut Connection, now: u64) -> Result<(), StorageError> {
         for (subject, limit) in &self.subjects {
             let kept = failed_logins::find(&mut *connection, subject).await?;
             let level = (decayed(kept, *limit, now) + 1.0).min(f64::from(limit.most));
@@ -69,12 +69,12 @@ impl Attempt {
 
     /// The password was right: this network may mistype again. What weighs on the others stays, else whoever has one
     /// account could guess at the rest.
-    pub async fn has_succeeded(&self, connection: &mut SqliteConnection) -> Result<(), StorageError> {
+    pub async fn has_succeeded(&self, connection: &mut Connection) -> Result<(), StorageError> {
         failed_logins::delete(connection, &self.subjects[0].0).await
     }
 
     /// Whether anything weighs on this account from this network, so that a success has something to forget.
-    pub async fn has_weight(&self, connection: &mut SqliteConnection) -> Result<bool, StorageError> {
+    pub async fn has_weight(&self, connection: &mut Connection) -> Result<bool, StorageError> {
         Ok(failed_logins::find(connection, &self.subjects[0].0).await?.is_some())
     }
 }

@@ -5,15 +5,17 @@
 //! - one process at a time has the database open: it holds an exclusive lock on the file `NAME.lock`;
 //! - readers see whole commits only, and never wait for the writer.
 
+mod connection;
 mod lock;
 mod migrations;
+mod query;
 mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::Connection;
+use sqlx::Connection as _;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -22,7 +24,10 @@ use crate::data_directory;
 use crate::error::StorageError;
 use writer::Writer;
 
+pub use connection::{Connection, Engine};
 pub use migrations::Migration;
+pub use query::{Column, FromColumn, Query, Row, Value, query, query_built};
+pub use sqlx::Error;
 
 /// What is called after each commit, on the writer's thread: it must return at once.
 pub type AfterCommit = Box<dyn Fn() + Send>;
@@ -79,7 +84,7 @@ impl Database {
             .max_connections(options.readers)
             .acquire_timeout(Duration::from_secs(10))
             .connect_lazy_with(connect.create_if_missing(false).read_only(true).pragma("cache_size", "-8192"));
-        let writer = Writer::start(connection, lock, options.after_commit, &path)?;
+        let writer = Writer::start(connection.into(), lock, options.after_commit, &path)?;
         Ok(Self { path, writer, readers })
     }
 
@@ -88,9 +93,14 @@ impl Database {
         &self.path
     }
 
-    /// Connections that read. A transaction on one of them sees the database at one moment.
-    pub fn readers(&self) -> &SqlitePool {
-        &self.readers
+    /// A connection to read with.
+    pub async fn reader(&self) -> Result<Connection, Error> {
+        Ok(self.readers.acquire().await?.into())
+    }
+
+    /// A connection that sees the database at one moment.
+    pub async fn snapshot(&self) -> Result<Connection, Error> {
+        Ok(self.readers.begin().await?.into())
     }
 
     /// Runs a job in the writer's next transaction, and answers once that is durable. What the job answers with `Err`
@@ -103,14 +113,14 @@ impl Database {
     ///
     /// ```ignore
     /// database.run(async move |transaction| {
-    ///     sqlx::query("DELETE FROM queue WHERE id = ?").bind(id).execute(transaction).await?;
+    ///     query("DELETE FROM queue WHERE id = ?").bind(id).execute(transaction).await?;
     ///     Ok::<_, StorageError>(())
     /// })
     /// .await
     /// ```
     pub async fn run<T, E, F>(&self, job: F) -> Result<T, E>
     where
-        F: AsyncFnMut(&mut SqliteConnection) -> Result<T, E> + Send + 'static,
+        F: AsyncFnMut(&mut Connection) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<StorageError> + Send + 'static,
     {
@@ -121,7 +131,7 @@ impl Database {
     /// it costs no fsync.
     pub async fn check(&self) -> Result<(), StorageError> {
         self.run(async |transaction| {
-            sqlx::query("SELECT count(*) FROM sqlite_schema").execute(transaction).await?;
+            query("SELECT 1").execute(transaction).await?;
             Ok(())
         })
         .await

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sqlx::Row;
-
 use super::*;
 
 const MIGRATIONS: &[Migration] = &[
@@ -34,14 +32,16 @@ async fn open(directory: &Path) -> (Database, Arc<AtomicUsize>) {
 async fn insert(database: &Database, id: i64, parent: i64) -> Result<(), StorageError> {
     database
         .run(async move |transaction| {
-            sqlx::query("INSERT INTO rows VALUES (?, ?)").bind(id).bind(parent).execute(transaction).await?;
+            query("INSERT INTO rows VALUES (?, ?)").bind(id).bind(parent).execute(transaction).await?;
             Ok(())
         })
         .await
 }
 
 async fn rows(database: &Database) -> Vec<i64> {
-    sqlx::query_scalar("SELECT id FROM rows ORDER BY id").fetch_all(database.readers()).await.unwrap()
+    let mut reader = database.reader().await.unwrap();
+    let rows = query("SELECT id FROM rows ORDER BY id").fetch_all(&mut reader).await.unwrap();
+    rows.iter().map(|row| row.try_get(0).unwrap()).collect()
 }
 
 /// Runs the inserts at the same moment and gives back which succeeded.
@@ -71,9 +71,9 @@ async fn what_is_answered_is_committed_and_synchronous() {
         .run(async |transaction| {
             let mut values = Vec::new();
             for pragma in ["PRAGMA journal_mode", "PRAGMA synchronous", "PRAGMA foreign_keys"] {
-                values.push(sqlx::query(pragma).fetch_one(&mut *transaction).await?);
+                values.push(query(pragma).fetch_one(&mut *transaction).await?);
             }
-            Ok::<_, StorageError>((values[0].get(0), values[1].get(0), values[2].get(0)))
+            Ok::<_, StorageError>((values[0].try_get(0)?, values[1].try_get(0)?, values[2].try_get(0)?))
         })
         .await
         .unwrap();
@@ -101,7 +101,7 @@ async fn a_job_that_fails_is_undone_alone() {
     // What it did before it failed is undone too.
     let refused: Result<(), StorageError> = database
         .run(async |transaction| {
-            sqlx::query("INSERT INTO rows VALUES (1000, 0)").execute(&mut *transaction).await?;
+            query("INSERT INTO rows VALUES (1000, 0)").execute(&mut *transaction).await?;
             Err(StorageError::BrokenSpool)
         })
         .await;
@@ -126,7 +126,7 @@ async fn a_job_that_panics_fails_alone() {
     let directory = tempfile::tempdir().unwrap();
     let (database, _) = open(directory.path()).await;
     let job = database.run(async |transaction| {
-        sqlx::query("INSERT INTO rows VALUES (1, 0)").execute(&mut *transaction).await?;
+        query("INSERT INTO rows VALUES (1, 0)").execute(&mut *transaction).await?;
         if true {
             panic!("on purpose");
         }

@@ -14,13 +14,13 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sqlx::Connection;
-use sqlx::sqlite::SqliteConnection;
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 
 use super::AfterCommit;
+use super::connection::Connection;
 use super::lock::Lock;
+use super::query::query;
 use crate::error::StorageError;
 
 /// The most jobs of one turn.
@@ -44,7 +44,7 @@ enum Message {
 impl Writer {
     /// Starts the thread. It ends when the last clone is dropped or one is closed; the lock goes with it.
     pub(super) fn start(
-        connection: SqliteConnection,
+        connection: Connection,
         lock: Lock,
         after_commit: AfterCommit,
         path: &Path,
@@ -69,7 +69,7 @@ impl Writer {
     /// See [`super::Database::run`].
     pub(super) async fn run<T, E, F>(&self, job: F) -> Result<T, E>
     where
-        F: AsyncFnMut(&mut SqliteConnection) -> Result<T, E> + Send + 'static,
+        F: AsyncFnMut(&mut Connection) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<StorageError> + Send + 'static,
     {
@@ -91,7 +91,7 @@ impl Writer {
 /// A job and whoever waits for it.
 trait Job: Send {
     /// Runs it once; says whether its work may be committed.
-    fn run<'a>(&'a mut self, connection: &'a mut SqliteConnection) -> Pin<Box<dyn Future<Output = bool> + 'a>>;
+    fn run<'a>(&'a mut self, connection: &'a mut Connection) -> Pin<Box<dyn Future<Output = bool> + 'a>>;
 
     /// Its work is not committed, and this is why. An answer that the job gave itself goes before.
     fn fail(&mut self, error: StorageError);
@@ -108,11 +108,11 @@ struct Pending<F, T, E> {
 
 impl<F, T, E> Job for Pending<F, T, E>
 where
-    F: AsyncFnMut(&mut SqliteConnection) -> Result<T, E> + Send,
+    F: AsyncFnMut(&mut Connection) -> Result<T, E> + Send,
     T: Send,
     E: From<StorageError> + Send,
 {
-    fn run<'a>(&'a mut self, connection: &'a mut SqliteConnection) -> Pin<Box<dyn Future<Output = bool> + 'a>> {
+    fn run<'a>(&'a mut self, connection: &'a mut Connection) -> Pin<Box<dyn Future<Output = bool> + 'a>> {
         Box::pin(async move {
             let outcome = match unwinding((self.job)(connection)).await {
                 Ok(outcome) => outcome,
@@ -149,7 +149,7 @@ async fn unwinding<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any 
 }
 
 struct Turns {
-    connection: SqliteConnection,
+    connection: Connection,
     after_commit: AfterCommit,
     label: String,
 }
@@ -254,7 +254,7 @@ impl Turns {
     }
 
     async fn execute(&mut self, statement: &'static str) -> Result<(), StorageError> {
-        sqlx::query(statement).execute(&mut self.connection).await?;
+        query(statement).execute(&mut self.connection).await?;
         Ok(())
     }
 }

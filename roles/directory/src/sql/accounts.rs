@@ -3,33 +3,32 @@
 use estafeta_core::directory::{Account, AccountChange};
 use estafeta_core::{AccountId, Address, Domain, StoreGroup};
 use estafeta_storage::StorageError;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use estafeta_storage::sql::{Connection, Row, query};
 
 use super::{now, parsed, signed, unsigned};
 
 /// The account of this address.
-pub async fn find(connection: &mut SqliteConnection, address: &Address) -> Result<Option<Account>, StorageError> {
-    let row = sqlx::query("SELECT * FROM accounts WHERE address_key = ?").bind(address.key());
+pub async fn find(connection: &mut Connection, address: &Address) -> Result<Option<Account>, StorageError> {
+    let row = query("SELECT * FROM accounts WHERE address_key = ?").bind(address.key());
     row.fetch_optional(connection).await?.as_ref().map(account).transpose()
 }
 
 /// The account of this id.
-pub async fn find_id(connection: &mut SqliteConnection, id: AccountId) -> Result<Option<Account>, StorageError> {
-    let row = sqlx::query("SELECT * FROM accounts WHERE id = ?").bind(id.to_string());
+pub async fn find_id(connection: &mut Connection, id: AccountId) -> Result<Option<Account>, StorageError> {
+    let row = query("SELECT * FROM accounts WHERE id = ?").bind(id.to_string());
     row.fetch_optional(connection).await?.as_ref().map(account).transpose()
 }
 
 /// At most `count` accounts, of all domains or one, in the order of their keys, from the first behind `after` on.
 pub async fn page(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     domain: Option<&Domain>,
     after: &str,
     count: u32,
 ) -> Result<Vec<Account>, StorageError> {
     let rows = match domain {
-        None => sqlx::query("SELECT * FROM accounts WHERE address_key > ? ORDER BY address_key LIMIT ?"),
-        Some(domain) => sqlx::query(
+        None => query("SELECT * FROM accounts WHERE address_key > ? ORDER BY address_key LIMIT ?"),
+        Some(domain) => query(
             "SELECT accounts.* FROM addresses JOIN accounts ON address_key = key
              WHERE domain = ? AND addresses.kind = 'account' AND key > ? ORDER BY key LIMIT ?",
         )
@@ -39,17 +38,17 @@ pub async fn page(
 }
 
 /// How many accounts live in a store group.
-pub async fn count_in(connection: &mut SqliteConnection, group: &StoreGroup) -> Result<u64, StorageError> {
-    let row = sqlx::query("SELECT count(*) AS count FROM accounts WHERE store_group = ?").bind(group.as_str());
+pub async fn count_in(connection: &mut Connection, group: &StoreGroup) -> Result<u64, StorageError> {
+    let row = query("SELECT count(*) AS count FROM accounts WHERE store_group = ?").bind(group.as_str());
     Ok(unsigned(&row.fetch_one(connection).await?, "count")?)
 }
 
 /// Adds an account. A unique violation when the address is taken.
-pub async fn insert(connection: &mut SqliteConnection, account: &Account) -> Result<(), StorageError> {
+pub async fn insert(connection: &mut Connection, account: &Account) -> Result<(), StorageError> {
     let key = account.address.key();
-    let add = sqlx::query("INSERT INTO addresses (key, domain, kind) VALUES (?, ?, 'account')");
+    let add = query("INSERT INTO addresses (key, domain, kind) VALUES (?, ?, 'account')");
     add.bind(&key).bind(account.address.domain().as_str()).execute(&mut *connection).await?;
-    let add = sqlx::query(
+    let add = query(
         "INSERT INTO accounts (id, address_key, address, name, store_group, quota_bytes, enabled, created)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     );
@@ -68,18 +67,18 @@ pub async fn insert(connection: &mut SqliteConnection, account: &Account) -> Res
 
 /// Changes an account and gives it as it is then; none when there is none.
 pub async fn update(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     address: &Address,
     change: &AccountChange,
 ) -> Result<Option<Account>, StorageError> {
-    let row = sqlx::query(
+    let row = query(
         "UPDATE accounts SET name = coalesce(?2, name), enabled = coalesce(?3, enabled),
              quota_bytes = CASE WHEN ?4 THEN ?5 ELSE quota_bytes END
          WHERE address_key = ?1 RETURNING *",
     );
     let row = row
         .bind(address.key())
-        .bind(&change.name)
+        .bind(change.name.as_deref())
         .bind(change.enabled)
         .bind(change.quota_bytes.is_some())
         .bind(change.quota_bytes.flatten().map(signed));
@@ -87,20 +86,20 @@ pub async fn update(
 }
 
 /// Removes an account and notes its id for ever. Says whether there was one.
-pub async fn delete(connection: &mut SqliteConnection, address: &Address) -> Result<bool, StorageError> {
+pub async fn delete(connection: &mut Connection, address: &Address) -> Result<bool, StorageError> {
     let key = address.key();
-    let note = sqlx::query(
+    let note = query(
         "INSERT INTO removed_accounts (id, address_key, removed) SELECT id, address_key, ?2 FROM accounts WHERE address_key = ?1",
     );
-    if note.bind(&key).bind(signed(now())).execute(&mut *connection).await?.rows_affected() == 0 {
+    if note.bind(&key).bind(signed(now())).execute(&mut *connection).await? == 0 {
         return Ok(false);
     }
-    sqlx::query("DELETE FROM accounts WHERE address_key = ?").bind(&key).execute(&mut *connection).await?;
-    sqlx::query("DELETE FROM addresses WHERE key = ?").bind(&key).execute(connection).await?;
+    query("DELETE FROM accounts WHERE address_key = ?").bind(&key).execute(&mut *connection).await?;
+    query("DELETE FROM addresses WHERE key = ?").bind(&key).execute(connection).await?;
     Ok(true)
 }
 
-fn account(row: &SqliteRow) -> Result<Account, StorageError> {
+fn account(row: &Row) -> Result<Account, StorageError> {
     let quota: Option<i64> = row.try_get("quota_bytes")?;
     Ok(Account {
         id: parsed(row, "id")?,

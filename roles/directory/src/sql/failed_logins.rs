@@ -3,7 +3,7 @@
 //! Invariant: at most [`SUBJECTS`] rows; the oldest go first.
 
 use estafeta_storage::StorageError;
-use sqlx::{Row, SqliteConnection};
+use estafeta_storage::sql::{Connection, query};
 
 use super::{signed, unsigned};
 
@@ -20,15 +20,15 @@ pub struct Level {
 }
 
 /// The level of a subject; none when nothing weighs on it.
-pub async fn find(connection: &mut SqliteConnection, subject: &str) -> Result<Option<Level>, StorageError> {
-    let row = sqlx::query("SELECT level, at FROM failed_logins WHERE subject = ?").bind(subject);
+pub async fn find(connection: &mut Connection, subject: &str) -> Result<Option<Level>, StorageError> {
+    let row = query("SELECT level, at FROM failed_logins WHERE subject = ?").bind(subject);
     let Some(row) = row.fetch_optional(connection).await? else { return Ok(None) };
     Ok(Some(Level { level: row.try_get("level")?, at: unsigned(&row, "at")? }))
 }
 
 /// Sets the level of a subject.
-pub async fn put(connection: &mut SqliteConnection, subject: &str, level: Level) -> Result<(), StorageError> {
-    let put = sqlx::query(
+pub async fn put(connection: &mut Connection, subject: &str, level: Level) -> Result<(), StorageError> {
+    let put = query(
         "INSERT INTO failed_logins (subject, level, at) VALUES (?, ?, ?)
          ON CONFLICT (subject) DO UPDATE SET level = excluded.level, at = excluded.at",
     );
@@ -37,15 +37,15 @@ pub async fn put(connection: &mut SqliteConnection, subject: &str, level: Level)
 }
 
 /// Forgets a subject.
-pub async fn delete(connection: &mut SqliteConnection, subject: &str) -> Result<(), StorageError> {
-    sqlx::query("DELETE FROM failed_logins WHERE subject = ?").bind(subject).execute(connection).await?;
+pub async fn delete(connection: &mut Connection, subject: &str) -> Result<(), StorageError> {
+    query("DELETE FROM failed_logins WHERE subject = ?").bind(subject).execute(connection).await?;
     Ok(())
 }
 
 /// Forgets what was last written before `before`, and the oldest beyond `keep`.
-pub async fn prune(connection: &mut SqliteConnection, before: u64, keep: u32) -> Result<(), StorageError> {
-    sqlx::query("DELETE FROM failed_logins WHERE at < ?").bind(signed(before)).execute(&mut *connection).await?;
-    let excess = sqlx::query(
+pub async fn prune(connection: &mut Connection, before: u64, keep: u32) -> Result<(), StorageError> {
+    query("DELETE FROM failed_logins WHERE at < ?").bind(signed(before)).execute(&mut *connection).await?;
+    let excess = query(
         "DELETE FROM failed_logins WHERE subject IN (SELECT subject FROM failed_logins ORDER BY at DESC LIMIT -1 OFFSET ?)",
     );
     excess.bind(keep).execute(connection).await?;

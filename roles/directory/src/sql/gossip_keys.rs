@@ -2,15 +2,14 @@
 
 use estafeta_core::settings::GossipKey;
 use estafeta_storage::StorageError;
-use sqlx::{Row, SqliteConnection};
+use estafeta_storage::sql::{Connection, Row, query};
 
 use super::{signed, unsigned};
 
 /// All, the oldest first.
-pub async fn all(connection: &mut SqliteConnection) -> Result<Vec<GossipKey>, StorageError> {
-    let rows =
-        sqlx::query("SELECT id, from_seconds, secret FROM gossip_keys ORDER BY id").fetch_all(connection).await?;
-    let key = |row: &sqlx::sqlite::SqliteRow| -> Result<GossipKey, sqlx::Error> {
+pub async fn all(connection: &mut Connection) -> Result<Vec<GossipKey>, StorageError> {
+    let rows = query("SELECT id, from_seconds, secret FROM gossip_keys ORDER BY id").fetch_all(connection).await?;
+    let key = |row: &Row| -> Result<GossipKey, estafeta_storage::sql::Error> {
         Ok(GossipKey {
             id: row.try_get("id")?,
             from_seconds: unsigned(row, "from_seconds")?,
@@ -21,8 +20,8 @@ pub async fn all(connection: &mut SqliteConnection) -> Result<Vec<GossipKey>, St
 }
 
 /// Adds one.
-pub async fn insert(connection: &mut SqliteConnection, key: &GossipKey) -> Result<(), StorageError> {
-    let insert = sqlx::query("INSERT INTO gossip_keys (id, from_seconds, secret) VALUES (?, ?, ?)")
+pub async fn insert(connection: &mut Connection, key: &GossipKey) -> Result<(), StorageError> {
+    let insert = query("INSERT INTO gossip_keys (id, from_seconds, secret) VALUES (?, ?, ?)")
         .bind(key.id)
         .bind(signed(key.from_seconds))
         .bind(&key.secret);
@@ -31,7 +30,7 @@ pub async fn insert(connection: &mut SqliteConnection, key: &GossipKey) -> Resul
 }
 
 /// Removes those older than `id`, and says whether there were any.
-pub async fn delete_before(connection: &mut SqliteConnection, id: u32) -> Result<bool, StorageError> {
-    let delete = sqlx::query("DELETE FROM gossip_keys WHERE id < ?").bind(id);
-    Ok(delete.execute(connection).await?.rows_affected() > 0)
+pub async fn delete_before(connection: &mut Connection, id: u32) -> Result<bool, StorageError> {
+    let delete = query("DELETE FROM gossip_keys WHERE id < ?").bind(id);
+    Ok(delete.execute(connection).await? > 0)
 }

@@ -2,7 +2,7 @@
 
 use estafeta_core::{NodeName, RoleName};
 use estafeta_storage::StorageError;
-use sqlx::{Row, SqliteConnection};
+use estafeta_storage::sql::{Connection, query};
 
 use super::{parsed, signed, unsigned};
 
@@ -25,11 +25,11 @@ pub struct JoinToken {
 }
 
 /// Adds one, and forgets the oldest.
-pub async fn insert(connection: &mut SqliteConnection, token: &JoinToken, now: u64) -> Result<(), StorageError> {
-    let forget = sqlx::query("DELETE FROM join_tokens WHERE expires < ?");
+pub async fn insert(connection: &mut Connection, token: &JoinToken, now: u64) -> Result<(), StorageError> {
+    let forget = query("DELETE FROM join_tokens WHERE expires < ?");
     forget.bind(signed(now.saturating_sub(REMEMBERED_SECONDS))).execute(&mut *connection).await?;
     let roles: Vec<&str> = token.roles.iter().map(RoleName::as_str).collect();
-    let insert = sqlx::query("INSERT INTO join_tokens (hash, roles, node, created, expires) VALUES (?, ?, ?, ?, ?)")
+    let insert = query("INSERT INTO join_tokens (hash, roles, node, created, expires) VALUES (?, ?, ?, ?, ?)")
         .bind(&token.hash)
         .bind(roles.join(" "))
         .bind(token.node.as_ref().map_or("", NodeName::as_str))
@@ -40,14 +40,14 @@ pub async fn insert(connection: &mut SqliteConnection, token: &JoinToken, now: u
 }
 
 /// The token of this hash.
-pub async fn find(connection: &mut SqliteConnection, hash: &str) -> Result<Option<JoinToken>, StorageError> {
-    let query = sqlx::query("SELECT hash, roles, node, expires, used_by, used_at FROM join_tokens WHERE hash = ?");
+pub async fn find(connection: &mut Connection, hash: &str) -> Result<Option<JoinToken>, StorageError> {
+    let query = query("SELECT hash, roles, node, expires, used_by, used_at FROM join_tokens WHERE hash = ?");
     let Some(row) = query.bind(hash).fetch_optional(connection).await? else { return Ok(None) };
     let roles: String = row.try_get("roles")?;
-    let wrong = |error| sqlx::Error::ColumnDecode { index: "roles".into(), source: Box::new(error) };
+    let wrong = |error| estafeta_storage::sql::Error::ColumnDecode { index: "roles".into(), source: Box::new(error) };
     let roles = roles.split(' ').map(|role| role.parse().map_err(wrong)).collect::<Result<_, _>>()?;
-    let node = if row.try_get::<&str, _>("node")?.is_empty() { None } else { Some(parsed(&row, "node")?) };
-    let used = match row.try_get::<Option<&str>, _>("used_by")? {
+    let node = if row.try_get::<&str>("node")?.is_empty() { None } else { Some(parsed(&row, "node")?) };
+    let used = match row.try_get::<Option<&str>>("used_by")? {
         Some(_) => Some((parsed(&row, "used_by")?, unsigned(&row, "used_at")?)),
         None => None,
     };
@@ -55,13 +55,8 @@ pub async fn find(connection: &mut SqliteConnection, hash: &str) -> Result<Optio
 }
 
 /// Says that it is used.
-pub async fn set_used(
-    connection: &mut SqliteConnection,
-    hash: &str,
-    node: &NodeName,
-    now: u64,
-) -> Result<(), StorageError> {
-    let update = sqlx::query("UPDATE join_tokens SET used_by = ?, used_at = ? WHERE hash = ?");
+pub async fn set_used(connection: &mut Connection, hash: &str, node: &NodeName, now: u64) -> Result<(), StorageError> {
+    let update = query("UPDATE join_tokens SET used_by = ?, used_at = ? WHERE hash = ?");
     update.bind(node.as_str()).bind(signed(now)).bind(hash).execute(connection).await?;
     Ok(())
 }

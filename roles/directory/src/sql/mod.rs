@@ -16,13 +16,12 @@ pub mod nodes;
 pub mod secrets;
 pub mod settings;
 
+use estafeta_storage::sql::Row;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use estafeta_core::name::NameError;
 use estafeta_storage::StorageError;
 use estafeta_storage::sql::Migration;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
 /// The tables, as migrations that only ever add: a node of the version before must still work on them.
 pub const MIGRATIONS: &[Migration] = &[
@@ -42,17 +41,21 @@ pub fn now() -> u64 {
 }
 
 /// A column whose text has a type of ours. What the database holds was checked when it was written.
-fn parsed<T: std::str::FromStr<Err = NameError>>(row: &SqliteRow, column: &str) -> Result<T, sqlx::Error> {
+fn parsed<T: std::str::FromStr<Err = NameError>>(row: &Row, column: &str) -> Result<T, estafeta_storage::sql::Error> {
     let text: String = row.try_get(column)?;
-    text.parse()
-        .map_err(|error: NameError| sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(error) })
+    text.parse().map_err(|error: NameError| estafeta_storage::sql::Error::ColumnDecode {
+        index: column.to_owned(),
+        source: Box::new(error),
+    })
 }
 
 /// A count or a time, which SQLite keeps with a sign.
-fn unsigned(row: &SqliteRow, column: &str) -> Result<u64, sqlx::Error> {
+fn unsigned(row: &Row, column: &str) -> Result<u64, estafeta_storage::sql::Error> {
     let value: i64 = row.try_get(column)?;
-    u64::try_from(value)
-        .map_err(|error| sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(error) })
+    u64::try_from(value).map_err(|error| estafeta_storage::sql::Error::ColumnDecode {
+        index: column.to_owned(),
+        source: Box::new(error),
+    })
 }
 
 /// The way back. What SQLite cannot hold becomes the most that it can: 8 EiB, or the year 292 billion.

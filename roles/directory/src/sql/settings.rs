@@ -2,13 +2,13 @@
 
 use estafeta_core::settings::{Settings, ShutOut};
 use estafeta_storage::StorageError;
-use sqlx::SqliteConnection;
+use estafeta_storage::sql::{Connection, query};
 
 use super::{certificates, domains, gossip_keys, nodes, unsigned};
 
 /// The settings as of now. Ask inside a transaction: the version and what it counts belong together.
-pub async fn read(connection: &mut SqliteConnection) -> Result<Settings, StorageError> {
-    let row = sqlx::query("SELECT version FROM settings").fetch_one(&mut *connection).await?;
+pub async fn read(connection: &mut Connection) -> Result<Settings, StorageError> {
+    let row = query("SELECT version FROM settings").fetch_one(&mut *connection).await?;
     Ok(Settings {
         version: unsigned(&row, "version")?,
         domains: domains::all(&mut *connection).await?,
@@ -22,7 +22,7 @@ pub async fn read(connection: &mut SqliteConnection) -> Result<Settings, Storage
 }
 
 /// Counts the version: whatever changes the settings calls it.
-pub async fn count_version(connection: &mut SqliteConnection) -> Result<(), StorageError> {
-    sqlx::query("UPDATE settings SET version = version + 1").execute(connection).await?;
+pub async fn count_version(connection: &mut Connection) -> Result<(), StorageError> {
+    query("UPDATE settings SET version = version + 1").execute(connection).await?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! Invariants: a token is used in the transaction that records its node, so it lets one node in; a certificate is
 //! written down before it is handed out; whoever is removed is shut out in the transaction that removes them.
 
+use estafeta_storage::sql::Connection;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -11,7 +12,6 @@ use estafeta_core::certificate::{Issued, Issuer, NODE_DAYS};
 use estafeta_core::joining::{JoinRequest, JoinToken, Joined};
 use estafeta_core::members::{Member, Readiness};
 use estafeta_core::{Failure, NodeName, Reason, RoleName};
-use sqlx::SqliteConnection;
 
 use super::Store;
 use crate::calendar::rfc3339;
@@ -156,7 +156,7 @@ impl Store {
 
 /// Every enrolled node, and whether it joined: those that did, and those of `known` that are in configurations.
 async fn enrolled(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     known: &[Member],
 ) -> Result<BTreeMap<NodeName, (Member, bool)>, Failure> {
     let removed = nodes::removed(&mut *connection).await?;
@@ -173,7 +173,7 @@ fn not_enrolled(node: &NodeName) -> Failure {
     Failure::new(Reason::NotFound, format!("no node {node} is enrolled: see estafeta node list"))
 }
 
-async fn roll_gossip_key(connection: &mut SqliteConnection, now: u64) -> Result<(), Failure> {
+async fn roll_gossip_key(connection: &mut Connection, now: u64) -> Result<(), Failure> {
     let mut keys = kept_keys::all(&mut *connection).await?;
     let key = gossip_keys::next(&keys, now + ANNOUNCED_SECONDS)?;
     kept_keys::insert(&mut *connection, &key).await?;
@@ -189,7 +189,7 @@ fn issue(issuer: &dyn Issuer, node: &NodeName, roles: &[RoleName], request: &str
 }
 
 async fn join(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     request: &JoinRequest,
     known: &[Member],
     issuer: &dyn Issuer,
@@ -225,7 +225,7 @@ async fn join(
 
 /// The token of a request, unless it lets nobody in, or somebody else.
 async fn good_token(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     request: &JoinRequest,
     now: u64,
 ) -> Result<join_tokens::JoinToken, Failure> {

@@ -12,6 +12,7 @@ mod login;
 mod people;
 mod settings;
 
+use estafeta_storage::sql::Connection;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -21,8 +22,6 @@ use estafeta_core::directory::{Account, Alias};
 use estafeta_core::{AccountId, Address, Domain, Failure};
 use estafeta_storage::StorageError;
 use estafeta_storage::sql::{Database, DatabaseOptions};
-use sqlx::pool::PoolConnection;
-use sqlx::{Acquire, Sqlite, SqliteConnection};
 
 use crate::expand::{Found, LookUp};
 use crate::password::Hasher;
@@ -62,13 +61,17 @@ impl Store {
         self.database.close().await;
     }
 
-    async fn reader(&self) -> Result<PoolConnection<Sqlite>, StorageError> {
-        Ok(self.database.readers().acquire().await?)
+    async fn reader(&self) -> Result<Connection, StorageError> {
+        Ok(self.database.reader().await?)
+    }
+
+    async fn moment(&self) -> Result<Connection, StorageError> {
+        Ok(self.database.snapshot().await?)
     }
 
     /// The account of this id.
     pub async fn account_of_id(&self, id: AccountId) -> Result<Option<Account>, Failure> {
-        Ok(accounts::find_id(&mut *self.reader().await?, id).await?)
+        Ok(accounts::find_id(&mut self.reader().await?, id).await?)
     }
 
     /// At most `count` accounts, of all domains or one, in the order of their keys, behind the key `after`.
@@ -78,21 +81,20 @@ impl Store {
         after: &str,
         count: u32,
     ) -> Result<Vec<Account>, Failure> {
-        Ok(accounts::page(&mut *self.reader().await?, domain, after, count).await?)
+        Ok(accounts::page(&mut self.reader().await?, domain, after, count).await?)
     }
 
     /// At most `count` aliases, of all domains or one, in the order of their keys, behind the key `after`.
     pub async fn aliases_page(&self, domain: Option<&Domain>, after: &str, count: u32) -> Result<Vec<Alias>, Failure> {
-        Ok(aliases::page(&mut *self.reader().await?, domain, after, count).await?)
+        Ok(aliases::page(&mut self.reader().await?, domain, after, count).await?)
     }
 }
 
 #[async_trait]
 impl LookUp for Store {
     async fn look_up(&self, addresses: &[Address]) -> Result<Vec<Found>, Failure> {
-        let mut connection = self.reader().await?;
         // One moment for all of them.
-        let mut moment = connection.begin().await.map_err(StorageError::from)?;
+        let mut moment = self.moment().await?;
         let mut found = Vec::with_capacity(addresses.len());
         for address in addresses {
             found.push(look_up(&mut moment, address).await?);
@@ -101,7 +103,7 @@ impl LookUp for Store {
     }
 }
 
-async fn look_up(connection: &mut SqliteConnection, address: &Address) -> Result<Found, StorageError> {
+async fn look_up(connection: &mut Connection, address: &Address) -> Result<Found, StorageError> {
     if let Some(account) = accounts::find(&mut *connection, address).await? {
         return Ok(Found::Account(account));
     }

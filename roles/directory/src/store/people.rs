@@ -1,5 +1,6 @@
 //! People in the database: the contract `Directory`.
 
+use estafeta_storage::sql::Connection;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
@@ -7,7 +8,6 @@ use async_trait::async_trait;
 use estafeta_core::directory::{ALIAS_TARGETS, Account, AccountChange, Alias, Directory, NewAccount, Resolution};
 use estafeta_core::{AccountId, Address, Domain, Failure, Reason, Secret, StoreGroup};
 use estafeta_storage::StorageError;
-use sqlx::SqliteConnection;
 
 use super::{Store, look_up};
 use crate::expand::{self, Found};
@@ -88,7 +88,7 @@ impl Directory for Store {
     }
 
     async fn account(&self, address: &Address) -> Result<Account, Failure> {
-        accounts::find(&mut *self.reader().await?, address).await?.ok_or_else(|| no_account(address))
+        accounts::find(&mut self.reader().await?, address).await?.ok_or_else(|| no_account(address))
     }
 
     async fn accounts(&self, domain: Option<&Domain>) -> Result<Vec<Account>, Failure> {
@@ -104,7 +104,7 @@ impl Directory for Store {
     }
 
     async fn accounts_in(&self, group: &StoreGroup) -> Result<u64, Failure> {
-        Ok(accounts::count_in(&mut *self.reader().await?, group).await?)
+        Ok(accounts::count_in(&mut self.reader().await?, group).await?)
     }
 
     async fn add_account(&self, new: &NewAccount) -> Result<Account, Failure> {
@@ -189,7 +189,7 @@ impl Directory for Store {
 }
 
 /// That an address can be given away: its domain is ours and nobody has it.
-async fn check_free(connection: &mut SqliteConnection, address: &Address) -> Result<(), Failure> {
+async fn check_free(connection: &mut Connection, address: &Address) -> Result<(), Failure> {
     match look_up(connection, address).await? {
         Found::Unknown => Ok(()),
         Found::Account(_) => Err(Failure::new(Reason::Exists, format!("{address} exists already: it is an account"))),

@@ -3,8 +3,6 @@
 use async_trait::async_trait;
 use estafeta_core::settings::{KeptSecret, Settings, SettingsStore};
 use estafeta_core::{Domain, Failure, Reason, RoleName};
-use estafeta_storage::StorageError;
-use sqlx::Acquire;
 
 use super::Store;
 use crate::sql::domains::{self, Uses};
@@ -30,8 +28,7 @@ impl Store {
 #[async_trait]
 impl SettingsStore for Store {
     async fn read(&self) -> Result<Settings, Failure> {
-        let mut connection = self.reader().await?;
-        let mut moment = connection.begin().await.map_err(StorageError::from)?;
+        let mut moment = self.moment().await?;
         Ok(settings::read(&mut moment).await?)
     }
 
@@ -70,7 +67,7 @@ impl SettingsStore for Store {
     }
 
     async fn read_secret(&self, role: &RoleName, name: &str) -> Result<Option<KeptSecret>, Failure> {
-        Ok(secrets::find(&mut *self.reader().await?, role, name).await?)
+        Ok(secrets::find(&mut self.reader().await?, role, name).await?)
     }
 
     async fn write_secret(&self, role: &RoleName, name: &str, known: u64, content: &str) -> Result<(), Failure> {

@@ -1,11 +1,11 @@
 //! The store against the contract, and what only it can be asked.
 
+use estafeta_storage::sql::query;
 use std::net::IpAddr;
 
 use estafeta_core::directory::{Directory, NewAccount, suite};
 use estafeta_core::settings::{Settings, SettingsStore};
 use estafeta_core::{Reason, Secret};
-use sqlx::Row;
 
 use super::*;
 use crate::guesses::Attempt;
@@ -69,11 +69,11 @@ async fn a_password_is_two_rows_and_a_new_one_takes_their_place() {
     let (_data, store) = fixture().await;
     let account = store.add_account(&ana(Some("correct horse"))).await.unwrap();
     let rows = async || -> Vec<(String, String)> {
-        let rows = sqlx::query("SELECT scheme, verifier FROM credentials ORDER BY scheme")
-            .fetch_all(store.database.readers())
+        let rows = query("SELECT scheme, verifier FROM credentials ORDER BY scheme")
+            .fetch_all(&mut store.database.reader().await.unwrap())
             .await
             .unwrap();
-        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+        rows.iter().map(|row| (row.try_get(0).unwrap(), row.try_get(1).unwrap())).collect()
     };
     let before = rows().await;
     assert_eq!(before.iter().map(|row| row.0.as_str()).collect::<Vec<_>>(), ["argon2id", "scram-sha-256"]);
@@ -150,7 +150,7 @@ async fn what_was_answered_is_there_after_a_restart() {
 async fn guesses_are_forgotten_with_time_and_bounded_in_number() {
     let (_data, store) = fixture().await;
     let client: IpAddr = "192.0.2.1".parse().unwrap();
-    let mut connection = store.database.readers().acquire().await.unwrap();
+    let mut connection = store.database.reader().await.unwrap();
     for _ in 0..10 {
         assert!(Attempt::new("ana@example.edu", client).is_allowed(&mut connection, now()).await.unwrap());
         store.note_failure(Attempt::new("ana@example.edu", client)).await.unwrap();
@@ -171,7 +171,11 @@ async fn guesses_are_forgotten_with_time_and_bounded_in_number() {
         })
         .await
         .unwrap();
-    let count: i64 =
-        sqlx::query("SELECT count(*) FROM failed_logins").fetch_one(store.database.readers()).await.unwrap().get(0);
+    let count: i64 = query("SELECT count(*) FROM failed_logins")
+        .fetch_one(&mut store.database.reader().await.unwrap())
+        .await
+        .unwrap()
+        .try_get(0)
+        .unwrap();
     assert_eq!(count, 20);
 }

@@ -148,7 +148,7 @@ impl Queue {
     pub async fn open(directory: &Path, limit: usize) -> Result<Self, StorageError> {
         let database = Database::open(DatabaseOptions::new(directory.join("queue.db"), sql::MIGRATIONS)).await?;
         let blobs = Blobs::open(&directory.join("bodies"))?;
-        let ids = sql::ids(database.readers()).await?;
+        let ids = sql::ids(&mut database.reader().await?).await?;
         remove_orphans(&blobs, &ids).await?;
         let queue = Self {
             database,
@@ -180,24 +180,27 @@ impl Queue {
 
     /// The destinations that something is due for.
     pub async fn due(&self, now: SystemTime) -> Result<Vec<Due>, StorageError> {
-        sql::due(self.database.readers(), now).await
+        sql::due(&mut self.database.reader().await?, now).await
     }
 
     /// When the next recipient is due that is not yet due at `now`.
     pub async fn next_due(&self, now: SystemTime) -> Result<Option<SystemTime>, StorageError> {
-        sql::next_due(self.database.readers(), now).await
+        sql::next_due(&mut self.database.reader().await?, now).await
     }
 
     /// Claims the letter that is due longest for a destination, with its recipients there.
     pub async fn take(&self, destination: &Destination, now: SystemTime) -> Result<Option<Job>, StorageError> {
         loop {
             let claimed = self.claimed(destination);
-            let Some(id) = sql::longest_due(self.database.readers(), destination, &claimed, now).await? else {
+            let Some(id) = sql::longest_due(&mut self.database.reader().await?, destination, &claimed, now).await?
+            else {
                 return Ok(None);
             };
             // Another worker may have been faster.
             let Some(claim) = job::Claim::take(&self.claims, id, destination) else { continue };
-            let Some(found) = sql::load(self.database.readers(), id, destination, now).await? else { continue };
+            let Some(found) = sql::load(&mut self.database.snapshot().await?, id, destination, now).await? else {
+                continue;
+            };
             let body = match self.blobs.get(blob_name(id)).await {
                 Ok(body) => Some(body),
                 Err(error) if error.is_missing() => None,
@@ -233,7 +236,7 @@ impl Queue {
 
     /// What waits, in the order of arrival, at most `limit` recipients.
     pub async fn list(&self, limit: usize) -> Result<Vec<Listed>, StorageError> {
-        sql::list(self.database.readers(), limit).await
+        sql::list(&mut self.database.reader().await?, limit).await
     }
 
     /// Has a letter's recipients, or everybody, tried at once. Says how many.
@@ -280,7 +283,7 @@ impl Queue {
         let done: Result<(), StorageError> = self
             .database
             .run(async move |transaction| {
-                sqlx::query(statement).execute(&mut *transaction).await?;
+                query(statement).execute(&mut *transaction).await?;
                 Ok(())
             })
             .await;

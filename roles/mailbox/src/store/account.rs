@@ -1,10 +1,10 @@
 //! One account's mail: its mailboxes, by name.
 
+use estafeta_storage::sql::Connection;
 use std::sync::Arc;
 
 use estafeta_core::directory::Account;
 use estafeta_storage::spool::Spool;
-use sqlx::sqlite::SqliteConnection;
 
 use super::body::{Body, Linking};
 use super::message::now_seconds;
@@ -49,12 +49,12 @@ impl AccountMail {
 
     /// Every mailbox, by name, INBOX first. The superiors of a mailbox always exist, if only to hold it.
     pub async fn mailboxes(&self) -> Result<Vec<MailboxEntry>, StoreError> {
-        mailboxes::list(&mut *self.store.reader().await?, self.row).await
+        mailboxes::list(&mut self.store.reader().await?, self.row).await
     }
 
     /// Every name that the account is subscribed to, by name, whether the mailbox exists or not (RFC 9051 §6.3.7).
     pub async fn subscriptions(&self) -> Result<Vec<MailboxName>, StoreError> {
-        mailboxes::subscriptions(&mut *self.store.reader().await?, self.row).await
+        mailboxes::subscriptions(&mut self.store.reader().await?, self.row).await
     }
 
     /// Subscribes to a name. Twice is once.
@@ -143,7 +143,7 @@ impl AccountMail {
 
     /// A mailbox to read and change. [`StoreError::NotSelectable`] for a name that only holds others.
     pub async fn mailbox(&self, name: &MailboxName) -> Result<Mailbox, StoreError> {
-        let found = mailboxes::select(&mut *self.store.reader().await?, self.row, name).await?;
+        let found = mailboxes::select(&mut self.store.reader().await?, self.row, name).await?;
         Ok(Mailbox { mail: self.clone(), row: found.row, uid_validity: found.uid_validity })
     }
 
@@ -175,7 +175,7 @@ impl AccountMail {
         let (row, quota_bytes) = (self.row, self.account.quota_bytes);
         let append = |store: Store, bodies: Arc<[Body]>| {
             let (to, rows, hub) = (to.clone(), rows.clone(), store.inner.hub.clone());
-            let job = async move |transaction: &mut SqliteConnection| -> Result<Appended, Linking> {
+            let job = async move |transaction: &mut Connection| -> Result<Appended, Linking> {
                 let bytes = rows.iter().map(|(size, ..)| u64::from(*size)).sum();
                 accounts::check_room(transaction, row, quota_bytes, bytes).await?;
                 let found = mailboxes::select(transaction, row, &to).await?;
@@ -208,7 +208,7 @@ impl AccountMail {
 
     /// How much the account holds.
     pub async fn usage(&self) -> Result<Usage, StoreError> {
-        let (messages, used_bytes) = accounts::usage(&mut *self.store.reader().await?, self.row).await?;
+        let (messages, used_bytes) = accounts::usage(&mut self.store.reader().await?, self.row).await?;
         Ok(Usage { used_bytes, messages, limit_bytes: self.account.quota_bytes })
     }
 }

@@ -5,6 +5,7 @@
 //! another message's file took the generation and was condemned, the transaction is undone and the body is placed
 //! anew under the next generation: that is [`Linking::Stale`].
 
+use estafeta_storage::sql::Connection;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,6 @@ use bytes::Bytes;
 use estafeta_core::Message;
 use estafeta_storage::StorageError;
 use estafeta_storage::blobs::{BlobHash, BlobName};
-use sqlx::sqlite::SqliteConnection;
 
 use super::sql::blobs::Known;
 use super::sql::{BlobRow, blobs};
@@ -88,7 +88,7 @@ impl Body {
     }
 
     /// Inside the transaction: the row to name.
-    pub(super) async fn link(&self, connection: &mut SqliteConnection) -> Result<BlobRow, Linking> {
+    pub(super) async fn link(&self, connection: &mut Connection) -> Result<BlobRow, Linking> {
         let Some(placed) = self.placed.filter(|_| self.is_fresh()) else { return Err(Linking::Stale) };
         blobs::link(connection, self.hash, placed.written).await?.ok_or(Linking::Stale)
     }

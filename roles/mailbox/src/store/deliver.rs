@@ -1,10 +1,10 @@
 //! Delivery: a message into an account's INBOX or Junk, once for each delivery id.
 
+use estafeta_storage::sql::Connection;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use estafeta_core::{DeliveryId, Message};
-use sqlx::sqlite::SqliteConnection;
 
 use super::body::{Body, Linking};
 use super::message::now_seconds;
@@ -61,7 +61,7 @@ impl AccountMail {
         let (id, row, quota_bytes) = (consignment.id, self.row, self.account.quota_bytes);
         let deliver = |store: Store, bodies: Arc<[Body]>| {
             let (prefix, hub) = (prefix.clone(), store.inner.hub.clone());
-            let job = async move |transaction: &mut SqliteConnection| -> Result<Delivered, Linking> {
+            let job = async move |transaction: &mut Connection| -> Result<Delivered, Linking> {
                 let now = now_seconds();
                 if !deliveries::note(transaction, id, row, now).await? {
                     return Ok(Delivered::Before);

@@ -38,8 +38,8 @@ pub enum StoreError {
     Storage(#[from] StorageError),
 }
 
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
+impl From<estafeta_storage::sql::Error> for StoreError {
+    fn from(error: estafeta_storage::sql::Error) -> Self {
         Self::Storage(error.into())
     }
 }

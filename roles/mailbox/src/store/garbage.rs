@@ -5,6 +5,7 @@
 //! (whoever was about to read it has read it), then its row. A file that no row names, left by a crash between file
 //! and row, is condemned like the others.
 
+use estafeta_storage::sql::Connection;
 use std::time::{Duration, SystemTime};
 
 use estafeta_storage::blobs::SHARDS;
@@ -75,7 +76,7 @@ impl Store {
     /// Runs a transaction that takes up to [`ROWS`] rows until it finds fewer.
     async fn repeat(
         &self,
-        transaction: impl AsyncFn(&mut sqlx::SqliteConnection) -> Result<u64, StoreError> + Clone + Send + 'static,
+        transaction: impl AsyncFn(&mut Connection) -> Result<u64, StoreError> + Clone + Send + 'static,
     ) -> Result<u64, StoreError> {
         let mut total = 0;
         loop {
@@ -91,13 +92,13 @@ impl Store {
     async fn delete_condemned(&self, before: i64) -> Result<u64, StoreError> {
         let mut deleted = 0;
         loop {
-            let condemned = blobs::condemned(&mut *self.reader().await?, before, ROWS).await?;
+            let condemned = blobs::condemned(&mut self.reader().await?, before, ROWS).await?;
             for (_, name) in &condemned {
                 // The file first: while the row stands, nobody writes a file of this name.
                 self.inner.blobs.delete(*name).await?;
             }
             let count = condemned.len() as u64;
-            let remove = async move |transaction: &mut sqlx::SqliteConnection| {
+            let remove = async move |transaction: &mut Connection| {
                 for (row, _) in &condemned {
                     blobs::remove(transaction, *row).await?;
                 }
@@ -116,10 +117,10 @@ impl Store {
         let mut strays = 0;
         for shard in 0..SHARDS {
             for name in self.inner.blobs.scan(shard, before).await? {
-                if blobs::is_named(&mut *self.reader().await?, name).await? {
+                if blobs::is_named(&mut self.reader().await?, name).await? {
                     continue;
                 }
-                let condemn = async move |transaction: &mut sqlx::SqliteConnection| {
+                let condemn = async move |transaction: &mut Connection| {
                     blobs::condemn_stray(transaction, name, now_seconds()).await
                 };
                 if self.run(condemn).await? {

@@ -1,6 +1,7 @@
 //! One mailbox: its messages.
 
 use estafeta_core::Message;
+use estafeta_storage::sql::Connection;
 
 use super::message::now_seconds;
 use super::sql::mailboxes::State;
@@ -79,12 +80,12 @@ impl Mailbox {
             return Ok(None);
         }
         let range = |state: State| state.recent_from..state.status.uid_next;
-        let there = range(mailboxes::state(&mut *self.mail.store.reader().await?, self.row).await?);
+        let there = range(mailboxes::state(&mut self.mail.store.reader().await?, self.row).await?);
         if there.is_empty() {
             return Ok(Some(there));
         }
         let row = self.row;
-        let take = async move |transaction: &mut sqlx::SqliteConnection| {
+        let take = async move |transaction: &mut Connection| {
             let taken = range(mailboxes::state(transaction, row).await?);
             mailboxes::take_recent(transaction, row).await?;
             Ok(Some(taken))
@@ -101,7 +102,7 @@ impl Mailbox {
 
     /// A message's text. A large one is mapped, not read. [`StoreError::NoMessage`] when it is gone.
     pub async fn text(&self, uid: Uid) -> Result<Message, StoreError> {
-        let found = messages::text(&mut *self.mail.store.reader().await?, self.row, uid).await?;
+        let found = messages::text(&mut self.mail.store.reader().await?, self.row, uid).await?;
         let (prefix, name) = found.ok_or(StoreError::NoMessage)?;
         let body = match self.mail.store.inner.blobs.get(name).await {
             // Expunged, and its body deleted, since the row was read. Otherwise it is a loss, which the operator must
@@ -114,7 +115,7 @@ impl Mailbox {
     }
 
     async fn holds(&self, uid: Uid) -> Result<bool, StoreError> {
-        Ok(messages::text(&mut *self.mail.store.reader().await?, self.row, uid).await?.is_some())
+        Ok(messages::text(&mut self.mail.store.reader().await?, self.row, uid).await?.is_some())
     }
 
     /// Changes flags. With `unchanged_since`, messages that changed later are left alone. A message whose flags
@@ -127,7 +128,7 @@ impl Mailbox {
         unchanged_since: Option<ModSeq>,
     ) -> Result<FlagsStored, StoreError> {
         let (row, uids, change, hub) = (self.row, uids.clone(), change.clone(), self.mail.store.inner.hub.clone());
-        let job = async move |transaction: &mut sqlx::SqliteConnection| {
+        let job = async move |transaction: &mut Connection| {
             let before = mailboxes::state(transaction, row).await?.status.highest_modseq;
             let keywords = match change.action {
                 FlagAction::Remove => keywords::list(transaction, row).await?,
@@ -170,7 +171,7 @@ impl Mailbox {
 
     async fn remove_with(&self, uids: &UidSet, flags: SystemFlags) -> Result<Vec<Uid>, StoreError> {
         let (row, uids, hub) = (self.row, uids.clone(), self.mail.store.inner.hub.clone());
-        let job = async move |transaction: &mut sqlx::SqliteConnection| {
+        let job = async move |transaction: &mut Connection| {
             mailboxes::state(transaction, row).await?;
             let chosen: Vec<Uid> = messages::find(transaction, row, &uids)
                 .await?
@@ -192,7 +193,7 @@ impl Mailbox {
     pub async fn copy(&self, uids: &UidSet, to: &MailboxName) -> Result<Copied, StoreError> {
         let (row, account, quota_bytes) = (self.row, self.mail.row, self.mail.account.quota_bytes);
         let (uids, to, hub) = (uids.clone(), to.clone(), self.mail.store.inner.hub.clone());
-        let job = async move |transaction: &mut sqlx::SqliteConnection| {
+        let job = async move |transaction: &mut Connection| {
             mailboxes::state(transaction, row).await?;
             let target = mailboxes::select(transaction, account, &to).await?;
             let chosen = messages::find(transaction, row, &uids).await?;
@@ -209,7 +210,7 @@ impl Mailbox {
     pub async fn move_to(&self, uids: &UidSet, to: &MailboxName) -> Result<Copied, StoreError> {
         let (row, account) = (self.row, self.mail.row);
         let (uids, to, hub) = (uids.clone(), to.clone(), self.mail.store.inner.hub.clone());
-        let job = async move |transaction: &mut sqlx::SqliteConnection| {
+        let job = async move |transaction: &mut Connection| {
             mailboxes::state(transaction, row).await?;
             let target = mailboxes::select(transaction, account, &to).await?;
             hub.touch(row);

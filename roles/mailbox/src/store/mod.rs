@@ -31,6 +31,7 @@ mod sql;
 mod tests;
 mod uid;
 
+use estafeta_storage::sql::{Connection, query};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -39,8 +40,6 @@ use estafeta_core::directory::Account;
 use estafeta_storage::blobs::Blobs;
 use estafeta_storage::spool::{Spool, SpoolDirectory};
 use estafeta_storage::sql::{Database, DatabaseOptions};
-use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{Sqlite, SqliteConnection};
 
 use hub::Hub;
 
@@ -106,7 +105,7 @@ impl Store {
 
     /// The mail of an account, if it lives here.
     pub async fn account(&self, account: &Account) -> Result<Option<AccountMail>, StoreError> {
-        let row = sql::accounts::find(&mut *self.reader().await?, account.id).await?;
+        let row = sql::accounts::find(&mut self.reader().await?, account.id).await?;
         Ok(row.map(|row| AccountMail { store: self.clone(), row, account: Arc::new(account.clone()) }))
     }
 
@@ -114,7 +113,7 @@ impl Store {
     /// an uncached answer of the directory: a stale one would make a second mailbox.
     pub async fn create_account(&self, account: &Account) -> Result<AccountMail, StoreError> {
         let id = account.id;
-        let create = async move |transaction: &mut SqliteConnection| {
+        let create = async move |transaction: &mut Connection| {
             if let Some(row) = sql::accounts::find(transaction, id).await? {
                 return Ok(row);
             }
@@ -143,8 +142,8 @@ impl Store {
 
     /// Whether the store can be read and written now. The text says why not.
     pub async fn check(&self) -> Result<(), StoreError> {
-        let write = async |transaction: &mut SqliteConnection| {
-            sqlx::query("UPDATE counters SET value = value WHERE name = 'uidvalidity'").execute(transaction).await?;
+        let write = async |transaction: &mut Connection| {
+            query("UPDATE counters SET value = value WHERE name = 'uidvalidity'").execute(transaction).await?;
             Ok(())
         };
         self.run(write).await
@@ -166,18 +165,18 @@ impl Store {
         if size > self.inner.message_limit_bytes { Err(StoreError::TooLarge) } else { Ok(size) }
     }
 
-    async fn reader(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
-        Ok(self.inner.database.readers().acquire().await?)
+    async fn reader(&self) -> Result<Connection, StoreError> {
+        Ok(self.inner.database.reader().await?)
     }
 
     /// A reader that sees one moment.
-    async fn snapshot_reader(&self) -> Result<sqlx::Transaction<'static, Sqlite>, StoreError> {
-        Ok(self.inner.database.readers().begin().await?)
+    async fn snapshot_reader(&self) -> Result<Connection, StoreError> {
+        Ok(self.inner.database.snapshot().await?)
     }
 
     async fn run<T, F>(&self, job: F) -> Result<T, StoreError>
     where
-        F: AsyncFnMut(&mut SqliteConnection) -> Result<T, StoreError> + Send + 'static,
+        F: AsyncFnMut(&mut Connection) -> Result<T, StoreError> + Send + 'static,
         T: Send + 'static,
     {
         self.inner.database.run(job).await

@@ -1,5 +1,6 @@
 //! The queue's tables: every statement on them.
 
+use estafeta_storage::sql::{Connection, Row, query};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -8,8 +9,6 @@ use estafeta_storage::StorageError;
 use estafeta_storage::sql::Migration;
 use mail_parser::DateTime;
 use serde::Serialize;
-use sqlx::Row;
-use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 use uuid::Uuid;
 
 use super::job::{Found, JobRecipient};
@@ -50,49 +49,47 @@ fn from_ms(ms: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(ms).unwrap_or_default())
 }
 
-fn id_of(row: &SqliteRow, column: &str) -> Result<DeliveryId, StorageError> {
+fn id_of(row: &Row, column: &str) -> Result<DeliveryId, StorageError> {
     let bytes: &[u8] = row.try_get(column)?;
-    Ok(DeliveryId(Uuid::from_slice(bytes).map_err(|error| sqlx::Error::Decode(Box::new(error)))?))
+    Ok(DeliveryId(Uuid::from_slice(bytes).map_err(|error| estafeta_storage::sql::Error::Decode(Box::new(error)))?))
 }
 
 fn parsed<T: std::str::FromStr>(text: &str) -> Result<T, StorageError>
 where
     T::Err: std::error::Error + Send + Sync + 'static,
 {
-    text.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)).into())
+    text.parse().map_err(|error| estafeta_storage::sql::Error::Decode(Box::new(error)).into())
 }
 
-pub(super) async fn ids(pool: &SqlitePool) -> Result<Vec<DeliveryId>, StorageError> {
-    let rows = sqlx::query("SELECT id FROM letters").fetch_all(pool).await?;
+pub(super) async fn ids(connection: &mut Connection) -> Result<Vec<DeliveryId>, StorageError> {
+    let rows = query("SELECT id FROM letters").fetch_all(connection).await?;
     rows.iter().map(|row| id_of(row, "id")).collect()
 }
 
 /// Inserts letters whose recipients are due at once.
 pub(super) async fn insert(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     letters: &[Letter],
     now: SystemTime,
 ) -> Result<(), StorageError> {
     for letter in letters {
         let size_bytes = i64::try_from(letter.message.len()).unwrap_or(i64::MAX);
-        sqlx::query(
-            "INSERT INTO letters (id, sender, prefix, size_bytes, smtputf8, arrived_ms) VALUES (?, ?, ?, ?, ?, ?)",
-        )
-        .bind(&letter.id.0.as_bytes()[..])
-        .bind(letter.sender.as_ref().map(Address::to_string))
-        .bind(&letter.message.prefix()[..])
-        .bind(size_bytes)
-        .bind(letter.smtputf8)
-        .bind(to_ms(letter.arrived))
-        .execute(&mut *connection)
-        .await?;
+        query("INSERT INTO letters (id, sender, prefix, size_bytes, smtputf8, arrived_ms) VALUES (?, ?, ?, ?, ?, ?)")
+            .bind(&letter.id.0.as_bytes()[..])
+            .bind(letter.sender.as_ref().map(Address::to_string))
+            .bind(&letter.message.prefix()[..])
+            .bind(size_bytes)
+            .bind(letter.smtputf8)
+            .bind(to_ms(letter.arrived))
+            .execute(&mut *connection)
+            .await?;
         insert_recipients(connection, letter.id, 0, &letter.recipients, now).await?;
     }
     Ok(())
 }
 
 async fn insert_recipients(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     letter: DeliveryId,
     first_number: i64,
     recipients: &[Waiting],
@@ -100,7 +97,7 @@ async fn insert_recipients(
 ) -> Result<(), StorageError> {
     for (number, recipient) in (first_number..).zip(recipients) {
         let account = recipient.account.as_ref().map(serde_json::to_string).transpose();
-        sqlx::query(
+        query(
             "INSERT INTO recipients (letter, number, destination, address, original, account, next_attempt_ms)
              VALUES (?, ?, ?, ?, ?, ?, ?)",
         )
@@ -109,7 +106,7 @@ async fn insert_recipients(
         .bind(recipient.destination().to_text())
         .bind(recipient.address.to_string())
         .bind(recipient.original.to_string())
-        .bind(account.map_err(|error| sqlx::Error::Encode(Box::new(error)))?)
+        .bind(account.map_err(|error| estafeta_storage::sql::Error::Encode(Box::new(error)))?)
         .bind(to_ms(now))
         .execute(&mut *connection)
         .await?;
@@ -117,13 +114,13 @@ async fn insert_recipients(
     Ok(())
 }
 
-pub(super) async fn due(pool: &SqlitePool, now: SystemTime) -> Result<Vec<Due>, StorageError> {
-    let rows = sqlx::query(
+pub(super) async fn due(connection: &mut Connection, now: SystemTime) -> Result<Vec<Due>, StorageError> {
+    let rows = query(
         "SELECT destination, COUNT(DISTINCT letter) AS letters FROM recipients WHERE next_attempt_ms <= ?
          GROUP BY destination ORDER BY MIN(next_attempt_ms)",
     )
     .bind(to_ms(now))
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     rows.iter()
         .map(|row| {
@@ -134,54 +131,51 @@ pub(super) async fn due(pool: &SqlitePool, now: SystemTime) -> Result<Vec<Due>, 
         .collect()
 }
 
-pub(super) async fn next_due(pool: &SqlitePool, now: SystemTime) -> Result<Option<SystemTime>, StorageError> {
-    let next: Option<i64> = sqlx::query_scalar("SELECT MIN(next_attempt_ms) FROM recipients WHERE next_attempt_ms > ?")
+pub(super) async fn next_due(connection: &mut Connection, now: SystemTime) -> Result<Option<SystemTime>, StorageError> {
+    let next: Option<i64> = query("SELECT MIN(next_attempt_ms) FROM recipients WHERE next_attempt_ms > ?")
         .bind(to_ms(now))
-        .fetch_one(pool)
-        .await?;
+        .fetch_one(connection)
+        .await?
+        .try_get(0)?;
     Ok(next.map(from_ms))
 }
 
 /// The letter that is due longest for a destination, of those that nobody has claimed.
 pub(super) async fn longest_due(
-    pool: &SqlitePool,
+    connection: &mut Connection,
     destination: &Destination,
     claimed: &[DeliveryId],
     now: SystemTime,
 ) -> Result<Option<DeliveryId>, StorageError> {
     let claimed: Vec<String> = claimed.iter().map(|id| id.0.simple().to_string()).collect();
-    let row = sqlx::query(
+    let row = query(
         "SELECT letter FROM recipients WHERE destination = ? AND next_attempt_ms <= ?
          AND letter NOT IN (SELECT unhex(value) FROM json_each(?)) ORDER BY next_attempt_ms LIMIT 1",
     )
     .bind(destination.to_text())
     .bind(to_ms(now))
     .bind(serde_json::to_string(&claimed).unwrap_or_default())
-    .fetch_optional(pool)
+    .fetch_optional(connection)
     .await?;
     row.map(|row| id_of(&row, "letter")).transpose()
 }
 
 /// A letter and its recipients that are due at a destination; none if there are no such recipients any more.
 pub(super) async fn load(
-    pool: &SqlitePool,
+    connection: &mut Connection,
     id: DeliveryId,
     destination: &Destination,
     now: SystemTime,
 ) -> Result<Option<Found>, StorageError> {
-    let mut snapshot = pool.begin().await?;
-    let letter = sqlx::query("SELECT * FROM letters WHERE id = ?")
-        .bind(&id.0.as_bytes()[..])
-        .fetch_optional(&mut *snapshot)
-        .await?;
-    let rows = sqlx::query(
-        "SELECT * FROM recipients WHERE letter = ? AND destination = ? AND next_attempt_ms <= ? ORDER BY number",
-    )
-    .bind(&id.0.as_bytes()[..])
-    .bind(destination.to_text())
-    .bind(to_ms(now))
-    .fetch_all(&mut *snapshot)
-    .await?;
+    let letter =
+        query("SELECT * FROM letters WHERE id = ?").bind(&id.0.as_bytes()[..]).fetch_optional(&mut *connection).await?;
+    let rows =
+        query("SELECT * FROM recipients WHERE letter = ? AND destination = ? AND next_attempt_ms <= ? ORDER BY number")
+            .bind(&id.0.as_bytes()[..])
+            .bind(destination.to_text())
+            .bind(to_ms(now))
+            .fetch_all(&mut *connection)
+            .await?;
     let Some(letter) = letter.filter(|_| !rows.is_empty()) else { return Ok(None) };
     let sender: Option<String> = letter.try_get("sender")?;
     let prefix: Vec<u8> = letter.try_get("prefix")?;
@@ -197,10 +191,12 @@ pub(super) async fn load(
     }))
 }
 
-fn recipient(row: &SqliteRow) -> Result<JobRecipient, StorageError> {
+fn recipient(row: &Row) -> Result<JobRecipient, StorageError> {
     let account: Option<&str> = row.try_get("account")?;
-    let account =
-        account.map(serde_json::from_str).transpose().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    let account = account
+        .map(serde_json::from_str)
+        .transpose()
+        .map_err(|error| estafeta_storage::sql::Error::Decode(Box::new(error)))?;
     let attempts: i64 = row.try_get("attempts")?;
     Ok(JobRecipient {
         number: row.try_get("number")?,
@@ -213,21 +209,18 @@ fn recipient(row: &SqliteRow) -> Result<JobRecipient, StorageError> {
     })
 }
 
-pub(super) async fn settle(
-    connection: &mut SqliteConnection,
-    settlement: &Settlement,
-) -> Result<Settled, StorageError> {
+pub(super) async fn settle(connection: &mut Connection, settlement: &Settlement) -> Result<Settled, StorageError> {
     let id = settlement.letter.0.as_bytes();
     let now = SystemTime::now();
     for number in &settlement.decided {
-        sqlx::query("DELETE FROM recipients WHERE letter = ? AND number = ?")
+        query("DELETE FROM recipients WHERE letter = ? AND number = ?")
             .bind(&id[..])
-            .bind(number)
+            .bind(*number)
             .execute(&mut *connection)
             .await?;
     }
     for postponed in &settlement.postponed {
-        sqlx::query(
+        query(
             "UPDATE recipients SET attempts = attempts + 1, next_attempt_ms = ?, last_answer = ? WHERE letter = ? AND number = ?",
         )
         .bind(to_ms(postponed.next_attempt))
@@ -238,36 +231,37 @@ pub(super) async fn settle(
         .await?;
     }
     if settlement.warned {
-        sqlx::query("UPDATE letters SET warned = 1 WHERE id = ?").bind(&id[..]).execute(&mut *connection).await?;
+        query("UPDATE letters SET warned = 1 WHERE id = ?").bind(&id[..]).execute(&mut *connection).await?;
     }
-    let is_there: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM letters WHERE id = ?)")
+    let is_there: bool = query("SELECT EXISTS (SELECT 1 FROM letters WHERE id = ?)")
         .bind(&id[..])
         .fetch_one(&mut *connection)
-        .await?;
+        .await?
+        .try_get(0)?;
     // Somebody may have removed the letter meanwhile; then there is nobody to add to it.
     if is_there && !settlement.added.is_empty() {
-        let first: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(number), 0) + 1 FROM recipients WHERE letter = ?")
+        let first: i64 = query("SELECT COALESCE(MAX(number), 0) + 1 FROM recipients WHERE letter = ?")
             .bind(&id[..])
             .fetch_one(&mut *connection)
-            .await?;
+            .await?
+            .try_get(0)?;
         insert_recipients(connection, settlement.letter, first, &settlement.added, now).await?;
     }
-    let done =
-        sqlx::query("DELETE FROM letters WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM recipients WHERE letter = ?1)")
-            .bind(&id[..])
-            .execute(&mut *connection)
-            .await?;
+    let done = query("DELETE FROM letters WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM recipients WHERE letter = ?1)")
+        .bind(&id[..])
+        .execute(&mut *connection)
+        .await?;
     insert(connection, &settlement.reports, now).await?;
-    Ok(Settled { is_gone: done.rows_affected() > 0 })
+    Ok(Settled { is_gone: done > 0 })
 }
 
-pub(super) async fn list(pool: &SqlitePool, limit: usize) -> Result<Vec<Listed>, StorageError> {
-    let rows = sqlx::query(
+pub(super) async fn list(connection: &mut Connection, limit: usize) -> Result<Vec<Listed>, StorageError> {
+    let rows = query(
         "SELECT letters.id, sender, address, size_bytes, arrived_ms, next_attempt_ms, attempts, last_answer
          FROM letters JOIN recipients ON recipients.letter = letters.id ORDER BY arrived_ms, letters.id, number LIMIT ?",
     )
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     rows.iter()
         .map(|row| {
@@ -275,13 +269,13 @@ pub(super) async fn list(pool: &SqlitePool, limit: usize) -> Result<Vec<Listed>,
                 |column: &str| row.try_get(column).map(|ms: i64| DateTime::from_timestamp(ms / 1000).to_rfc3339());
             Ok(Listed {
                 id: id_of(row, "id")?.to_string(),
-                sender: row.try_get::<Option<String>, _>("sender")?.unwrap_or_default(),
+                sender: row.try_get::<Option<String>>("sender")?.unwrap_or_default(),
                 recipient: row.try_get("address")?,
                 size_bytes: row.try_get("size_bytes")?,
                 arrived: moment("arrived_ms")?,
                 next_attempt: moment("next_attempt_ms")?,
                 attempts: row.try_get("attempts")?,
-                last_answer: row.try_get::<Option<String>, _>("last_answer")?.unwrap_or_default(),
+                last_answer: row.try_get::<Option<String>>("last_answer")?.unwrap_or_default(),
             })
         })
         .collect()
@@ -289,24 +283,24 @@ pub(super) async fn list(pool: &SqlitePool, limit: usize) -> Result<Vec<Listed>,
 
 /// Makes a letter's recipients due now, or everybody's.
 pub(super) async fn hasten(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: Option<DeliveryId>,
     now: SystemTime,
 ) -> Result<u64, StorageError> {
     let done = match id {
         Some(id) => {
-            sqlx::query("UPDATE recipients SET next_attempt_ms = ? WHERE letter = ?")
+            query("UPDATE recipients SET next_attempt_ms = ? WHERE letter = ?")
                 .bind(to_ms(now))
                 .bind(&id.0.as_bytes()[..])
                 .execute(connection)
                 .await?
         }
-        None => sqlx::query("UPDATE recipients SET next_attempt_ms = ?").bind(to_ms(now)).execute(connection).await?,
+        None => query("UPDATE recipients SET next_attempt_ms = ?").bind(to_ms(now)).execute(connection).await?,
     };
-    Ok(done.rows_affected())
+    Ok(done)
 }
 
-pub(super) async fn remove(connection: &mut SqliteConnection, id: DeliveryId) -> Result<bool, StorageError> {
-    let done = sqlx::query("DELETE FROM letters WHERE id = ?").bind(&id.0.as_bytes()[..]).execute(connection).await?;
-    Ok(done.rows_affected() > 0)
+pub(super) async fn remove(connection: &mut Connection, id: DeliveryId) -> Result<bool, StorageError> {
+    let done = query("DELETE FROM letters WHERE id = ?").bind(&id.0.as_bytes()[..]).execute(connection).await?;
+    Ok(done > 0)
 }

@@ -1,42 +1,41 @@
 //! Accounts: which live here, and how much they hold.
 
 use estafeta_core::AccountId;
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{Row, query};
+use estafeta_storage::sql::{Connection, query};
 
 use super::AccountRow;
 use crate::store::StoreError;
 
 /// The row of an account that lives here; none when it never came.
-pub async fn find(connection: &mut SqliteConnection, account: AccountId) -> Result<Option<AccountRow>, StoreError> {
+pub async fn find(connection: &mut Connection, account: AccountId) -> Result<Option<AccountRow>, StoreError> {
     let found = query("SELECT id FROM accounts WHERE account = ?").bind(account.0.as_bytes().as_slice());
     let row = found.fetch_optional(connection).await?;
     Ok(row.map(|row| row.try_get("id")).transpose()?)
 }
 
 /// Makes the row.
-pub async fn insert(connection: &mut SqliteConnection, account: AccountId) -> Result<AccountRow, StoreError> {
+pub async fn insert(connection: &mut Connection, account: AccountId) -> Result<AccountRow, StoreError> {
     let inserted =
         query("INSERT INTO accounts (account) VALUES (?) RETURNING id").bind(account.0.as_bytes().as_slice());
     Ok(inserted.fetch_one(connection).await?.try_get("id")?)
 }
 
 /// How many messages and bytes it holds.
-pub async fn usage(connection: &mut SqliteConnection, account: AccountRow) -> Result<(u64, u64), StoreError> {
+pub async fn usage(connection: &mut Connection, account: AccountRow) -> Result<(u64, u64), StoreError> {
     let row =
         query("SELECT messages, used_bytes FROM accounts WHERE id = ?").bind(account).fetch_one(connection).await?;
-    Ok((row.try_get::<i64, _>("messages")? as u64, row.try_get::<i64, _>("used_bytes")? as u64))
+    Ok((row.try_get::<i64>("messages")? as u64, row.try_get::<i64>("used_bytes")? as u64))
 }
 
 /// Whether `more_bytes` may be added: the account's quota holds them.
 pub async fn check_room(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountRow,
     quota_bytes: Option<u64>,
     more_bytes: u64,
 ) -> Result<(), StoreError> {
     let row = query("SELECT used_bytes FROM accounts WHERE id = ?").bind(account).fetch_one(connection).await?;
-    let used = row.try_get::<i64, _>("used_bytes")? as u64;
+    let used = row.try_get::<i64>("used_bytes")? as u64;
     match quota_bytes {
         Some(quota) if used.saturating_add(more_bytes) > quota => Err(StoreError::OverQuota),
         _ => Ok(()),

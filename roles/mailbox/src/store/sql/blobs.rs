@@ -4,8 +4,7 @@
 //! deleted.
 
 use estafeta_storage::blobs::{BlobHash, BlobName};
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{Row, query};
+use estafeta_storage::sql::{Connection, Row, query};
 
 use super::BlobRow;
 use crate::store::StoreError;
@@ -20,11 +19,11 @@ pub enum Known {
 }
 
 /// What is known of a hash.
-pub async fn look_up(connection: &mut SqliteConnection, hash: BlobHash) -> Result<Known, StoreError> {
+pub async fn look_up(connection: &mut Connection, hash: BlobHash) -> Result<Known, StoreError> {
     let found =
         query("SELECT max(generation) AS newest, count(*) - count(condemned) AS living FROM blobs WHERE hash = ?");
     let row = found.bind(hash.0.as_slice()).fetch_one(connection).await?;
-    if row.try_get::<i64, _>("living")? > 0 {
+    if row.try_get::<i64>("living")? > 0 {
         return Ok(Known::Living);
     }
     let newest: Option<u32> = row.try_get("newest")?;
@@ -34,7 +33,7 @@ pub async fn look_up(connection: &mut SqliteConnection, hash: BlobHash) -> Resul
 /// The living row of a hash. When there is none, it is made of `written`, the generation whose file was written for it.
 /// None when neither is possible: the body must be written anew.
 pub async fn link(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     hash: BlobHash,
     written: Option<u32>,
 ) -> Result<Option<BlobRow>, StoreError> {
@@ -49,29 +48,29 @@ pub async fn link(
 }
 
 /// Condemns up to `limit` bodies that no message names, and says how many.
-pub async fn condemn_unused(connection: &mut SqliteConnection, now: i64, limit: u32) -> Result<u64, StoreError> {
+pub async fn condemn_unused(connection: &mut Connection, now: i64, limit: u32) -> Result<u64, StoreError> {
     let condemned = query(
         "UPDATE blobs SET condemned = ? WHERE id IN (SELECT id FROM blobs WHERE refs = 0 AND condemned IS NULL LIMIT ?)",
     );
-    Ok(condemned.bind(now).bind(limit).execute(connection).await?.rows_affected())
+    Ok(condemned.bind(now).bind(limit).execute(connection).await?)
 }
 
 /// Condemns a file that no row names; one that some row names is left alone.
-pub async fn condemn_stray(connection: &mut SqliteConnection, name: BlobName, now: i64) -> Result<bool, StoreError> {
+pub async fn condemn_stray(connection: &mut Connection, name: BlobName, now: i64) -> Result<bool, StoreError> {
     let inserted = query("INSERT INTO blobs (hash, generation, condemned) VALUES (?, ?, ?) ON CONFLICT DO NOTHING");
     let inserted = inserted.bind(name.hash.0.as_slice()).bind(name.generation).bind(now).execute(connection).await?;
-    Ok(inserted.rows_affected() > 0)
+    Ok(inserted > 0)
 }
 
 /// Whether some row names this blob.
-pub async fn is_named(connection: &mut SqliteConnection, name: BlobName) -> Result<bool, StoreError> {
+pub async fn is_named(connection: &mut Connection, name: BlobName) -> Result<bool, StoreError> {
     let found = query("SELECT EXISTS (SELECT 1 FROM blobs WHERE hash = ? AND generation = ?)");
     Ok(found.bind(name.hash.0.as_slice()).bind(name.generation).fetch_one(connection).await?.try_get(0)?)
 }
 
 /// Up to `limit` bodies that were condemned before `before`.
 pub async fn condemned(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     before: i64,
     limit: u32,
 ) -> Result<Vec<(BlobRow, BlobName)>, StoreError> {
@@ -81,14 +80,15 @@ pub async fn condemned(
 }
 
 /// Forgets a condemned body, whose file is deleted.
-pub async fn remove(connection: &mut SqliteConnection, blob: BlobRow) -> Result<(), StoreError> {
+pub async fn remove(connection: &mut Connection, blob: BlobRow) -> Result<(), StoreError> {
     query("DELETE FROM blobs WHERE id = ? AND condemned IS NOT NULL").bind(blob).execute(connection).await?;
     Ok(())
 }
 
 /// The name of a body, of the columns `hash` and `generation`.
-pub fn name(row: &SqliteRow) -> Result<BlobName, StoreError> {
+pub fn name(row: &Row) -> Result<BlobName, StoreError> {
     let hash: &[u8] = row.try_get("hash")?;
-    let hash = hash.try_into().map_err(|error| StoreError::from(sqlx::Error::Decode(Box::new(error))))?;
+    let hash =
+        hash.try_into().map_err(|error| StoreError::from(estafeta_storage::sql::Error::Decode(Box::new(error))))?;
     Ok(BlobName { hash: BlobHash(hash), generation: row.try_get("generation")? })
 }

@@ -1,26 +1,25 @@
 //! The keywords of a mailbox, by number.
 
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{Row, query};
-
 use super::MailboxRow;
 use crate::store::{Keyword, Keywords, StoreError};
+use estafeta_storage::sql::{Connection, query};
 
 /// All of a mailbox.
-pub async fn list(connection: &mut SqliteConnection, mailbox: MailboxRow) -> Result<Keywords, StoreError> {
+pub async fn list(connection: &mut Connection, mailbox: MailboxRow) -> Result<Keywords, StoreError> {
     let rows = query("SELECT name FROM keywords WHERE mailbox = ? ORDER BY number")
         .bind(mailbox)
         .fetch_all(connection)
         .await?;
-    let kept =
-        |name: &str| name.parse::<Keyword>().map_err(|error| StoreError::from(sqlx::Error::Decode(Box::new(error))));
+    let kept = |name: &str| {
+        name.parse::<Keyword>().map_err(|error| StoreError::from(estafeta_storage::sql::Error::Decode(Box::new(error))))
+    };
     let names = rows.iter().map(|row| kept(row.try_get("name")?));
     Ok(Keywords::new(names.collect::<Result<_, StoreError>>()?))
 }
 
 /// All of a mailbox, after those of `wanted` that it did not know got a number. Those that find no room are left out.
 pub async fn learn<'a>(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     mailbox: MailboxRow,
     wanted: impl IntoIterator<Item = &'a Keyword>,
 ) -> Result<Keywords, StoreError> {

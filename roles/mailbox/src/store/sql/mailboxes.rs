@@ -2,11 +2,9 @@
 //!
 //! Invariants: every superior of a name has a row; a row that cannot be selected has inferiors.
 
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{Row, query};
-
 use super::{AccountRow, MailboxRow};
 use crate::store::{MailboxEntry, MailboxName, MailboxStatus, ModSeq, SpecialUse, StoreError, Uid, UidValidity};
+use estafeta_storage::sql::{Connection, Row, query};
 
 /// The most mailboxes of an account, and the most subscriptions.
 pub const MAILBOXES_LIMIT: i64 = 10_000;
@@ -23,7 +21,7 @@ pub struct Found {
 }
 
 impl Found {
-    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+    fn read(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
             row: row.try_get("id")?,
             selectable: row.try_get("selectable")?,
@@ -43,7 +41,7 @@ pub struct Numbers {
 
 /// What a name stands for.
 pub async fn find(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountRow,
     name: &MailboxName,
 ) -> Result<Option<Found>, StoreError> {
@@ -53,11 +51,7 @@ pub async fn find(
 }
 
 /// The mailbox of a name, to read or change.
-pub async fn select(
-    connection: &mut SqliteConnection,
-    account: AccountRow,
-    name: &MailboxName,
-) -> Result<Found, StoreError> {
+pub async fn select(connection: &mut Connection, account: AccountRow, name: &MailboxName) -> Result<Found, StoreError> {
     match find(connection, account, name).await? {
         None => Err(StoreError::NoMailbox),
         Some(found) if !found.selectable => Err(StoreError::NotSelectable),
@@ -67,7 +61,7 @@ pub async fn select(
 
 /// The mailbox of a use; INBOX when there is none.
 pub async fn of_use(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountRow,
     special_use: SpecialUse,
 ) -> Result<Found, StoreError> {
@@ -80,7 +74,7 @@ pub async fn of_use(
 
 /// Whether no mailbox of the account is for this use.
 pub async fn use_is_free(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountRow,
     special_use: SpecialUse,
 ) -> Result<bool, StoreError> {
@@ -89,7 +83,7 @@ pub async fn use_is_free(
 }
 
 /// All of an account, INBOX first.
-pub async fn list(connection: &mut SqliteConnection, account: AccountRow) -> Result<Vec<MailboxEntry>, StoreError> {
+pub async fn list(connection: &mut Connection, account: AccountRow) -> Result<Vec<MailboxEntry>, StoreError> {
     let rows = query(
         "SELECT name, special_use, selectable,
             EXISTS (SELECT 1 FROM subscriptions s WHERE s.account = m.account AND s.name = m.name) AS subscribed
@@ -116,7 +110,7 @@ pub async fn list(connection: &mut SqliteConnection, account: AccountRow) -> Res
 
 /// Makes a mailbox (or a name that only holds others), without looking at what is there.
 pub async fn insert(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountRow,
     name: &MailboxName,
     selectable: bool,
@@ -142,7 +136,7 @@ pub async fn insert(
 
 /// Makes the superiors of a name that are missing, as names that only hold others.
 pub async fn insert_superiors(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountRow,
     name: &MailboxName,
 ) -> Result<(), StoreError> {
@@ -156,7 +150,7 @@ pub async fn insert_superiors(
 
 /// Removes the superiors of a name that only held others and hold none any more.
 pub async fn remove_idle_superiors(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountRow,
     name: &MailboxName,
 ) -> Result<(), StoreError> {
@@ -174,7 +168,7 @@ pub async fn remove_idle_superiors(
 
 /// Whether others lie below a name.
 pub async fn has_inferiors(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountRow,
     name: &MailboxName,
 ) -> Result<bool, StoreError> {
@@ -185,7 +179,7 @@ pub async fn has_inferiors(
 }
 
 /// Removes a mailbox with all it holds.
-pub async fn remove(connection: &mut SqliteConnection, mailbox: MailboxRow) -> Result<(), StoreError> {
+pub async fn remove(connection: &mut Connection, mailbox: MailboxRow) -> Result<(), StoreError> {
     for statement in [
         "DELETE FROM messages WHERE mailbox = ?",
         "DELETE FROM expunged WHERE mailbox = ?",
@@ -199,7 +193,7 @@ pub async fn remove(connection: &mut SqliteConnection, mailbox: MailboxRow) -> R
 
 /// Gives a mailbox and all below it another name.
 pub async fn rename(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountRow,
     from: &MailboxName,
     to: &MailboxName,
@@ -209,7 +203,7 @@ pub async fn rename(
          WHERE account = ?1 AND (name = ?2 OR name > ?2 || '/' AND name < ?2 || '0') RETURNING name",
     );
     for row in renamed.bind(account).bind(from.as_str()).bind(to.as_str()).fetch_all(connection).await? {
-        row.try_get::<&str, _>("name")?
+        row.try_get::<&str>("name")?
             .parse::<MailboxName>()
             .map_err(|_| StoreError::Limit("a name below would become too long"))?;
     }
@@ -217,18 +211,14 @@ pub async fn rename(
 }
 
 /// Takes `uids` new UIDs and one modification sequence. The row stays locked until the commit, so that none appears late.
-pub async fn advance(
-    connection: &mut SqliteConnection,
-    mailbox: MailboxRow,
-    uids: usize,
-) -> Result<Numbers, StoreError> {
+pub async fn advance(connection: &mut Connection, mailbox: MailboxRow, uids: usize) -> Result<Numbers, StoreError> {
     let uids = i64::try_from(uids).unwrap_or(i64::MAX);
     let advanced = query(
         "UPDATE mailboxes SET uidnext = uidnext + ?2, modseq = modseq + 1 WHERE id = ?1 RETURNING uidnext - ?2 AS first_uid, uidnext, modseq",
     );
     let row = advanced.bind(mailbox).bind(uids).fetch_optional(connection).await?.ok_or(StoreError::NoMailbox)?;
     // RFC 9051 §2.3.1.1: a UID is a non-zero 32-bit number.
-    if row.try_get::<i64, _>("uidnext")? > i64::from(u32::MAX) {
+    if row.try_get::<i64>("uidnext")? > i64::from(u32::MAX) {
         return Err(StoreError::Limit("this mailbox has no UIDs left"));
     }
     Ok(Numbers { first_uid: row.try_get("first_uid")?, modseq: row.try_get("modseq")? })
@@ -246,7 +236,7 @@ pub struct State {
 }
 
 /// Where a mailbox stands.
-pub async fn state(connection: &mut SqliteConnection, mailbox: MailboxRow) -> Result<State, StoreError> {
+pub async fn state(connection: &mut Connection, mailbox: MailboxRow) -> Result<State, StoreError> {
     let found = query(
         "SELECT uidvalidity, uidnext, modseq, recent_from, forgotten_modseq, messages, unseen, deleted, size_bytes
          FROM mailboxes WHERE id = ?",
@@ -256,29 +246,26 @@ pub async fn state(connection: &mut SqliteConnection, mailbox: MailboxRow) -> Re
         status: MailboxStatus {
             uid_validity: UidValidity(row.try_get("uidvalidity")?),
             uid_next: Uid(row.try_get("uidnext")?),
-            highest_modseq: ModSeq(row.try_get::<i64, _>("modseq")? as u64),
+            highest_modseq: ModSeq(row.try_get::<i64>("modseq")? as u64),
             messages: row.try_get("messages")?,
             unseen: row.try_get("unseen")?,
             deleted: row.try_get("deleted")?,
             recent: 0,
-            size_bytes: row.try_get::<i64, _>("size_bytes")? as u64,
+            size_bytes: row.try_get::<i64>("size_bytes")? as u64,
         },
         recent_from: Uid(row.try_get("recent_from")?),
-        forgotten_modseq: ModSeq(row.try_get::<i64, _>("forgotten_modseq")? as u64),
+        forgotten_modseq: ModSeq(row.try_get::<i64>("forgotten_modseq")? as u64),
     })
 }
 
 /// Nothing up to the next UID is recent any more.
-pub async fn take_recent(connection: &mut SqliteConnection, mailbox: MailboxRow) -> Result<(), StoreError> {
+pub async fn take_recent(connection: &mut Connection, mailbox: MailboxRow) -> Result<(), StoreError> {
     query("UPDATE mailboxes SET recent_from = uidnext WHERE id = ?").bind(mailbox).execute(connection).await?;
     Ok(())
 }
 
 /// The names that an account is subscribed to.
-pub async fn subscriptions(
-    connection: &mut SqliteConnection,
-    account: AccountRow,
-) -> Result<Vec<MailboxName>, StoreError> {
+pub async fn subscriptions(connection: &mut Connection, account: AccountRow) -> Result<Vec<MailboxName>, StoreError> {
     let rows = query("SELECT name FROM subscriptions WHERE account = ? ORDER BY name")
         .bind(account)
         .fetch_all(connection)
@@ -287,17 +274,13 @@ pub async fn subscriptions(
 }
 
 /// Adds a subscription.
-pub async fn subscribe(
-    connection: &mut SqliteConnection,
-    account: AccountRow,
-    name: &MailboxName,
-) -> Result<(), StoreError> {
+pub async fn subscribe(connection: &mut Connection, account: AccountRow, name: &MailboxName) -> Result<(), StoreError> {
     let inserted = query(
         "INSERT INTO subscriptions SELECT ?1, ?2 WHERE (SELECT count(*) FROM subscriptions WHERE account = ?1) < ?3
          ON CONFLICT DO NOTHING",
     );
     let inserted = inserted.bind(account).bind(name.as_str()).bind(MAILBOXES_LIMIT).execute(&mut *connection).await?;
-    if inserted.rows_affected() == 0 && !subscriptions(connection, account).await?.contains(name) {
+    if inserted == 0 && !subscriptions(connection, account).await?.contains(name) {
         return Err(StoreError::Limit("there are too many subscriptions"));
     }
     Ok(())
@@ -305,7 +288,7 @@ pub async fn subscribe(
 
 /// Removes a subscription.
 pub async fn unsubscribe(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountRow,
     name: &MailboxName,
 ) -> Result<(), StoreError> {
@@ -316,5 +299,5 @@ pub async fn unsubscribe(
 
 /// A name as the database has it: one that was checked before it was written.
 fn kept_name(name: &str) -> Result<MailboxName, StoreError> {
-    name.parse().map_err(|error| StoreError::from(sqlx::Error::Decode(Box::new(error))))
+    name.parse().map_err(|error| StoreError::from(estafeta_storage::sql::Error::Decode(Box::new(error))))
 }

@@ -2,8 +2,7 @@
 
 use bytes::Bytes;
 use estafeta_storage::blobs::BlobName;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, Row, query};
+use estafeta_storage::sql::{Connection, Row, query, query_built};
 
 use super::{BlobRow, MailboxRow, blobs, keywords, mailboxes};
 use crate::store::flags::KeywordBits;
@@ -16,13 +15,13 @@ macro_rules! entries {
     };
 }
 
-fn entry(row: &SqliteRow) -> Result<MessageEntry, StoreError> {
+fn entry(row: &Row) -> Result<MessageEntry, StoreError> {
     Ok(MessageEntry {
         uid: Uid(row.try_get(0)?),
-        modseq: ModSeq(row.try_get::<i64, _>(1)? as u64),
+        modseq: ModSeq(row.try_get::<i64>(1)? as u64),
         flags: Flags {
             system: SystemFlags::from_bits(row.try_get(2)?),
-            keywords: KeywordBits(row.try_get::<i64, _>(3)? as u64),
+            keywords: KeywordBits(row.try_get::<i64>(3)? as u64),
         },
         size: row.try_get(4)?,
         internal_date: row.try_get(5)?,
@@ -34,7 +33,7 @@ fn entry(row: &SqliteRow) -> Result<MessageEntry, StoreError> {
 const PAGE: usize = 4096;
 
 /// All of a mailbox, by UID.
-pub async fn list(connection: &mut SqliteConnection, mailbox: MailboxRow) -> Result<Vec<MessageEntry>, StoreError> {
+pub async fn list(connection: &mut Connection, mailbox: MailboxRow) -> Result<Vec<MessageEntry>, StoreError> {
     let mut found = Vec::new();
     find_between(connection, mailbox, 0, u32::MAX, &mut found).await?;
     Ok(found)
@@ -42,7 +41,7 @@ pub async fn list(connection: &mut SqliteConnection, mailbox: MailboxRow) -> Res
 
 /// Those of `uids` that are there, by UID.
 pub async fn find(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     mailbox: MailboxRow,
     uids: &UidSet,
 ) -> Result<Vec<MessageEntry>, StoreError> {
@@ -55,7 +54,7 @@ pub async fn find(
 
 /// Adds those from `first` to `last`, page by page.
 async fn find_between(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     mailbox: MailboxRow,
     mut first: u32,
     last: u32,
@@ -77,7 +76,7 @@ async fn find_between(
 /// Those that changed after `since`, by UID. Read in the order of their changes, by the index of those: in that of UIDs the
 /// whole mailbox would be read for one new flag. Page by page, for after a long absence it may be all of them.
 pub async fn changed(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     mailbox: MailboxRow,
     since: ModSeq,
 ) -> Result<Vec<MessageEntry>, StoreError> {
@@ -99,11 +98,7 @@ pub async fn changed(
 }
 
 /// The UIDs that were expunged after `since`, ascending.
-pub async fn expunged(
-    connection: &mut SqliteConnection,
-    mailbox: MailboxRow,
-    since: ModSeq,
-) -> Result<Vec<Uid>, StoreError> {
+pub async fn expunged(connection: &mut Connection, mailbox: MailboxRow, since: ModSeq) -> Result<Vec<Uid>, StoreError> {
     let rows = query("SELECT uid FROM expunged WHERE mailbox = ? AND modseq > ? ORDER BY uid")
         .bind(mailbox)
         .bind(since.0 as i64);
@@ -111,14 +106,14 @@ pub async fn expunged(
 }
 
 /// How many have a UID from `from` on.
-pub async fn count_from(connection: &mut SqliteConnection, mailbox: MailboxRow, from: Uid) -> Result<u32, StoreError> {
+pub async fn count_from(connection: &mut Connection, mailbox: MailboxRow, from: Uid) -> Result<u32, StoreError> {
     let counted = query("SELECT count(*) FROM messages WHERE mailbox = ? AND uid >= ?").bind(mailbox).bind(from.0);
     Ok(counted.fetch_one(connection).await?.try_get(0)?)
 }
 
 /// Where a message's text is: what stands before the body, and the body's name.
 pub async fn text(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     mailbox: MailboxRow,
     uid: Uid,
 ) -> Result<Option<(Bytes, BlobName)>, StoreError> {
@@ -126,7 +121,7 @@ pub async fn text(
         "SELECT prefix, hash, generation FROM messages JOIN blobs ON blobs.id = blob WHERE mailbox = ? AND uid = ?",
     );
     let row = found.bind(mailbox).bind(uid.0).fetch_optional(connection).await?;
-    row.map(|row| Ok((row.try_get::<Vec<u8>, _>("prefix")?.into(), blobs::name(&row)?))).transpose()
+    row.map(|row| Ok((row.try_get::<Vec<u8>>("prefix")?.into(), blobs::name(&row)?))).transpose()
 }
 
 /// A message to insert.
@@ -150,7 +145,7 @@ pub struct NewRow<'a> {
 }
 
 /// Inserts a message.
-pub async fn insert(connection: &mut SqliteConnection, mailbox: MailboxRow, new: NewRow<'_>) -> Result<(), StoreError> {
+pub async fn insert(connection: &mut Connection, mailbox: MailboxRow, new: NewRow<'_>) -> Result<(), StoreError> {
     let inserted = query(
         "INSERT INTO messages (mailbox, uid, modseq, flags, keywords, size, internal_date, saved, blob, prefix)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -168,7 +163,7 @@ pub async fn insert(connection: &mut SqliteConnection, mailbox: MailboxRow, new:
 
 /// Those of `uids` that changed after `since`.
 pub async fn changed_among(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     mailbox: MailboxRow,
     uids: &UidSet,
     since: ModSeq,
@@ -177,7 +172,7 @@ pub async fn changed_among(
     for range in uids.ranges() {
         let rows =
             query("SELECT uid FROM messages WHERE mailbox = ? AND uid BETWEEN ? AND ? AND modseq > ? ORDER BY uid");
-        let rows = rows.bind(mailbox).bind(range.start()).bind(range.end()).bind(since.0 as i64);
+        let rows = rows.bind(mailbox).bind(*range.start()).bind(*range.end()).bind(since.0 as i64);
         for row in rows.fetch_all(&mut *connection).await? {
             found.push(Uid(row.try_get(0)?));
         }
@@ -187,7 +182,7 @@ pub async fn changed_among(
 
 /// Changes the flags of those of `uids` that have others and did not change after `unchanged_since`, and says how many.
 pub async fn flag(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     mailbox: MailboxRow,
     uids: &UidSet,
     (action, flags): (FlagAction, Flags),
@@ -208,17 +203,17 @@ pub async fn flag(
              WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 AND modseq <= ?9
                AND (flags <> (flags & ?5 | ?7) OR keywords <> (keywords & ?6 | ?8))",
         );
-        let updated = updated.bind(mailbox).bind(range.start()).bind(range.end()).bind(modseq);
+        let updated = updated.bind(mailbox).bind(*range.start()).bind(*range.end()).bind(modseq);
         let updated = updated.bind(keep_system).bind(keep_keywords).bind(set_system).bind(set_keywords);
         let updated = updated.bind(unchanged_since.map_or(i64::MAX, |since| since.0.min(i64::MAX as u64) as i64));
-        changed += updated.execute(&mut *connection).await?.rows_affected();
+        changed += updated.execute(&mut *connection).await?;
     }
     Ok(changed)
 }
 
 /// Deletes these messages and leaves word of them.
 pub async fn expunge(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     mailbox: MailboxRow,
     chosen: &[Uid],
     modseq: i64,
@@ -229,14 +224,14 @@ pub async fn expunge(
             "INSERT INTO expunged SELECT mailbox, ?4, uid, ?5 FROM messages WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3",
         );
         left.bind(mailbox)
-            .bind(range.start())
-            .bind(range.end())
+            .bind(*range.start())
+            .bind(*range.end())
             .bind(modseq)
             .bind(now)
             .execute(&mut *connection)
             .await?;
         let deleted = query("DELETE FROM messages WHERE mailbox = ? AND uid BETWEEN ? AND ?");
-        deleted.bind(mailbox).bind(range.start()).bind(range.end()).execute(&mut *connection).await?;
+        deleted.bind(mailbox).bind(*range.start()).bind(*range.end()).execute(&mut *connection).await?;
     }
     Ok(())
 }
@@ -244,7 +239,7 @@ pub async fn expunge(
 /// Copies the messages `chosen`, ascending, into `target` under UIDs from `first_uid` on. `keywords` says which number
 /// there each number here has; those without are left out.
 pub async fn copy(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     source: MailboxRow,
     chosen: &[Uid],
     target: MailboxRow,
@@ -263,16 +258,16 @@ pub async fn copy(
     );
     let mut next = i64::from(first_uid);
     for range in UidSet::from_uids(chosen.iter().copied()).ranges() {
-        let inserted = query(AssertSqlSafe(statement.as_str())).bind(source).bind(range.start()).bind(range.end());
+        let inserted = query_built(statement.clone()).bind(source).bind(*range.start()).bind(*range.end());
         let inserted = inserted.bind(target).bind(next).bind(modseq).bind(now);
-        next += inserted.execute(&mut *connection).await?.rows_affected() as i64;
+        next += inserted.execute(&mut *connection).await? as i64;
     }
     Ok(())
 }
 
 /// Forgets up to `limit` expunged messages from before `before`, and says how many. Their mailboxes remember up to
 /// where they forgot.
-pub async fn forget_expunged(connection: &mut SqliteConnection, before: i64, limit: u32) -> Result<u64, StoreError> {
+pub async fn forget_expunged(connection: &mut Connection, before: i64, limit: u32) -> Result<u64, StoreError> {
     let rows = query("SELECT mailbox, modseq, uid FROM expunged WHERE at < ? LIMIT ?").bind(before).bind(limit);
     let rows = rows.fetch_all(&mut *connection).await?;
     for row in &rows {
@@ -292,7 +287,7 @@ pub async fn forget_expunged(connection: &mut SqliteConnection, before: i64, lim
 
 /// Copies messages into a mailbox, with the numbers and keywords that they get there: UID here and UID there.
 pub async fn duplicate(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     source: MailboxRow,
     chosen: &[MessageEntry],
     target: MailboxRow,
@@ -314,7 +309,7 @@ pub async fn duplicate(
 
 /// Moves those of `uids` that are there into a mailbox: UID here and UID there.
 pub async fn relocate(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     source: MailboxRow,
     uids: &UidSet,
     target: MailboxRow,

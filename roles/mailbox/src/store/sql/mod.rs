@@ -1,4 +1,4 @@
-//! The store's tables on SQLite, and every statement on them. Nothing outside this folder writes SQL.
+//! The store's tables, and every statement on them. Nothing outside this folder writes SQL.
 //!
 //! A function takes a connection: the writer's, inside its transaction, or a reader's. Rows are named by their numbers
 //! here ([`AccountRow`], [`MailboxRow`]); numbers of mailboxes are never used again.
@@ -13,10 +13,7 @@ mod schema;
 
 pub use schema::MIGRATIONS;
 
-use sqlx::encode::IsNull;
-use sqlx::error::BoxDynError;
-use sqlx::sqlite::{Sqlite, SqliteArgumentsBuffer, SqliteTypeInfo, SqliteValueRef};
-use sqlx::{Decode, Encode, Type};
+use estafeta_storage::sql::{Column, Error, FromColumn, Row, Value};
 
 /// A row's number, which goes into the database and comes out of it as the integer that it is.
 macro_rules! row_number {
@@ -25,21 +22,15 @@ macro_rules! row_number {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub struct $name(pub i64);
 
-        impl Type<Sqlite> for $name {
-            fn type_info() -> SqliteTypeInfo {
-                <i64 as Type<Sqlite>>::type_info()
+        impl From<$name> for Value {
+            fn from(row: $name) -> Self {
+                row.0.into()
             }
         }
 
-        impl Encode<'_, Sqlite> for $name {
-            fn encode_by_ref(&self, buffer: &mut SqliteArgumentsBuffer) -> Result<IsNull, BoxDynError> {
-                self.0.encode_by_ref(buffer)
-            }
-        }
-
-        impl<'r> Decode<'r, Sqlite> for $name {
-            fn decode(value: SqliteValueRef<'r>) -> Result<Self, BoxDynError> {
-                i64::decode(value).map(Self)
+        impl<'r> FromColumn<'r> for $name {
+            fn from_column(row: &'r Row, column: impl Column) -> Result<Self, Error> {
+                i64::from_column(row, column).map(Self)
             }
         }
     };
