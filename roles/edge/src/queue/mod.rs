@@ -283,7 +283,7 @@ impl Queue {
         let done: Result<(), StorageError> = self
             .database
             .run(async move |transaction| {
-                query(statement).execute(&mut *transaction).await?;
+                estafeta_storage::sql::query(statement).execute(&mut *transaction).await?;
                 Ok(())
             })
             .await;
