@@ -6,17 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 
 const MIGRATIONS: &[Migration] = &[
-    Migration {
-        version: 1,
-        description: "parents",
-        sql: "CREATE TABLE parents (id INTEGER PRIMARY KEY); INSERT INTO parents VALUES (0);",
-    },
-    Migration {
-        version: 2,
-        description: "rows",
-        // A foreign key that is looked at when the transaction commits: the way to make a commit fail.
-        sql: "CREATE TABLE rows (id INTEGER PRIMARY KEY, parent INTEGER NOT NULL REFERENCES parents DEFERRABLE INITIALLY DEFERRED)",
-    },
+    Migration::new(1, "parents", "CREATE TABLE parents (id INTEGER PRIMARY KEY); INSERT INTO parents VALUES (0);"),
+    // A foreign key that is looked at when the transaction commits: the way to make a commit fail.
+    Migration::new(
+        2,
+        "rows",
+        "CREATE TABLE rows (id INTEGER PRIMARY KEY, parent INTEGER NOT NULL REFERENCES parents DEFERRABLE INITIALLY DEFERRED)",
+    ),
 ];
 
 async fn open(directory: &Path) -> (Database, Arc<AtomicUsize>) {

@@ -25,8 +25,8 @@ use estafeta_storage::sql::Migration;
 
 /// The tables, as migrations that only ever add: a node of the version before must still work on them.
 pub const MIGRATIONS: &[Migration] = &[
-    Migration { version: 1, description: "people and domains", sql: include_str!("0001_people.sql") },
-    Migration { version: 2, description: "the cluster's nodes and keys", sql: include_str!("0002_cluster.sql") },
+    Migration::new(1, "people and domains", include_str!("0001_people.sql")),
+    Migration::new(2, "the cluster's nodes and keys", include_str!("0002_cluster.sql")),
 ];
 
 /// Whether the database refused a row because its key is there already.

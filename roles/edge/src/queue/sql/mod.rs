@@ -17,7 +17,7 @@ use super::{Destination, Due, Letter, Waiting};
 
 /// Every migration there ever was.
 pub(super) const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, description: "letters and recipients", sql: include_str!("0001_queue.sql") }];
+    &[Migration::new(1, "letters and recipients", include_str!("0001_queue.sql"))];
 
 /// One recipient that waits, as the command line shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
