@@ -101,6 +101,7 @@ async fn context(tls: TlsFiles) -> (Context, Arc<Echo>) {
         name: String::new(),
         store_group: "main".parse().unwrap(),
         quota_bytes: None,
+        quota_messages: None,
         password: Some(Secret::new("correct horse".into())),
     };
     directory.add_account(&ana).await.unwrap();

@@ -171,6 +171,7 @@ mod tests {
                 name: String::new(),
                 store_group: "g".parse().unwrap(),
                 quota_bytes: None,
+                quota_messages: None,
                 enabled,
                 created: 0,
             })

@@ -245,6 +245,7 @@ impl World {
                 name: String::new(),
                 store_group: "one".parse().unwrap(),
                 quota_bytes: None,
+                quota_messages: None,
                 password: Some(Secret::new(PASSWORD.to_owned())),
             };
             memory.add_account(&new).await.unwrap();

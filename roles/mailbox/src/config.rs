@@ -25,6 +25,10 @@ pub struct Config {
     /// (552, it learns at once). `defer` by default.
     #[serde(default)]
     pub when_over_quota: WhenOverQuota,
+    /// At how many percent of its quota, of bytes or of messages, an account finds a warning in its INBOX, ascending; an
+    /// empty list for no warnings. 80 and 95 by default.
+    #[serde(default = "default_warn_at_percent")]
+    pub warn_at_percent: Vec<u8>,
     /// The most connections of each service between nodes. 50,000 by default: each user that access relays holds one.
     #[serde(default = "default_connections_limit")]
     pub connections_limit: usize,
@@ -55,6 +59,10 @@ fn default_junk() -> bool {
     true
 }
 
+fn default_warn_at_percent() -> Vec<u8> {
+    vec![80, 95]
+}
+
 fn default_connections_limit() -> usize {
     50_000
 }
@@ -79,6 +87,10 @@ impl Config {
             if zero {
                 return Err(ConfigError::new(format!("{key} = 0 would let nothing in: give at least 1")));
             }
+        }
+        let sorted = self.warn_at_percent.is_sorted_by(|one, next| one < next);
+        if !sorted || self.warn_at_percent.iter().any(|percent| !(1..=100).contains(percent)) {
+            return Err(ConfigError::new("warn_at_percent takes percentages from 1 to 100, ascending"));
         }
         Ok(self)
     }
@@ -123,6 +135,8 @@ mod tests {
             ("store_group = 'G 1'", "store group"),
             ("store_group = 'g'\nreaders_limit = 0", "readers_limit"),
             ("store_group = 'g'\njunks = true", "junk"),
+            ("store_group = 'g'\nwarn_at_percent = [95, 80]", "ascending"),
+            ("store_group = 'g'\nwarn_at_percent = [0]", "percentages"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.message.contains(word), "{error}");

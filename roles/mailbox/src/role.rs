@@ -85,6 +85,7 @@ impl Plan for Config {
             directory: context.data.clone(),
             message_limit_bytes: self.message_limit_bytes,
             readers: self.readers_limit,
+            warn_at_percent: self.warn_at_percent.clone(),
         };
         // What fails here an operator must mend: the whole text is for them.
         let store = Store::open(options).await.map_err(Failure::internal)?;

@@ -123,6 +123,7 @@ mod tests {
             name: String::new(),
             store_group: group.parse().unwrap(),
             quota_bytes: None,
+            quota_messages: None,
             enabled: true,
             created: 0,
         };

@@ -321,6 +321,7 @@ mod tests {
             name: String::new(),
             store_group: "g".parse().unwrap(),
             quota_bytes: None,
+            quota_messages: None,
             enabled: true,
             created: 0,
         };

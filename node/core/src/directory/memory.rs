@@ -176,6 +176,7 @@ impl Directory for MemoryDirectory {
             name: new.name.clone(),
             store_group: new.store_group.clone(),
             quota_bytes: new.quota_bytes,
+            quota_messages: new.quota_messages,
             enabled: true,
             created: std::time::SystemTime::now()
                 .duration_since(std::time::UNIX_EPOCH)
@@ -188,10 +189,11 @@ impl Directory for MemoryDirectory {
     async fn change_account(&self, address: &Address, change: &AccountChange) -> Result<Account, Failure> {
         let mut content = self.content();
         let (account, _) = content.account(address)?;
-        let AccountChange { name, quota_bytes, enabled } = change.clone();
+        let AccountChange { name, quota_bytes, quota_messages, enabled } = change.clone();
         check_name(name.as_deref().unwrap_or_default())?;
         account.name = name.unwrap_or_else(|| account.name.clone());
         account.quota_bytes = quota_bytes.unwrap_or(account.quota_bytes);
+        account.quota_messages = quota_messages.unwrap_or(account.quota_messages);
         account.enabled = enabled.unwrap_or(account.enabled);
         Ok(account.clone())
     }

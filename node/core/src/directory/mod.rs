@@ -33,6 +33,9 @@ pub struct Account {
     pub store_group: StoreGroup,
     /// How much the mailboxes may hold, in bytes; none for no limit.
     pub quota_bytes: Option<u64>,
+    /// How many messages the mailboxes may hold; none for no limit.
+    #[serde(default)]
+    pub quota_messages: Option<u64>,
     /// Whether it may log in and receive mail.
     pub enabled: bool,
     /// When it was made, in seconds since 1970.
@@ -50,6 +53,8 @@ pub struct NewAccount {
     pub store_group: StoreGroup,
     /// In bytes; none for no limit.
     pub quota_bytes: Option<u64>,
+    /// How many messages; none for no limit.
+    pub quota_messages: Option<u64>,
     /// Without one nobody can log in.
     pub password: Option<Secret>,
 }
@@ -61,6 +66,8 @@ pub struct AccountChange {
     pub name: Option<String>,
     /// In bytes; the inner none for no limit.
     pub quota_bytes: Option<Option<u64>>,
+    /// How many messages; the inner none for no limit.
+    pub quota_messages: Option<Option<u64>>,
     /// Whether it may log in and receive mail.
     pub enabled: Option<bool>,
 }

@@ -50,6 +50,7 @@ fn new(text: &str, password: Option<&str>) -> NewAccount {
         name: String::new(),
         store_group: "group1".parse().unwrap(),
         quota_bytes: None,
+        quota_messages: None,
         password: password.map(secret),
     }
 }
@@ -94,11 +95,15 @@ fn names(accounts: &[Account]) -> Vec<String> {
 async fn accounts(directory: &dyn Directory) {
     let (edu, org) = ("example.edu".parse().unwrap(), "example.org".parse().unwrap());
     assert_eq!(directory.accounts(None).await.unwrap(), []);
-    let asked =
-        NewAccount { name: "Ana Pérez".into(), quota_bytes: Some(5_000_000_000), ..new("Ana@example.edu", None) };
+    let asked = NewAccount {
+        name: "Ana Pérez".into(),
+        quota_bytes: Some(5_000_000_000),
+        quota_messages: Some(70),
+        ..new("Ana@example.edu", None)
+    };
     let ana = directory.add_account(&asked).await.unwrap();
     assert_eq!((&ana.address, ana.name.as_str(), ana.store_group.as_str()), (&asked.address, "Ana Pérez", "group1"));
-    assert_eq!((ana.quota_bytes, ana.enabled), (Some(5_000_000_000), true));
+    assert_eq!((ana.quota_bytes, ana.quota_messages, ana.enabled), (Some(5_000_000_000), Some(70), true));
     assert!(ana.created > 1_700_000_000, "{}", ana.created);
     for text in ["Ana@example.edu", "ana@example.edu", "ANA@EXAMPLE.EDU"] {
         assert_eq!(directory.account(&address(text)).await.unwrap(), ana);
@@ -135,13 +140,23 @@ async fn changes(directory: &dyn Directory) {
     let change = async |change: AccountChange| directory.change_account(&address("ANA@example.edu"), &change).await;
     let same = change(AccountChange::default()).await.unwrap();
     assert_eq!(same, made);
-    let named = change(AccountChange { name: Some("Ana".into()), quota_bytes: Some(Some(0)), ..Default::default() })
-        .await
-        .unwrap();
-    assert_eq!(named, Account { name: "Ana".into(), quota_bytes: Some(0), ..made.clone() });
+    let named = change(AccountChange {
+        name: Some("Ana".into()),
+        quota_bytes: Some(Some(0)),
+        quota_messages: Some(Some(9)),
+        ..Default::default()
+    })
+    .await
+    .unwrap();
+    assert_eq!(named, Account { name: "Ana".into(), quota_bytes: Some(0), quota_messages: Some(9), ..made.clone() });
     let disabled = change(AccountChange { enabled: Some(false), ..Default::default() }).await.unwrap();
     assert_eq!(disabled, Account { enabled: false, ..named });
-    let back = AccountChange { name: Some(String::new()), quota_bytes: Some(None), enabled: Some(true) };
+    let back = AccountChange {
+        name: Some(String::new()),
+        quota_bytes: Some(None),
+        quota_messages: Some(None),
+        enabled: Some(true),
+    };
     assert_eq!(change(back).await.unwrap(), made);
     assert_eq!(directory.account(&made.address).await.unwrap(), made);
     refused(change(AccountChange { name: Some("two\nlines".into()), ..Default::default() }).await, Reason::Invalid);

@@ -78,6 +78,7 @@ impl Entry {
             .with(&schema::SN, sn)
             .with(&schema::STORE_GROUP, account.store_group.as_str())
             .with_all(&schema::QUOTA, account.quota_bytes.iter().map(u64::to_string).collect())
+            .with_all(&schema::QUOTA_MESSAGES, account.quota_messages.iter().map(u64::to_string).collect())
             .with(&schema::ENABLED, if account.enabled { "TRUE" } else { "FALSE" })
             .with(&schema::ENTRY_UUID, account.id.to_string())
             .with(&schema::CREATE_TIMESTAMP, calendar::generalized(account.created))
@@ -171,14 +172,16 @@ impl Received {
     /// The account. An error, in words for the operator, when the entry is none.
     pub fn account(&self) -> Result<Account, String> {
         let wrong = |attribute: &AttributeType| format!("an entry with a {} that cannot be read", attribute.name());
-        let quota =
-            self.maybe(&schema::QUOTA).map(|text| text.parse().map_err(|_| wrong(&schema::QUOTA))).transpose()?;
+        let quota = |attribute: &AttributeType| {
+            self.maybe(attribute).map(|text| text.parse().map_err(|_| wrong(attribute))).transpose()
+        };
         Ok(Account {
             id: self.one(&schema::ENTRY_UUID)?.parse().map_err(|_| wrong(&schema::ENTRY_UUID))?,
             address: self.one(&schema::MAIL)?.parse().map_err(|_| wrong(&schema::MAIL))?,
             name: self.maybe(&schema::DISPLAY_NAME).unwrap_or_default().to_owned(),
             store_group: self.one(&schema::STORE_GROUP)?.parse().map_err(|_| wrong(&schema::STORE_GROUP))?,
-            quota_bytes: quota,
+            quota_bytes: quota(&schema::QUOTA)?,
+            quota_messages: quota(&schema::QUOTA_MESSAGES)?,
             enabled: self.one(&schema::ENABLED)?.eq_ignore_ascii_case("TRUE"),
             created: calendar::from_generalized(self.one(&schema::CREATE_TIMESTAMP)?)
                 .ok_or_else(|| wrong(&schema::CREATE_TIMESTAMP))?,
@@ -211,6 +214,7 @@ mod tests {
             name: "Ana María Pérez".into(),
             store_group: "group1".parse().unwrap(),
             quota_bytes: Some(0),
+            quota_messages: Some(12),
             enabled: false,
             created: 1_795_342_489,
         }
@@ -219,7 +223,7 @@ mod tests {
     #[test]
     fn accounts_and_aliases_come_back() {
         let full = account();
-        let bare = Account { name: String::new(), quota_bytes: None, enabled: true, ..account() };
+        let bare = Account { name: String::new(), quota_bytes: None, quota_messages: None, enabled: true, ..account() };
         for account in [full, bare] {
             let received = received(&Entry::of_account(&account));
             assert!(received.is("inetorgperson") && !received.is("nisMailAlias"));

@@ -276,6 +276,7 @@ mod tests {
             name: name.into(),
             store_group: "group1".parse().unwrap(),
             quota_bytes,
+            quota_messages: None,
             enabled: true,
             created: 1_795_342_489,
         }

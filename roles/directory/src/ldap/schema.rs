@@ -125,6 +125,7 @@ attributes! {
     USER_PASSWORD = of(&["userPassword"], "2.5.4.35", Rule::None);
     STORE_GROUP = of(&["estafetaStoreGroup"], ours!("1.1"), Rule::Text).single();
     QUOTA = of(&["estafetaQuotaBytes"], ours!("1.2"), Rule::Integer).single();
+    QUOTA_MESSAGES = of(&["estafetaQuotaMessages"], ours!("1.4"), Rule::Integer).single();
     ENABLED = of(&["estafetaEnabled"], ours!("1.3"), Rule::Boolean).single();
     ENTRY_UUID = of(&["entryUUID"], "1.3.6.1.1.16.4", Rule::Uuid).single().operational();
     ENTRY_DN = of(&["entryDN"], "1.3.6.1.1.20", Rule::Name).single().operational();
@@ -176,7 +177,7 @@ static CLASSES: &[ObjectClass] = &[
     ObjectClass {
         name: "estafetaAccount",
         oid: ours!("2.1"),
-        about: "SUP top AUXILIARY MUST ( uid $ mail $ estafetaStoreGroup $ estafetaEnabled ) MAY ( displayName $ estafetaQuotaBytes $ userPassword )",
+        about: "SUP top AUXILIARY MUST ( uid $ mail $ estafetaStoreGroup $ estafetaEnabled ) MAY ( displayName $ estafetaQuotaBytes $ estafetaQuotaMessages $ userPassword )",
     },
     ObjectClass {
         name: "nisMailAlias",

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{ADDRESS, DOMAIN, PASSWORD, option, positional};
 use crate::calendar;
 
-const COLUMNS: &[&str] = &["address", "name", "store_group", "quota_bytes", "enabled", "created"];
+const COLUMNS: &[&str] = &["address", "name", "store_group", "quota_bytes", "quota_messages", "enabled", "created"];
 
 /// The rows.
 pub fn operations() -> Vec<Operation> {
@@ -26,6 +26,7 @@ pub fn operations() -> Vec<Operation> {
                     "The store group where the mailboxes shall live; by default the one with the fewest accounts",
                 ),
                 option("quota", Kind::Size, "How much the mailboxes may hold; no limit by default"),
+                option("messages", Kind::Size, "How many messages they may hold; no limit by default"),
                 PASSWORD,
             ]
         },
@@ -64,7 +65,13 @@ pub fn operations() -> Vec<Operation> {
         Operation {
             name: "account quota",
             about: "Set how much an account's mailboxes may hold",
-            fields: const { &[ADDRESS, positional("quota", Kind::Size, "Like 500M or 2G; none for no limit")] },
+            fields: const {
+                &[
+                    ADDRESS,
+                    positional("quota", Kind::Size, "Like 500M or 2G; none for no limit"),
+                    option("messages", Kind::Size, "The most messages; none for no limit; as before by default"),
+                ]
+            },
             perform: Perform::Anywhere(|context, input| Box::pin(quota(context, input))),
             ..row.clone()
         },
@@ -102,6 +109,7 @@ struct Row {
     name: String,
     store_group: StoreGroup,
     quota_bytes: Option<u64>,
+    quota_messages: Option<u64>,
     enabled: bool,
     created: String,
     id: AccountId,
@@ -109,8 +117,9 @@ struct Row {
 
 impl From<Account> for Row {
     fn from(account: Account) -> Self {
-        let Account { id, address, name, store_group, quota_bytes, enabled, created } = account;
-        Self { address, name, store_group, quota_bytes, enabled, created: calendar::rfc3339(created), id }
+        let Account { id, address, name, store_group, quota_bytes, quota_messages, enabled, created } = account;
+        let created = calendar::rfc3339(created);
+        Self { address, name, store_group, quota_bytes, quota_messages, enabled, created, id }
     }
 }
 
@@ -126,11 +135,12 @@ struct Add {
     name: String,
     group: Option<StoreGroup>,
     quota: Option<u64>,
+    messages: Option<u64>,
     password: String,
 }
 
 async fn add(context: OperationContext, value: Value) -> Result<Value, Failure> {
-    let Add { address, name, group, quota, password } = input(value)?;
+    let Add { address, name, group, quota, messages, password } = input(value)?;
     let directory = context.contracts.directory;
     let groups = context.members.current().store_groups();
     let store_group = match group {
@@ -138,7 +148,14 @@ async fn add(context: OperationContext, value: Value) -> Result<Value, Failure> 
         Some(group) => return Err(unknown_group(&group, &groups)),
         None => emptiest(directory.as_ref(), groups).await?,
     };
-    let account = NewAccount { address, name, store_group, quota_bytes: quota, password: Some(Secret::new(password)) };
+    let account = NewAccount {
+        address,
+        name,
+        store_group,
+        quota_bytes: quota,
+        quota_messages: messages,
+        password: Some(Secret::new(password)),
+    };
     row(directory.add_account(&account).await?)
 }
 
@@ -213,11 +230,19 @@ struct Quota {
     /// Null for no limit; but it must be there.
     #[serde(deserialize_with = "Option::deserialize")]
     quota: Option<u64>,
+    /// Null for no limit; what is not there stays.
+    #[serde(default, deserialize_with = "given")]
+    messages: Option<Option<u64>>,
+}
+
+/// What is there, null too.
+fn given<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Option<u64>>, D::Error> {
+    Option::deserialize(from).map(Some)
 }
 
 async fn quota(context: OperationContext, value: Value) -> Result<Value, Failure> {
-    let Quota { address, quota } = input(value)?;
-    let change = AccountChange { quota_bytes: Some(quota), ..AccountChange::default() };
+    let Quota { address, quota, messages } = input(value)?;
+    let change = AccountChange { quota_bytes: Some(quota), quota_messages: messages, ..AccountChange::default() };
     row(context.contracts.directory.change_account(&address, &change).await?)
 }
 

@@ -151,7 +151,12 @@ async fn an_account_from_add_to_remove() {
 
     let quota = node.run("account quota", json!({ "address": "ana@example.edu", "quota": 5_000 })).await.unwrap();
     assert_eq!(quota["quota_bytes"], json!(5_000));
-    let none = node.run("account quota", json!({ "address": "ana@example.edu", "quota": null })).await.unwrap();
+    let input = json!({ "address": "ana@example.edu", "quota": 5_000, "messages": 70 });
+    assert_eq!(node.run("account quota", input).await.unwrap()["quota_messages"], json!(70));
+    let kept = node.run("account quota", json!({ "address": "ana@example.edu", "quota": null })).await.unwrap();
+    assert_eq!((&kept["quota_bytes"], &kept["quota_messages"]), (&Value::Null, &json!(70)));
+    let input = json!({ "address": "ana@example.edu", "quota": null, "messages": null });
+    let none = node.run("account quota", input).await.unwrap();
     assert_eq!(none, made);
     assert_eq!(node.run("account disable", ana()).await.unwrap()["enabled"], json!(false));
     assert_eq!(node.run("account enable", ana()).await.unwrap(), made);

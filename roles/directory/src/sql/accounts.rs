@@ -49,8 +49,8 @@ pub async fn insert(connection: &mut Connection, account: &Account) -> Result<()
     let add = query("INSERT INTO addresses (key, domain, kind) VALUES (?, ?, 'account')");
     add.bind(&key).bind(account.address.domain().as_str()).execute(&mut *connection).await?;
     let add = query(
-        "INSERT INTO accounts (id, address_key, address, name, store_group, quota_bytes, enabled, created)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO accounts (id, address_key, address, name, store_group, quota_bytes, quota_messages, enabled, created)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     );
     add.bind(account.id.to_string())
         .bind(key)
@@ -58,6 +58,7 @@ pub async fn insert(connection: &mut Connection, account: &Account) -> Result<()
         .bind(&account.name)
         .bind(account.store_group.as_str())
         .bind(account.quota_bytes.map(signed))
+        .bind(account.quota_messages.map(signed))
         .bind(account.enabled)
         .bind(signed(account.created))
         .execute(connection)
@@ -73,7 +74,8 @@ pub async fn update(
 ) -> Result<Option<Account>, StorageError> {
     let row = query(
         "UPDATE accounts SET name = coalesce(?2, name), enabled = coalesce(?3, enabled),
-             quota_bytes = CASE WHEN ?4 THEN ?5 ELSE quota_bytes END
+             quota_bytes = CASE WHEN ?4 THEN ?5 ELSE quota_bytes END,
+             quota_messages = CASE WHEN ?6 THEN ?7 ELSE quota_messages END
          WHERE address_key = ?1 RETURNING *",
     );
     let row = row
@@ -81,7 +83,9 @@ pub async fn update(
         .bind(change.name.as_deref())
         .bind(change.enabled)
         .bind(change.quota_bytes.is_some())
-        .bind(change.quota_bytes.flatten().map(signed));
+        .bind(change.quota_bytes.flatten().map(signed))
+        .bind(change.quota_messages.is_some())
+        .bind(change.quota_messages.flatten().map(signed));
     row.fetch_optional(connection).await?.as_ref().map(account).transpose()
 }
 
@@ -100,13 +104,17 @@ pub async fn delete(connection: &mut Connection, address: &Address) -> Result<bo
 }
 
 fn account(row: &Row) -> Result<Account, StorageError> {
-    let quota: Option<i64> = row.try_get("quota_bytes")?;
+    let quota = |column: &str| match row.try_get::<Option<i64>>(column)? {
+        Some(_) => unsigned(row, column).map(Some),
+        None => Ok(None),
+    };
     Ok(Account {
         id: parsed(row, "id")?,
         address: parsed(row, "address")?,
         name: row.try_get("name")?,
         store_group: parsed(row, "store_group")?,
-        quota_bytes: quota.map(|_| unsigned(row, "quota_bytes")).transpose()?,
+        quota_bytes: quota("quota_bytes")?,
+        quota_messages: quota("quota_messages")?,
         enabled: row.try_get("enabled")?,
         created: unsigned(row, "created")?,
     })

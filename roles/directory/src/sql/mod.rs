@@ -27,6 +27,7 @@ use estafeta_storage::sql::Migration;
 pub const MIGRATIONS: &[Migration] = &[
     Migration::new(1, "people and domains", include_str!("0001_people.sql")),
     Migration::new(2, "the cluster's nodes and keys", include_str!("0002_cluster.sql")),
+    Migration::new(3, "quotas of messages", include_str!("0003_quota_messages.sql")),
 ];
 
 /// Whether the database refused a row because its key is there already.

@@ -45,8 +45,8 @@ impl Store {
                 Ok::<_, Failure>(account)
             })
             .await?;
-        let Account { address, enabled, quota_bytes, .. } = &changed;
-        tracing::info!(account = %address, enabled, ?quota_bytes, with_password, "account changed");
+        let Account { address, enabled, quota_bytes, quota_messages, .. } = &changed;
+        tracing::info!(account = %address, enabled, ?quota_bytes, ?quota_messages, with_password, "account changed");
         Ok(changed)
     }
 
@@ -116,6 +116,7 @@ impl Directory for Store {
             name: new.name.clone(),
             store_group: new.store_group.clone(),
             quota_bytes: new.quota_bytes,
+            quota_messages: new.quota_messages,
             enabled: true,
             created: now(),
         };

@@ -27,6 +27,7 @@ fn ana(password: Option<&str>) -> NewAccount {
         name: String::new(),
         store_group: "group1".parse().unwrap(),
         quota_bytes: None,
+        quota_messages: None,
         password: password.map(|password| Secret::new(password.into())),
     }
 }

@@ -32,7 +32,7 @@ impl Engine {
             return Err(Refused::no("An empty message cannot be stored"));
         }
         let usage = self.mail.usage().await?;
-        if usage.limit_bytes.is_some_and(|limit| usage.used_bytes.saturating_add(append.size) > limit) {
+        if !usage.holds_one_more(append.size) {
             return Err(StoreError::OverQuota.into());
         }
         let internal_date = append.date.map(|date| date.unix_seconds());

@@ -23,6 +23,7 @@ mod hierarchy;
 mod line_ends;
 mod list;
 mod metrics;
+mod quota;
 mod refusal;
 mod relayed;
 mod search;

@@ -23,7 +23,13 @@ impl Engine {
         items: &[StatusItem],
         output: &mut Output,
     ) -> Result<(), Refused> {
-        let status = self.mail.status(&store_name(mailbox)?).await?;
+        let name = store_name(mailbox)?;
+        let status = self.mail.status(&name).await?;
+        let deleted_bytes = if items.contains(&StatusItem::DeletedStorage) && status.deleted > 0 {
+            self.mail.mailbox(&name).await?.deleted_bytes().await?
+        } else {
+            0
+        };
         let value = |item: &StatusItem| match item {
             StatusItem::Messages => status.messages.into(),
             StatusItem::Recent => status.recent.into(),
@@ -31,6 +37,7 @@ impl Engine {
             StatusItem::UidValidity => status.uid_validity.0.into(),
             StatusItem::Unseen => status.unseen.into(),
             StatusItem::Deleted => status.deleted.into(),
+            StatusItem::DeletedStorage => deleted_bytes.div_ceil(1024),
             StatusItem::Size => status.size_bytes,
             StatusItem::HighestModSeq => status.highest_modseq.0,
         };

@@ -10,7 +10,8 @@ use super::body::{Body, Linking};
 use super::message::now_seconds;
 use super::sql::{AccountRow, accounts, keywords, mailboxes, messages};
 use super::{
-    Appended, Flags, Mailbox, MailboxName, MailboxStatus, NewMessage, SpecialUse, Store, StoreError, Uid, UidSet, Usage,
+    Appended, Flags, Holding, Mailbox, MailboxName, MailboxStatus, NewMessage, SpecialUse, Store, StoreError, Uid,
+    UidSet, Usage,
 };
 
 /// An account's mail. Cheap to clone.
@@ -172,12 +173,13 @@ impl AccountMail {
             bodies.push(body);
         }
         let rows = Arc::new(rows);
-        let (row, quota_bytes) = (self.row, self.account.quota_bytes);
+        let (row, meter) = (self.row, self.meter());
+        let bytes = rows.iter().map(|(size, ..)| u64::from(*size)).sum();
+        let more = Holding { bytes, messages: rows.len() as u64 };
         let append = |store: Store, bodies: Arc<[Body]>| {
-            let (to, rows, hub) = (to.clone(), rows.clone(), store.inner.hub.clone());
+            let (to, rows, hub, meter) = (to.clone(), rows.clone(), store.inner.hub.clone(), meter.clone());
             let job = async move |transaction: &mut Connection| -> Result<Appended, Linking> {
-                let bytes = rows.iter().map(|(size, ..)| u64::from(*size)).sum();
-                accounts::check_room(transaction, row, quota_bytes, bytes).await?;
+                let before = meter.admit(transaction, more).await?;
                 let found = mailboxes::select(transaction, row, &to).await?;
                 let numbers = mailboxes::advance(transaction, found.row, rows.len()).await?;
                 let known =
@@ -199,6 +201,7 @@ impl AccountMail {
                     uid += 1;
                 }
                 hub.touch(found.row);
+                meter.warn(transaction, before, more, &bodies).await?;
                 Ok(Appended { uid_validity: found.uid_validity, uids: Uid(numbers.first_uid)..Uid(uid) })
             };
             async move { store.inner.database.run(job).await }
@@ -206,9 +209,16 @@ impl AccountMail {
         self.store.with_bodies(bodies, append).await
     }
 
+    /// Whose mail it is.
+    pub fn address(&self) -> String {
+        self.account.address.to_string()
+    }
+
     /// How much the account holds.
     pub async fn usage(&self) -> Result<Usage, StoreError> {
-        let (messages, used_bytes) = accounts::usage(&mut self.store.reader().await?, self.row).await?;
-        Ok(Usage { used_bytes, messages, limit_bytes: self.account.quota_bytes })
+        let Holding { bytes: used_bytes, messages } =
+            accounts::holding(&mut self.store.reader().await?, self.row).await?;
+        let Account { quota_bytes: limit_bytes, quota_messages: limit_messages, .. } = *self.account;
+        Ok(Usage { used_bytes, messages, limit_bytes, limit_messages })
     }
 }

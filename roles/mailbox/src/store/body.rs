@@ -50,6 +50,8 @@ struct Placed {
 pub(super) enum Linking {
     /// A body must be placed anew.
     Stale,
+    /// The transaction needs this body, too.
+    Lacks(Box<Body>),
     /// Anything else.
     Failed(StoreError),
 }
@@ -75,6 +77,16 @@ impl Body {
             hashing.await.map_err(|_| StorageError::Closed)?
         };
         Ok((prefix, Self { bytes, hash, placed: None }))
+    }
+
+    /// A short body of ours, not placed yet.
+    pub(super) fn of_text(bytes: Bytes) -> Self {
+        Self { hash: BlobHash::of(&bytes), bytes, placed: None }
+    }
+
+    /// Whether it holds these bytes.
+    pub(super) fn is(&self, bytes: &[u8]) -> bool {
+        self.bytes == bytes
     }
 
     /// Its size in bytes.
@@ -128,6 +140,7 @@ impl Store {
             match job(self.clone(), bodies.clone().into()).await {
                 Ok(done) => return Ok(done),
                 Err(Linking::Failed(error)) => return Err(error),
+                Err(Linking::Lacks(body)) => bodies.push(*body),
                 Err(Linking::Stale) => bodies.iter_mut().for_each(|body| body.placed = None),
             }
         }

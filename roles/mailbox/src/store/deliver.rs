@@ -8,8 +8,8 @@ use estafeta_core::{DeliveryId, Message};
 
 use super::body::{Body, Linking};
 use super::message::now_seconds;
-use super::sql::{accounts, deliveries, mailboxes, messages};
-use super::{AccountMail, Flags, MailboxName, SpecialUse, Store, StoreError, Uid};
+use super::sql::{deliveries, mailboxes, messages};
+use super::{AccountMail, Flags, Holding, MailboxName, SpecialUse, Store, StoreError, Uid};
 
 /// Where a delivery goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,15 +58,16 @@ impl AccountMail {
     ) -> Result<Delivered, StoreError> {
         let prefix = Bytes::from([trace, &consignment.prefix].concat());
         let size = u32::try_from(prefix.len() + consignment.body.len()).map_err(|_| StoreError::TooLarge)?;
-        let (id, row, quota_bytes) = (consignment.id, self.row, self.account.quota_bytes);
+        let (id, row, meter) = (consignment.id, self.row, self.meter());
+        let more = Holding { bytes: size.into(), messages: 1 };
         let deliver = |store: Store, bodies: Arc<[Body]>| {
-            let (prefix, hub) = (prefix.clone(), store.inner.hub.clone());
+            let (prefix, hub, meter) = (prefix.clone(), store.inner.hub.clone(), meter.clone());
             let job = async move |transaction: &mut Connection| -> Result<Delivered, Linking> {
                 let now = now_seconds();
                 if !deliveries::note(transaction, id, row, now).await? {
                     return Ok(Delivered::Before);
                 }
-                accounts::check_room(transaction, row, quota_bytes, size.into()).await?;
+                let before = meter.admit(transaction, more).await?;
                 let found = match folder {
                     Folder::Inbox => mailboxes::select(transaction, row, &MailboxName::inbox()).await?,
                     Folder::Junk => mailboxes::of_use(transaction, row, SpecialUse::Junk).await?,
@@ -84,6 +85,7 @@ impl AccountMail {
                 };
                 messages::insert(transaction, found.row, new).await?;
                 hub.touch(found.row);
+                meter.warn(transaction, before, more, &bodies).await?;
                 Ok(Delivered::Stored(Uid(numbers.first_uid)))
             };
             async move { store.inner.database.run(job).await }

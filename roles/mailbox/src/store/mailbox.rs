@@ -1,14 +1,17 @@
 //! One mailbox: its messages.
 
+use std::sync::Arc;
+
 use estafeta_core::Message;
 use estafeta_storage::sql::Connection;
 
+use super::body::{Body, Linking};
 use super::message::now_seconds;
 use super::sql::mailboxes::State;
-use super::sql::{MailboxRow, accounts, keywords, mailboxes, messages};
+use super::sql::{MailboxRow, keywords, mailboxes, messages};
 use super::{
-    AccountMail, Changes, Copied, FlagAction, FlagChange, Flags, FlagsStored, MailboxName, MessageEntry, ModSeq,
-    RecentClaim, Snapshot, StoreError, SystemFlags, Uid, UidSet, UidValidity, Watcher,
+    AccountMail, Changes, Copied, FlagAction, FlagChange, Flags, FlagsStored, Holding, MailboxName, MessageEntry,
+    ModSeq, RecentClaim, Snapshot, Store, StoreError, SystemFlags, Uid, UidSet, UidValidity, Watcher,
 };
 
 /// A mailbox, by its row, so that it stays the same mailbox when it is renamed. Every method answers
@@ -189,21 +192,31 @@ impl Mailbox {
         self.mail.store.run(job).await
     }
 
+    /// What expunging those with `\\Deleted` would free, in bytes.
+    pub async fn deleted_bytes(&self) -> Result<u64, StoreError> {
+        messages::deleted_bytes(&mut self.mail.store.reader().await?, self.row).await
+    }
+
     /// Copies messages with their flags and dates into another mailbox of the same account (or this one): all or none.
     pub async fn copy(&self, uids: &UidSet, to: &MailboxName) -> Result<Copied, StoreError> {
-        let (row, account, quota_bytes) = (self.row, self.mail.row, self.mail.account.quota_bytes);
-        let (uids, to, hub) = (uids.clone(), to.clone(), self.mail.store.inner.hub.clone());
-        let job = async move |transaction: &mut Connection| {
-            mailboxes::state(transaction, row).await?;
-            let target = mailboxes::select(transaction, account, &to).await?;
-            let chosen = messages::find(transaction, row, &uids).await?;
-            let bytes = chosen.iter().map(|message| u64::from(message.size)).sum();
-            accounts::check_room(transaction, account, quota_bytes, bytes).await?;
-            hub.touch(target.row);
-            let uids = messages::duplicate(transaction, row, &chosen, target.row, now_seconds()).await?;
-            Ok(Copied { uid_validity: target.uid_validity, uids })
+        let (row, account, meter) = (self.row, self.mail.row, self.mail.meter());
+        let copy = |store: Store, bodies: Arc<[Body]>| {
+            let (uids, to, hub, meter) = (uids.clone(), to.clone(), store.inner.hub.clone(), meter.clone());
+            let job = async move |transaction: &mut Connection| -> Result<Copied, Linking> {
+                mailboxes::state(transaction, row).await?;
+                let target = mailboxes::select(transaction, account, &to).await?;
+                let chosen = messages::find(transaction, row, &uids).await?;
+                let bytes = chosen.iter().map(|message| u64::from(message.size)).sum();
+                let more = Holding { bytes, messages: chosen.len() as u64 };
+                let before = meter.admit(transaction, more).await?;
+                hub.touch(target.row);
+                let uids = messages::duplicate(transaction, row, &chosen, target.row, now_seconds()).await?;
+                meter.warn(transaction, before, more, &bodies).await?;
+                Ok(Copied { uid_validity: target.uid_validity, uids })
+            };
+            async move { store.inner.database.run(job).await }
         };
-        self.mail.store.run(job).await
+        self.mail.store.with_bodies(Vec::new(), copy).await
     }
 
     /// Moves messages: a copy and an expunge in one. The target may be this mailbox: they get new UIDs.

@@ -149,6 +149,16 @@ pub struct Usage {
     pub messages: u64,
     /// The most bytes that it may hold; none for no limit.
     pub limit_bytes: Option<u64>,
+    /// The most messages that it may hold; none for no limit.
+    pub limit_messages: Option<u64>,
+}
+
+impl Usage {
+    /// Whether one more message of `bytes` has room.
+    pub fn holds_one_more(&self, bytes: u64) -> bool {
+        let room = |limit: Option<u64>, after: u64| limit.is_none_or(|limit| after <= limit);
+        room(self.limit_bytes, self.used_bytes.saturating_add(bytes)) && room(self.limit_messages, self.messages + 1)
+    }
 }
 
 /// The time now, in seconds since 1970.

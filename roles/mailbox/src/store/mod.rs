@@ -26,6 +26,7 @@ mod hub;
 mod mailbox;
 mod message;
 mod name;
+mod quota;
 mod sql;
 #[cfg(test)]
 mod tests;
@@ -57,6 +58,7 @@ pub use message::{
     Appended, Changes, Copied, FlagsStored, MailboxStatus, MessageEntry, NewMessage, RecentClaim, Snapshot, Usage,
 };
 pub use name::{DELIMITER, MailboxName, MailboxNameError, SpecialUse};
+pub use quota::Holding;
 pub use uid::{ModSeq, Uid, UidSet, UidValidity};
 
 /// How to open a store.
@@ -68,6 +70,8 @@ pub struct StoreOptions {
     pub message_limit_bytes: u32,
     /// How many read at the same moment at most.
     pub readers: u32,
+    /// At how many percent of its quota an account is warned, ascending.
+    pub warn_at_percent: Vec<u8>,
 }
 
 /// The mail of one store group, on one node. Cheap to clone.
@@ -82,6 +86,7 @@ struct Inner {
     spools: SpoolDirectory,
     hub: Hub,
     message_limit_bytes: u32,
+    warn_at_percent: Arc<[u8]>,
 }
 
 impl Store {
@@ -99,7 +104,14 @@ impl Store {
         let blobs = Blobs::open(&options.directory.join("bodies"))?;
         let spools = SpoolDirectory::open(&options.directory.join("spool"))?;
         Ok(Self {
-            inner: Arc::new(Inner { database, blobs, spools, hub, message_limit_bytes: options.message_limit_bytes }),
+            inner: Arc::new(Inner {
+                database,
+                blobs,
+                spools,
+                hub,
+                message_limit_bytes: options.message_limit_bytes,
+                warn_at_percent: options.warn_at_percent.into(),
+            }),
         })
     }
 

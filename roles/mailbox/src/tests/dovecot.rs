@@ -134,6 +134,7 @@ async fn a_dovecot_takes_our_deliveries_and_serves_our_clients() {
         name: String::new(),
         store_group: "group1".parse().unwrap(),
         quota_bytes: None,
+        quota_messages: None,
         enabled: true,
         created: 0,
     };

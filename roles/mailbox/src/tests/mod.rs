@@ -122,6 +122,7 @@ impl Node {
             name: String::new(),
             store_group: "group1".parse().unwrap(),
             quota_bytes,
+            quota_messages: None,
             password: None,
         };
         self.directory.add_account(&new).await.unwrap()

@@ -194,6 +194,7 @@ async fn an_account_of_another_store_group_waits_and_a_successor_inherits_nothin
         name: String::new(),
         store_group: "group2".parse().unwrap(),
         quota_bytes: None,
+        quota_messages: None,
         password: None,
     };
     let elsewhere = node.directory.add_account(&new).await.unwrap();

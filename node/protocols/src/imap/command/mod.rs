@@ -13,6 +13,7 @@ pub mod fetch;
 pub mod id;
 pub mod list;
 pub(crate) mod login;
+pub mod quota;
 pub mod rename;
 pub mod search;
 pub mod select;
@@ -72,6 +73,8 @@ pub enum Command {
     Copy(copy::Copy),
     /// MOVE, UID MOVE (RFC 6851 §3.1).
     Move(copy::Copy),
+    /// GETQUOTA, GETQUOTAROOT, SETQUOTA (RFC 9208 §4.1).
+    Quota(quota::Quota),
 }
 
 /// A whole command line, understood.
@@ -136,6 +139,9 @@ pub(crate) static TABLE: &[Row] = &[
     row("SUBSCRIBE", Allowed::Authenticated, |cursor| mailbox(cursor, Command::Subscribe)),
     row("UNSUBSCRIBE", Allowed::Authenticated, |cursor| mailbox(cursor, Command::Unsubscribe)),
     row("NAMESPACE", Allowed::Authenticated, |_| Ok(Request::Role(Command::Namespace))),
+    row("GETQUOTA", Allowed::Authenticated, quota::parse_get),
+    row("GETQUOTAROOT", Allowed::Authenticated, quota::parse_get_root),
+    row("SETQUOTA", Allowed::Authenticated, quota::parse_set),
     row("ENABLE", Allowed::Authenticated, enable::parse),
     row("ID", Allowed::Always, id::parse),
     row("CAPABILITY", Allowed::Always, |_| Ok(Request::Capability)),

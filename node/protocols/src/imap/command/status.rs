@@ -1,4 +1,4 @@
-//! STATUS (RFC 3501 §6.3.10, RFC 7162 §3.1.7, RFC 8438, RFC 9051 §6.3.11).
+//! STATUS (RFC 3501 §6.3.10, RFC 7162 §3.1.7, RFC 8438, RFC 9051 §6.3.11, RFC 9208 §4.1.4).
 
 use super::{Command, Request};
 use crate::imap::cursor::{Cursor, Refusal};
@@ -28,6 +28,8 @@ pub enum StatusItem {
     Unseen,
     /// `DELETED`: how many have `\Deleted` (RFC 9051 §6.3.11).
     Deleted,
+    /// `DELETED-STORAGE`: what expunging those would free, in units of 1,024 bytes (RFC 9208 §4.1.4).
+    DeletedStorage,
     /// `SIZE`: the sum of their sizes, in bytes (RFC 8438 §3).
     Size,
     /// `HIGHESTMODSEQ` (RFC 7162 §3.1.7).
@@ -36,13 +38,14 @@ pub enum StatusItem {
 
 impl StatusItem {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Messages,
         Self::Recent,
         Self::UidNext,
         Self::UidValidity,
         Self::Unseen,
         Self::Deleted,
+        Self::DeletedStorage,
         Self::Size,
         Self::HighestModSeq,
     ];
@@ -56,6 +59,7 @@ impl StatusItem {
             Self::UidValidity => "UIDVALIDITY",
             Self::Unseen => "UNSEEN",
             Self::Deleted => "DELETED",
+            Self::DeletedStorage => "DELETED-STORAGE",
             Self::Size => "SIZE",
             Self::HighestModSeq => "HIGHESTMODSEQ",
         }
@@ -102,8 +106,11 @@ mod tests {
         assert_eq!(command("STATUS blurdybloop (UIDNEXT MESSAGES)"), expected);
         assert_eq!(command("status blurdybloop (uidnext messages UIDNEXT)"), expected);
         let mailbox = MailboxName::new("a").unwrap();
-        let items = vec![StatusItem::Size, StatusItem::HighestModSeq, StatusItem::Deleted];
-        assert_eq!(command("STATUS a (SIZE HIGHESTMODSEQ DELETED)"), Some(Command::Status(Status { mailbox, items })));
+        let items = vec![StatusItem::Size, StatusItem::HighestModSeq, StatusItem::Deleted, StatusItem::DeletedStorage];
+        assert_eq!(
+            command("STATUS a (SIZE HIGHESTMODSEQ DELETED DELETED-STORAGE)"),
+            Some(Command::Status(Status { mailbox, items }))
+        );
         for line in ["STATUS", "STATUS a", "STATUS a ()", "STATUS a (FOO)", "STATUS a (MESSAGES", "STATUS a MESSAGES"] {
             assert_eq!(command(line), None, "{line}");
         }

@@ -9,6 +9,7 @@ pub mod fetch;
 pub mod list;
 pub mod mailbox;
 mod output;
+pub mod quota;
 mod string;
 
 pub use code::Code;
@@ -17,3 +18,4 @@ pub use fetch::FetchItems;
 pub use list::{Attribute, ListEntry};
 pub use mailbox::StatusValue;
 pub use output::Output;
+pub use quota::QuotaResource;

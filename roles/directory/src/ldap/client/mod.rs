@@ -227,6 +227,7 @@ impl Directory for RemoteDirectory {
             (&schema::DISPLAY_NAME, some(&account.name)),
             (&schema::STORE_GROUP, some(account.store_group.as_str())),
             (&schema::QUOTA, account.quota_bytes.iter().map(u64::to_string).collect()),
+            (&schema::QUOTA_MESSAGES, account.quota_messages.iter().map(u64::to_string).collect()),
             (&schema::USER_PASSWORD, account.password.iter().map(|password| password.expose().to_owned()).collect()),
         ];
         self.add(&Place::Account(account.address.clone()), attributes).await?;
@@ -247,6 +248,9 @@ impl Directory for RemoteDirectory {
         }
         if let Some(quota) = change.quota_bytes {
             changes.push(replace(&schema::QUOTA, quota.iter().map(u64::to_string).collect()));
+        }
+        if let Some(quota) = change.quota_messages {
+            changes.push(replace(&schema::QUOTA_MESSAGES, quota.iter().map(u64::to_string).collect()));
         }
         if let Some(enabled) = change.enabled {
             changes.push(replace(&schema::ENABLED, vec![if enabled { "TRUE" } else { "FALSE" }.to_owned()]));

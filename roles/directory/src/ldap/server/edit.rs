@@ -81,7 +81,8 @@ fn not_here(attribute: &AttributeType) -> Refusal {
 
 /// The account that a request to add asks for.
 pub fn new_account(address: Address, attributes: &[Given]) -> Result<NewAccount, Refusal> {
-    let (mut names, mut store_group, mut quota_bytes, mut password) = (Names::default(), None, None, None);
+    let (mut names, mut store_group, mut password) = (Names::default(), None, None);
+    let (mut quota_bytes, mut quota_messages) = (None, None);
     for given in attributes {
         if given.is(&schema::OBJECT_CLASS) {
             given.check_classes()?;
@@ -97,6 +98,8 @@ pub fn new_account(address: Address, attributes: &[Given]) -> Result<NewAccount,
             store_group = Some(group);
         } else if given.is(&schema::QUOTA) {
             quota_bytes = Some(quota(given.one()?)?);
+        } else if given.is(&schema::QUOTA_MESSAGES) {
+            quota_messages = Some(quota(given.one()?)?);
         } else if given.is(&schema::ENABLED) {
             if !boolean(given.one()?)? {
                 return Err(wrong("an account begins enabled: disable it once it is there"));
@@ -114,7 +117,7 @@ pub fn new_account(address: Address, attributes: &[Given]) -> Result<NewAccount,
         )
     })?;
     let name = names.name(address.local(), "")?;
-    Ok(NewAccount { address, name, store_group, quota_bytes, password })
+    Ok(NewAccount { address, name, store_group, quota_bytes, quota_messages, password })
 }
 
 /// What a request to modify asks of an account, and the password that it sets.
@@ -131,6 +134,10 @@ pub fn account_change(account: &Account, changes: Vec<LdapModify>) -> Result<(Ac
         } else if given.is(&schema::QUOTA) {
             let before = change.quota_bytes.unwrap_or(account.quota_bytes).map(|quota| quota.to_string());
             change.quota_bytes = Some(value_after(before, &operation, &given)?.map(|text| quota(&text)).transpose()?);
+        } else if given.is(&schema::QUOTA_MESSAGES) {
+            let before = change.quota_messages.unwrap_or(account.quota_messages).map(|quota| quota.to_string());
+            change.quota_messages =
+                Some(value_after(before, &operation, &given)?.map(|text| quota(&text)).transpose()?);
         } else if given.is(&schema::DISPLAY_NAME) {
             let before = names.display.clone().unwrap_or_else(|| account.name.clone());
             let after = value_after(Some(before).filter(|name| !name.is_empty()), &operation, &given)?;
@@ -228,8 +235,9 @@ fn addresses(given: &Given) -> Result<Vec<Address>, Refusal> {
 }
 
 fn quota(text: &str) -> Result<u64, Refusal> {
-    text.parse()
-        .map_err(|_| Refusal::new(LdapResultCode::InvalidAttributeSyntax, "estafetaQuotaBytes takes a number of bytes"))
+    text.parse().map_err(|_| {
+        Refusal::new(LdapResultCode::InvalidAttributeSyntax, "a quota takes a number, of bytes or of messages")
+    })
 }
 
 fn boolean(text: &str) -> Result<bool, Refusal> {

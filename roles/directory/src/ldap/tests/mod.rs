@@ -91,6 +91,7 @@ impl Served {
             name: String::new(),
             store_group: "group1".parse().unwrap(),
             quota_bytes: None,
+            quota_messages: None,
             password: password.map(|password| Secret::new(password.into())),
         };
         self.store.add_account(&account).await.unwrap();

@@ -173,6 +173,7 @@ async fn many_entries_come_in_pages() {
                     name: String::new(),
                     store_group: "group1".parse().unwrap(),
                     quota_bytes: None,
+                    quota_messages: None,
                     password: None,
                 };
                 store.add_account(&account).await.unwrap();

@@ -7,6 +7,7 @@ mod condstore;
 mod fetch;
 mod hierarchy;
 mod messages;
+mod quota;
 mod relayed;
 mod search;
 mod select;
@@ -59,9 +60,14 @@ impl House {
 }
 
 async fn open(directory: &Path) -> Store {
-    Store::open(StoreOptions { directory: directory.to_owned(), message_limit_bytes: 1_000_000, readers: 4 })
-        .await
-        .unwrap()
+    Store::open(StoreOptions {
+        directory: directory.to_owned(),
+        message_limit_bytes: 1_000_000,
+        readers: 4,
+        warn_at_percent: vec![80, 95],
+    })
+    .await
+    .unwrap()
 }
 
 fn account(quota_bytes: Option<u64>) -> Account {
@@ -71,6 +77,7 @@ fn account(quota_bytes: Option<u64>) -> Account {
         name: String::new(),
         store_group: "g".parse().unwrap(),
         quota_bytes,
+        quota_messages: None,
         enabled: true,
         created: 0,
     }

@@ -34,13 +34,19 @@ impl Home {
     }
 
     async fn open(directory: &Path) -> AccountMail {
-        let options = StoreOptions { directory: directory.to_owned(), message_limit_bytes: 50_000_000, readers: 2 };
+        let options = StoreOptions {
+            directory: directory.to_owned(),
+            message_limit_bytes: 50_000_000,
+            readers: 2,
+            warn_at_percent: Vec::new(),
+        };
         let account = Account {
             id: AccountId::random(),
             address: "ana@example.edu".parse().unwrap(),
             name: String::new(),
             store_group: "g".parse().unwrap(),
             quota_bytes: None,
+            quota_messages: None,
             enabled: true,
             created: 0,
         };

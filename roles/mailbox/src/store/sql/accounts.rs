@@ -4,7 +4,7 @@ use estafeta_core::AccountId;
 use estafeta_storage::sql::{Connection, query};
 
 use super::AccountRow;
-use crate::store::StoreError;
+use crate::store::{Holding, StoreError};
 
 /// The row of an account that lives here; none when it never came.
 pub async fn find(connection: &mut Connection, account: AccountId) -> Result<Option<AccountRow>, StoreError> {
@@ -20,24 +20,9 @@ pub async fn insert(connection: &mut Connection, account: AccountId) -> Result<A
     Ok(inserted.fetch_one(connection).await?.try_get("id")?)
 }
 
-/// How many messages and bytes it holds.
-pub async fn usage(connection: &mut Connection, account: AccountRow) -> Result<(u64, u64), StoreError> {
+/// What it holds.
+pub async fn holding(connection: &mut Connection, account: AccountRow) -> Result<Holding, StoreError> {
     let row =
         query("SELECT messages, used_bytes FROM accounts WHERE id = ?").bind(account).fetch_one(connection).await?;
-    Ok((row.try_get::<i64>("messages")? as u64, row.try_get::<i64>("used_bytes")? as u64))
-}
-
-/// Whether `more_bytes` may be added: the account's quota holds them.
-pub async fn check_room(
-    connection: &mut Connection,
-    account: AccountRow,
-    quota_bytes: Option<u64>,
-    more_bytes: u64,
-) -> Result<(), StoreError> {
-    let row = query("SELECT used_bytes FROM accounts WHERE id = ?").bind(account).fetch_one(connection).await?;
-    let used = row.try_get::<i64>("used_bytes")? as u64;
-    match quota_bytes {
-        Some(quota) if used.saturating_add(more_bytes) > quota => Err(StoreError::OverQuota),
-        _ => Ok(()),
-    }
+    Ok(Holding { bytes: row.try_get::<i64>("used_bytes")? as u64, messages: row.try_get::<i64>("messages")? as u64 })
 }

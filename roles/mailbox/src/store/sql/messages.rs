@@ -111,6 +111,14 @@ pub async fn count_from(connection: &mut Connection, mailbox: MailboxRow, from: 
     Ok(counted.fetch_one(connection).await?.try_get(0)?)
 }
 
+/// The sum of the sizes of those with `\\Deleted`.
+pub async fn deleted_bytes(connection: &mut Connection, mailbox: MailboxRow) -> Result<u64, StoreError> {
+    let summed =
+        query("SELECT CAST(coalesce(sum(size), 0) AS BIGINT) FROM messages WHERE mailbox = ? AND flags & ? <> 0");
+    let summed = summed.bind(mailbox).bind(i64::from(SystemFlags::DELETED.bits()));
+    Ok(summed.fetch_one(connection).await?.try_get::<i64>(0)? as u64)
+}
+
 /// Where a message's text is: what stands before the body, and the body's name.
 pub async fn text(
     connection: &mut Connection,

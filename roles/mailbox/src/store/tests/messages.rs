@@ -45,7 +45,10 @@ async fn quota_counts_every_copy_and_is_given_back() {
     let inbox = mail.mailbox(&name("INBOX")).await.unwrap();
     append(&mail, "INBOX", &"x".repeat(400)).await;
     inbox.copy(&UidSet::all(), &name("Sent")).await.unwrap();
-    assert_eq!(mail.usage().await.unwrap(), Usage { used_bytes: 800, messages: 2, limit_bytes: Some(1000) });
+    assert_eq!(
+        mail.usage().await.unwrap(),
+        Usage { used_bytes: 800, messages: 2, limit_bytes: Some(1000), limit_messages: None }
+    );
     assert!(matches!(inbox.copy(&UidSet::all(), &name("Sent")).await, Err(StoreError::OverQuota)));
     assert!(matches!(
         mail.append(&name("INBOX"), vec![NewMessage::received(text(&"x".repeat(201)))]).await,
@@ -190,9 +193,14 @@ async fn what_is_durable_is_there_when_the_store_opens_again() {
     append(&mail, "INBOX", "1").await;
     let owner = mail.account().clone();
     assert!(
-        Store::open(StoreOptions { directory: directory.path().into(), message_limit_bytes: 1, readers: 1 })
-            .await
-            .is_err()
+        Store::open(StoreOptions {
+            directory: directory.path().into(),
+            message_limit_bytes: 1,
+            readers: 1,
+            warn_at_percent: Vec::new()
+        })
+        .await
+        .is_err()
     );
     store.close().await;
     assert!(matches!(mail.mailboxes().await, Err(StoreError::Storage(_))));

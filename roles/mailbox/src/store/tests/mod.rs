@@ -15,9 +15,14 @@ use estafeta_core::{AccountId, Message};
 use super::*;
 
 async fn open(directory: &Path) -> Store {
-    Store::open(StoreOptions { directory: directory.to_owned(), message_limit_bytes: 1_000_000, readers: 2 })
-        .await
-        .unwrap()
+    Store::open(StoreOptions {
+        directory: directory.to_owned(),
+        message_limit_bytes: 1_000_000,
+        readers: 2,
+        warn_at_percent: Vec::new(),
+    })
+    .await
+    .unwrap()
 }
 
 fn account(name: &str, quota_bytes: Option<u64>) -> Account {
@@ -27,6 +32,7 @@ fn account(name: &str, quota_bytes: Option<u64>) -> Account {
         name: String::new(),
         store_group: "g".parse().unwrap(),
         quota_bytes,
+        quota_messages: None,
         enabled: true,
         created: 0,
     }

@@ -53,7 +53,10 @@ async fn a_deleted_mailbox_that_holds_others_keeps_its_name_and_loses_its_messag
     assert!(matches!(old.snapshot(RecentClaim::Take).await, Err(StoreError::NoMailbox)));
     assert!(matches!(old.remove(&UidSet::all()).await, Err(StoreError::NoMailbox)));
     assert_eq!(list(&mail).await[6..], ["a!+", "a/b"]);
-    assert_eq!(mail.usage().await.unwrap(), Usage { used_bytes: 0, messages: 0, limit_bytes: None });
+    assert_eq!(
+        mail.usage().await.unwrap(),
+        Usage { used_bytes: 0, messages: 0, limit_bytes: None, limit_messages: None }
+    );
     mail.create(&name("a"), None).await.unwrap();
     let new = mail.mailbox(&name("a")).await.unwrap();
     assert_ne!(new.uid_validity(), old.uid_validity());
