@@ -9,7 +9,7 @@ const ALWAYS: &str = "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE";
 
 /// What holds once a mailbox engine answers.
 const AUTHENTICATED: &str = "CHILDREN CONDSTORE ESEARCH LIST-EXTENDED LIST-STATUS MOVE NAMESPACE QRESYNC QUOTA QUOTA=RES-MESSAGE QUOTA=RES-STORAGE SAVEDATE SEARCHRES \
-                             SPECIAL-USE STATUS=SIZE UIDPLUS UNSELECT WITHIN";
+                             PREVIEW SPECIAL-USE STATUS=SIZE UIDPLUS UNSELECT WITHIN";
 
 /// A list of capabilities as it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,12 @@
-//! FETCH (RFC 3501 §6.4.5, RFC 7162 §3.1.4). Messages go from the store to the client without being gathered: at most one and what is
-//! on its way to the client stand in memory.
+//! FETCH (RFC 3501 §6.4.5, RFC 7162 §3.1.4, RFC 8474 §5, RFC 8970). What was kept of the messages is read page by page; bodies only
+//! when a message's text is asked for, and these go to the client without being gathered: at most a page, one message and
+//! what is on its way to the client stand in memory.
 
 use std::ops::RangeInclusive;
 
 use estafeta_protocols::imap::command::fetch::{Fetch, FetchItem};
 use estafeta_protocols::imap::message::Message;
+use estafeta_protocols::imap::message::contents::is_of_header;
 use estafeta_protocols::imap::message::envelope::envelope;
 use estafeta_protocols::imap::message::structure::structure;
 use estafeta_protocols::imap::response::{Code, Completion, FetchItems, Output};
@@ -14,8 +16,8 @@ use super::engine::{Engine, Reply};
 use super::refusal::{Outcome, Refused};
 use super::selected::Selected;
 use super::translate::{flag_names, wire_uid};
-use super::view::{Entry, View};
-use crate::store::{FlagChange, ModSeq, StoreError, SystemFlags, Uid, UidSet};
+use super::view::{Entry, Sequences, View};
+use crate::store::{Columns, FlagChange, KeptMessage, ModSeq, StoreError, SystemFlags, Uid, UidSet};
 
 impl Engine {
     pub(super) async fn fetch(&mut self, fetch: &Fetch, reply: &mut Reply<'_, '_>) -> Outcome {
@@ -42,37 +44,56 @@ impl Engine {
         } else {
             UidSet::default()
         };
-        let needs_bytes = fetch.items.iter().any(FetchItem::needs_bytes);
+        let columns = columns(&fetch.items);
         let mut missing = false;
-        for sequence in sequences.into_iter().flatten() {
-            let Some(entry) = selected.view.get(sequence) else { continue };
-            let message = if needs_bytes {
-                match selected.mailbox.text(entry.uid).await {
-                    Ok(text) => {
-                        let [prefix, body] = text.parts();
-                        Some(Message::new(prefix.clone(), body.clone()))
-                    }
-                    Err(StoreError::NoMessage) => {
-                        missing = true;
-                        continue;
-                    }
-                    Err(error) => return Err(Refused::of_selected(error)),
+        for page in pages(sequences) {
+            let mut kept = match columns {
+                Some(columns) => {
+                    let kept = selected.mailbox.contents(&selected.view.uids(&page), columns).await;
+                    kept.map_err(Refused::of_selected)?.into_iter().peekable()
                 }
-            } else {
-                None
+                None => Vec::new().into_iter().peekable(),
             };
-            let tell_flags = seen.contains(entry.uid) && !fetch.items.contains(&FetchItem::Flags);
-            reply.output().fetch(sequence, |items| {
-                fetch.items.iter().for_each(|item| write(items, item, entry, &selected.view, message.as_ref()));
-                if tell_flags {
-                    write(items, &FetchItem::Flags, entry, &selected.view, None);
-                    // RFC 7162 §3.1.4.2: whoever hears them hears of this change too.
-                    if selected.condstore && !fetch.items.contains(&FetchItem::ModSeq) {
-                        write(items, &FetchItem::ModSeq, entry, &selected.view, None);
-                    }
+            for sequence in page.into_iter().flatten() {
+                let Some(entry) = selected.view.get(sequence) else { continue };
+                let kept = kept.next_if(|kept| kept.uid == entry.uid);
+                if columns.is_some() && kept.is_none() {
+                    missing = true;
+                    continue;
                 }
-            });
-            reply.send_much().await?;
+                let answered = |item: &FetchItem| match &kept {
+                    Some(kept) => kept.kept.answers(item),
+                    None => !item.needs_bytes(),
+                };
+                let message = if fetch.items.iter().all(answered) {
+                    None
+                } else {
+                    match selected.mailbox.text(entry.uid).await {
+                        Ok(text) => {
+                            let [prefix, body] = text.parts();
+                            Some(Message::new(prefix.clone(), body.clone()))
+                        }
+                        Err(StoreError::NoMessage) => {
+                            missing = true;
+                            continue;
+                        }
+                        Err(error) => return Err(Refused::of_selected(error)),
+                    }
+                };
+                let source = Source { entry, view: &selected.view, kept: kept.as_ref(), message: message.as_ref() };
+                let tell_flags = seen.contains(entry.uid) && !fetch.items.contains(&FetchItem::Flags);
+                reply.output().fetch(sequence, |items| {
+                    fetch.items.iter().for_each(|item| source.write(items, item));
+                    if tell_flags {
+                        source.write(items, &FetchItem::Flags);
+                        // RFC 7162 §3.1.4.2: whoever hears them hears of this change too.
+                        if selected.condstore && !fetch.items.contains(&FetchItem::ModSeq) {
+                            source.write(items, &FetchItem::ModSeq);
+                        }
+                    }
+                });
+                reply.send_much().await?;
+            }
         }
         if missing && !fetch.messages.by_uid() {
             // RFC 2180 §4.1.3: the client learns by EXPUNGE later which those are.
@@ -101,27 +122,109 @@ async fn set_seen(
     Ok(UidSet::from_uids(changed))
 }
 
-fn write(items: &mut FetchItems<'_>, item: &FetchItem, entry: &Entry, view: &View, message: Option<&Message>) {
-    match (item, message) {
-        (FetchItem::Uid, _) => {
-            if let Some(uid) = wire_uid(entry.uid) {
-                items.uid(uid);
+/// How many messages are asked of the store at once.
+const PAGE_MESSAGES: u32 = 256;
+
+/// The same sequence numbers, in portions of [`PAGE_MESSAGES`].
+fn pages(sequences: Sequences) -> Vec<Sequences> {
+    let mut pages: Vec<Sequences> = Vec::new();
+    let mut room = 0;
+    for range in sequences {
+        let (mut first, last) = range.into_inner();
+        while first <= last {
+            if room == 0 {
+                pages.push(Vec::new());
+                room = PAGE_MESSAGES;
+            }
+            let end = last.min(first.saturating_add(room - 1));
+            pages.iter_mut().last().into_iter().for_each(|page| page.push(first..=end));
+            room -= end - first + 1;
+            let Some(next) = end.checked_add(1) else { break };
+            first = next;
+        }
+    }
+    pages
+}
+
+/// What of the messages' contents has to be read; none when nothing.
+fn columns(items: &[FetchItem]) -> Option<Columns> {
+    use FetchItem::{Body, BodyStructure, EmailId, Envelope, Preview, ThreadId};
+
+    let header = |item: &FetchItem| item.section().is_some_and(|(section, _)| is_of_header(&section));
+    let kept = |item: &FetchItem| matches!(item, Body | BodyStructure | EmailId | Envelope | Preview | ThreadId);
+    // With the whole message at hand, its header is too.
+    let whole = items.iter().any(|item| item.needs_bytes() && !header(item) && !kept(item));
+    let columns = Columns {
+        summary: items.iter().any(|item| kept(item) && *item != EmailId),
+        header: !whole && items.iter().any(header),
+        hash: items.iter().any(|item| matches!(item, EmailId | ThreadId)),
+    };
+    (columns != Columns::default()).then_some(columns)
+}
+
+/// Where the answers for a message come from.
+struct Source<'a> {
+    entry: &'a Entry,
+    view: &'a View,
+    kept: Option<&'a KeptMessage>,
+    message: Option<&'a Message>,
+}
+
+impl Source<'_> {
+    fn write(&self, items: &mut FetchItems<'_>, item: &FetchItem) {
+        let entry = self.entry;
+        match item {
+            FetchItem::Uid => {
+                if let Some(uid) = wire_uid(entry.uid) {
+                    items.uid(uid);
+                }
+            }
+            FetchItem::Flags => items.flags(flag_names(entry.flags, self.view.keywords()), entry.recent),
+            FetchItem::InternalDate => items.internal_date(DateTime::from_unix_seconds(entry.internal_date)),
+            FetchItem::ModSeq => items.mod_sequence(entry.modseq.0),
+            FetchItem::SaveDate => items.save_date(DateTime::from_unix_seconds(entry.saved)),
+            FetchItem::Rfc822Size => items.size(u64::from(entry.size)),
+            item => self.write_content(items, item),
+        }
+    }
+
+    /// What was kept is asked first, then the message: between them they have every answer.
+    fn write_content(&self, items: &mut FetchItems<'_>, item: &FetchItem) {
+        let kept = self.kept.filter(|kept| kept.kept.answers(item));
+        match (item, kept, self.message) {
+            (FetchItem::EmailId, Some(kept), _) => items.email_id(kept.email_id().unwrap_or_default()),
+            (FetchItem::ThreadId, Some(kept), _) => items.thread_id(kept.thread_id().as_deref()),
+            (FetchItem::Preview, Some(kept), _) => items.preview(kept.kept.preview().unwrap_or_default()),
+            (FetchItem::Envelope, Some(kept), _) => items.envelope(&kept.kept.envelope().unwrap_or_default()),
+            (FetchItem::Envelope, None, Some(message)) => items.envelope(&envelope(message)),
+            (FetchItem::Body | FetchItem::BodyStructure, kept, message) => {
+                let extended = *item == FetchItem::BodyStructure;
+                if let Some(structure) = kept.and_then(|kept| kept.kept.structure(extended)) {
+                    items.structure(&structure, extended);
+                } else if let Some(message) = message {
+                    items.structure(&structure(message, extended), extended);
+                }
+            }
+            (item, kept, message) => {
+                let source = message.or_else(|| kept.and_then(|kept| kept.kept.header()));
+                if let (Some(source), Some((section, partial))) = (source, item.section()) {
+                    items.content(item, source.section(&section, partial));
+                }
             }
         }
-        (FetchItem::Flags, _) => items.flags(flag_names(entry.flags, view.keywords()), entry.recent),
-        (FetchItem::InternalDate, _) => items.internal_date(DateTime::from_unix_seconds(entry.internal_date)),
-        (FetchItem::ModSeq, _) => items.mod_sequence(entry.modseq.0),
-        (FetchItem::SaveDate, _) => items.save_date(DateTime::from_unix_seconds(entry.saved)),
-        (FetchItem::Rfc822Size, _) => items.size(u64::from(entry.size)),
-        (FetchItem::Envelope, Some(message)) => items.envelope(&envelope(message)),
-        (FetchItem::Body, Some(message)) => items.structure(&structure(message, false), false),
-        (FetchItem::BodyStructure, Some(message)) => items.structure(&structure(message, true), true),
-        (item, Some(message)) => {
-            if let Some((section, partial)) = item.section() {
-                items.content(item, message.section(&section, partial));
-            }
-        }
-        // With an item that needs the bytes, there are bytes.
-        (_, None) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_full_and_in_order() {
+        assert_eq!(pages(Vec::new()), Vec::<Sequences>::new());
+        assert_eq!(pages(vec![3..=3, 5..=9]), [vec![3..=3, 5..=9]]);
+        assert_eq!(pages(vec![1..=1, 3..=300]), [vec![1..=1, 3..=257], vec![258..=300]]);
+        let all: Vec<_> = pages(vec![1..=1000, u32::MAX..=u32::MAX]).into_iter().flatten().flatten().collect();
+        assert_eq!(all, (1..=1000).chain([u32::MAX]).collect::<Vec<_>>());
     }
 }

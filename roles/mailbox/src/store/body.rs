@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use estafeta_core::Message;
+use estafeta_protocols::imap::message::contents::Contents;
 use estafeta_storage::StorageError;
 use estafeta_storage::blobs::{BlobHash, BlobName};
 
 use super::sql::blobs::Known;
-use super::sql::{BlobRow, blobs};
+use super::sql::{BlobRow, blobs, contents};
 use super::{Store, StoreError};
 
 /// A file that no row names is left alone for much longer than this; a body that was placed longer ago is placed anew.
@@ -36,6 +37,7 @@ pub struct Body {
     bytes: Bytes,
     hash: BlobHash,
     placed: Option<Placed>,
+    contents: Arc<Contents>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +78,8 @@ impl Body {
             let hashing = tokio::task::spawn_blocking(move || BlobHash::of(&hashed));
             hashing.await.map_err(|_| StorageError::Closed)?
         };
-        Ok((prefix, Self { bytes, hash, placed: None }))
+        let contents = Arc::new(super::contents::of(&bytes).await?);
+        Ok((prefix, Self { bytes, hash, placed: None, contents }))
     }
 
     /// A short body of ours, not placed yet.
@@ -99,10 +102,12 @@ impl Body {
         self.placed.is_some_and(|placed| placed.at.elapsed() < PLACED)
     }
 
-    /// Inside the transaction: the row to name.
+    /// Inside the transaction: the row to name. What is kept of the body is there with it.
     pub(super) async fn link(&self, connection: &mut Connection) -> Result<BlobRow, Linking> {
         let Some(placed) = self.placed.filter(|_| self.is_fresh()) else { return Err(Linking::Stale) };
-        blobs::link(connection, self.hash, placed.written).await?.ok_or(Linking::Stale)
+        let row = blobs::link(connection, self.hash, placed.written).await?.ok_or(Linking::Stale)?;
+        contents::keep(connection, row, &self.contents).await?;
+        Ok(row)
     }
 }
 

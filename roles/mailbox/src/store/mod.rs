@@ -18,6 +18,7 @@
 
 mod account;
 mod body;
+mod contents;
 mod deliver;
 mod error;
 mod flags;
@@ -45,6 +46,7 @@ use estafeta_storage::sql::{Database, DatabaseOptions};
 use hub::Hub;
 
 pub use account::{AccountMail, MailboxEntry};
+pub use contents::{Columns, KeptMessage};
 pub use deliver::{Consignment, Delivered, Folder};
 pub use error::StoreError;
 pub use flags::{

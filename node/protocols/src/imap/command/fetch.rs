@@ -36,6 +36,10 @@ pub enum FetchItem {
     InternalDate,
     /// `MODSEQ` (RFC 7162 §3.1.4.2)
     ModSeq,
+    /// `EMAILID`: the name of its content (RFC 8474 §5.1).
+    EmailId,
+    /// `PREVIEW`: how its text begins (RFC 8970 §3). LAZY asks for no less, for it is always at hand.
+    Preview,
     /// `SAVEDATE`: when it came into this mailbox (RFC 8514 §4.3).
     SaveDate,
     /// `RFC822`: as `BODY[]`, with another name.
@@ -46,6 +50,8 @@ pub enum FetchItem {
     Rfc822Size,
     /// `RFC822.TEXT`: as `BODY[TEXT]`, with another name.
     Rfc822Text,
+    /// `THREADID`: the name of its thread (RFC 8474 §5.2).
+    ThreadId,
     /// `UID`
     Uid,
     /// `BODY[…]<…>` and `BODY.PEEK[…]<…>`
@@ -118,8 +124,8 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Result<Req
 ///              "BODY" ["STRUCTURE"] / "UID" / "BODY" [".PEEK"] section ["<" number "." nz-number ">"]`
 fn parse_item(cursor: &mut Cursor<'_>, items: &mut Vec<FetchItem>) -> Result<(), Refusal> {
     use FetchItem::{
-        Body, BodyStructure, Envelope, Flags, InternalDate, ModSeq, Rfc822, Rfc822Header, Rfc822Size, Rfc822Text,
-        SaveDate, Uid,
+        Body, BodyStructure, EmailId, Envelope, Flags, InternalDate, ModSeq, Preview, Rfc822, Rfc822Header, Rfc822Size,
+        Rfc822Text, SaveDate, ThreadId, Uid,
     };
 
     const WORDS: &[(&[u8], &[FetchItem])] = &[
@@ -129,6 +135,8 @@ fn parse_item(cursor: &mut Cursor<'_>, items: &mut Vec<FetchItem>) -> Result<(),
         (b"INTERNALDATE", &[InternalDate]),
         (b"MODSEQ", &[ModSeq]),
         (b"SAVEDATE", &[SaveDate]),
+        (b"EMAILID", &[EmailId]),
+        (b"THREADID", &[ThreadId]),
         (b"ENVELOPE", &[Envelope]),
         (b"BODYSTRUCTURE", &[BodyStructure]),
         (b"RFC822.HEADER", &[Rfc822Header]),
@@ -148,6 +156,17 @@ fn parse_item(cursor: &mut Cursor<'_>, items: &mut Vec<FetchItem>) -> Result<(),
             meaning.iter().for_each(add);
             return Ok(());
         }
+    }
+    if cursor.take_word(b"PREVIEW") {
+        // RFC 8970 §6: "PREVIEW" [SP "(" preview-mod *(SP preview-mod) ")"], preview-mod = "LAZY"
+        if cursor.rest().get(..7).is_some_and(|next| next.eq_ignore_ascii_case(b" (LAZY)")) {
+            cursor.space()?;
+            cursor.expect(b'(')?;
+            cursor.take_word(b"LAZY");
+            cursor.expect(b')')?;
+        }
+        add(&Preview);
+        return Ok(());
     }
     let peek = cursor.take_word(b"BODY.PEEK");
     if !peek && !cursor.take_word(b"BODY") {
@@ -221,6 +240,11 @@ mod tests {
             ("FETCH 1 (BODY BODYSTRUCTURE )", vec![Body, BodyStructure]),
             ("FETCH 1 BODY[]", vec![section(b"]", false)]),
             ("FETCH 1 (MODSEQ SAVEDATE)", vec![ModSeq, SaveDate]),
+            ("FETCH 1 (EMAILID THREADID)", vec![EmailId, ThreadId]),
+            ("FETCH 1 PREVIEW", vec![Preview]),
+            ("FETCH 1 (PREVIEW (LAZY) FLAGS)", vec![Preview, Flags]),
+            ("FETCH 1 PREVIEW (CHANGEDSINCE 1)", vec![Preview, ModSeq]),
+            ("FETCH 1 PREVIEW (lazy) (CHANGEDSINCE 1)", vec![Preview, ModSeq]),
             ("FETCH 1:* FLAGS (CHANGEDSINCE 12345)", vec![Flags, ModSeq]),
             ("UID FETCH $ (FLAGS) (changedsince 0)", vec![Uid, Flags, ModSeq]),
             ("UID FETCH 1:* (FLAGS) (CHANGEDSINCE 7 VANISHED)", vec![Uid, Flags, ModSeq]),
@@ -253,6 +277,8 @@ mod tests {
             "FETCH 1 FLAGS (CHANGEDSINCE 1 VANISHED)",
             "UID FETCH 1 FLAGS (CHANGEDSINCE 1 FOO)",
             "FETCH 0 FLAGS",
+            "FETCH 1 (PREVIEW (FUZZY))",
+            "FETCH 1 (PREVIEW (LAZY FLAGS)",
             "FETCH 1 RFC822.FOO",
         ] {
             assert_eq!(items(line), None, "{line}");

@@ -7,6 +7,10 @@ use super::address::{Entry, parse};
 use super::field::Fields;
 use crate::imap::response::Output;
 
+/// The fields that an envelope is made of.
+pub(super) const FIELDS: [&str; 10] =
+    ["Date", "Subject", "From", "Sender", "Reply-To", "To", "Cc", "Bcc", "In-Reply-To", "Message-ID"];
+
 /// `envelope = "(" env-date SP env-subject SP env-from SP env-sender SP env-reply-to SP env-to SP env-cc SP env-bcc SP
 /// env-in-reply-to SP env-message-id ")"`, ready to be sent.
 pub fn envelope(message: &Message) -> Bytes {

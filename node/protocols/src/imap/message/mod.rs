@@ -5,9 +5,12 @@
 
 mod address;
 mod content_type;
+pub mod contents;
 pub mod envelope;
 mod field;
+mod identifier;
 mod part;
+mod preview;
 pub mod search;
 mod section;
 pub mod structure;

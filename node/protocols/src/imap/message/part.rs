@@ -8,7 +8,7 @@ use super::field::Fields;
 /// The deepest nesting; what lies deeper is taken for a part without parts.
 const DEPTH: usize = 40;
 /// The most parts of a message; what follows them belongs to the last.
-const PARTS: usize = 2_000;
+const PARTS: usize = 10_000;
 
 /// A message, or a part of one.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,6 +42,11 @@ pub(super) fn header_end(bytes: &[u8]) -> usize {
 }
 
 impl Part {
+    /// Whether its body is text: message/delivery-status and its kind are (RFC 2046 §5.2).
+    pub(super) fn is_text(&self) -> bool {
+        self.content == Content::Single && (self.content_type.is_kind("text") || self.content_type.is_kind("message"))
+    }
+
     /// The message that is these bytes.
     pub(super) fn parse(bytes: &[u8]) -> Self {
         let mut scanner = Scanner { bytes, at: 0, boundaries: Vec::new(), parts_left: PARTS };

@@ -15,6 +15,108 @@ pub fn structure(message: &Message, extended: bool) -> Bytes {
     output.into_bytes()
 }
 
+/// Of what [`structure`] wrote with extension data, what it writes without.
+pub(super) fn without_extension(structure: &[u8]) -> Vec<u8> {
+    let mut shortener = Shortener { rest: structure, short: Vec::with_capacity(structure.len()) };
+    shortener.body(0);
+    shortener.short
+}
+
+/// The deepest structure that is shortened: deeper than any that is written.
+const SHORTENED_LEVELS: usize = 1_000;
+
+/// Reads what we wrote, and keeps what stands before the extension data.
+struct Shortener<'a> {
+    rest: &'a [u8],
+    short: Vec<u8>,
+}
+
+impl<'a> Shortener<'a> {
+    /// `body`, from its opening parenthesis to behind its closing one.
+    fn body(&mut self, level: usize) {
+        self.keep(1);
+        if self.rest.first() == Some(&b'(') {
+            while self.rest.first() == Some(&b'(') && level < SHORTENED_LEVELS {
+                self.body(level + 1);
+            }
+            // SP media-subtype
+            self.keep(1);
+            self.value();
+        } else {
+            let kind = self.value();
+            self.keep(1);
+            let subtype = self.value();
+            // SP body-fields: parameters, identifier, description, encoding, size.
+            (0..5).for_each(|_| {
+                self.keep(1);
+                self.value();
+            });
+            let is = |value: &[u8], name: &str| value.eq_ignore_ascii_case(name.as_bytes());
+            if is(kind, "\"message\"") && is(subtype, "\"rfc822\"") && level < SHORTENED_LEVELS {
+                self.keep(1);
+                self.value();
+                self.keep(1);
+                self.body(level + 1);
+                self.keep(1);
+                self.value();
+            } else if is(kind, "\"text\"") {
+                self.keep(1);
+                self.value();
+            }
+        }
+        while !matches!(self.rest.first(), None | Some(b')')) {
+            self.rest = &self.rest[1..];
+            let length = value_length(self.rest);
+            self.rest = &self.rest[length..];
+        }
+        self.keep(1);
+    }
+
+    fn keep(&mut self, length: usize) -> &'a [u8] {
+        let (kept, rest) = self.rest.split_at(length.min(self.rest.len()));
+        self.short.extend_from_slice(kept);
+        self.rest = rest;
+        kept
+    }
+
+    fn value(&mut self) -> &'a [u8] {
+        self.keep(value_length(self.rest))
+    }
+}
+
+/// How long the value is that begins here: a string, a number, NIL, or a list of values.
+fn value_length(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    let mut open = 0_usize;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'(' => open += 1,
+            b')' if open == 0 => return at,
+            b')' => open -= 1,
+            b'"' => {
+                at += 1;
+                while let Some(byte) = bytes.get(at).filter(|byte| **byte != b'"') {
+                    at += if *byte == b'\\' { 2 } else { 1 };
+                }
+            }
+            b'{' => {
+                let digits = bytes[at + 1..].iter().take_while(|byte| byte.is_ascii_digit());
+                let size = digits
+                    .fold(0_usize, |size, digit| size.saturating_mul(10).saturating_add(usize::from(digit - b'0')));
+                let line = bytes[at..].iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+                at = at.saturating_add(line).saturating_add(size);
+            }
+            b' ' if open == 0 => return at,
+            _ => {}
+        }
+        at = at.saturating_add(1);
+        if open == 0 && matches!(byte, b'"' | b'{' | b')') {
+            break;
+        }
+    }
+    at.min(bytes.len())
+}
+
 struct Writer<'a> {
     message: &'a Message,
     extended: bool,

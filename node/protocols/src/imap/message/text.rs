@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use mail_parser::HeaderValue;
 use mail_parser::decoders::base64::base64_decode;
 use mail_parser::decoders::charsets::map::charset_decoder;
+use mail_parser::decoders::html::html_to_text;
 use mail_parser::decoders::quoted_printable::quoted_printable_decode;
 use mail_parser::parsers::MessageStream;
 
@@ -51,7 +52,7 @@ impl Needle {
 }
 
 /// A field's value with its encoded words decoded (RFC 2047).
-fn decode_field(value: &[u8]) -> String {
+pub(super) fn decode_field(value: &[u8]) -> String {
     if !value.windows(2).any(|pair| pair == b"=?") {
         return String::from_utf8_lossy(&super::field::unfold(value)).into_owned();
     }
@@ -86,16 +87,24 @@ impl Message {
             Content::Message(inner) => {
                 header_holds(Fields::new(self.slice(&inner.header)), needle) || self.part_holds(inner, needle)
             }
-            // message/delivery-status and its kind are text, too (RFC 2046 §5.2).
-            Content::Single if part.content_type.is_kind("text") || part.content_type.is_kind("message") => {
-                needle.is_in(&self.decode_body(part))
-            }
+            Content::Single if part.is_text() => needle.is_in(&self.decode_body(part, usize::MAX)),
             Content::Single => false,
         }
     }
 
-    fn decode_body(&self, part: &Part) -> String {
-        let body = self.slice(&part.body);
+    /// The text of a part, without the mark-up of HTML. No more is decoded than `limit_bytes` of how it stands in the
+    /// message.
+    pub(super) fn decode_body(&self, part: &Part, limit_bytes: usize) -> String {
+        let text = self.decode_charset(part, limit_bytes);
+        if part.content_type.is("text", "html") { html_to_text(&text) } else { text }
+    }
+
+    fn decode_charset(&self, part: &Part, limit_bytes: usize) -> String {
+        let mut body = self.slice(&part.body);
+        if let Some(start) = body.get(..limit_bytes) {
+            // Whole lines: an encoding must not be cut within a group.
+            body = start.iter().rposition(|byte| *byte == b'\n').map_or(start, |end| &start[..=end]);
+        }
         let encoding = Fields::new(self.slice(&part.header)).first("Content-Transfer-Encoding");
         let encoding = encoding.map(|field| Parameterised::parse(field.value).value).unwrap_or_default();
         let decoded = match encoding.to_ascii_lowercase().as_slice() {

@@ -74,6 +74,25 @@ impl FetchItems<'_> {
         self.name(b"SAVEDATE").put_display(format_args!("\"{date}\""));
     }
 
+    /// `EMAILID (…)` (RFC 8474 §5.1)
+    pub fn email_id(&mut self, id: &str) {
+        self.name(b"EMAILID").put_display(format_args!("({id})"));
+    }
+
+    /// `THREADID (…)`, or `NIL` for a message of no thread (RFC 8474 §5.2)
+    pub fn thread_id(&mut self, id: Option<&str>) {
+        let output = self.name(b"THREADID");
+        match id {
+            Some(id) => output.put_display(format_args!("({id})")),
+            None => output.put(b"NIL"),
+        }
+    }
+
+    /// `PREVIEW "…"`, in UTF-8; empty for a message without text (RFC 8970 §3.1).
+    pub fn preview(&mut self, preview: &str) {
+        self.name(b"PREVIEW").string(preview.as_bytes());
+    }
+
     /// `ENVELOPE (…)`, as [`envelope`](crate::imap::message::envelope::envelope) wrote it.
     pub fn envelope(&mut self, envelope: &[u8]) {
         self.name(b"ENVELOPE").put(envelope);

@@ -6,6 +6,7 @@ mod concurrency;
 mod condstore;
 mod fetch;
 mod hierarchy;
+mod kept;
 mod messages;
 mod quota;
 mod relayed;
@@ -40,6 +41,13 @@ impl House {
         let directory = tempfile::tempdir().unwrap();
         let mail = open(directory.path()).await.create_account(&account(quota_bytes)).await.unwrap();
         Self { mail, drain: Drain::new(), _directory: directory }
+    }
+
+    /// Loses every body, so that what is still answered was kept elsewhere.
+    fn lose_bodies(&self) {
+        let bodies = self._directory.path().join("bodies");
+        std::fs::rename(&bodies, self._directory.path().join("lost")).unwrap();
+        std::fs::create_dir(bodies).unwrap();
     }
 
     /// Another session of the account, its client logged in.

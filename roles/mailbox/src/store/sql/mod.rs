@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod blobs;
+pub mod contents;
 pub mod deliveries;
 pub mod keywords;
 pub mod mailboxes;

@@ -5,7 +5,10 @@
 use estafeta_storage::sql::Migration;
 
 /// Every step there ever was.
-pub const MIGRATIONS: &[Migration] = &[Migration::new(1, "mailboxes", MAILBOXES).with(COUNTS_SQLITE, COUNTS_POSTGRES)];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration::new(1, "mailboxes", MAILBOXES).with(COUNTS_SQLITE, COUNTS_POSTGRES),
+    Migration::new(2, "contents", super::contents::SCHEMA),
+];
 
 const MAILBOXES: &str = "
 -- UIDVALIDITY starts at random, so that a database made anew does not repeat the values of a lost one.
