@@ -166,6 +166,16 @@ impl Node {
         self.child.is_some()
     }
 
+    /// How its process ended by itself; none while it runs.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        let child = self.child.as_mut().with_context(|| format!("{} was not started", self.configuration.display()))?;
+        let ended = child.try_wait()?;
+        if ended.is_some() {
+            self.child = None;
+        }
+        Ok(ended)
+    }
+
     /// Its process id.
     pub fn process_id(&self) -> anyhow::Result<u32> {
         self.child.as_ref().map(Child::id).with_context(|| format!("{} does not run", self.name()))

@@ -25,7 +25,9 @@ use self::failure::{Failure, SmallDisk, Surroundings};
 use self::load::{Load, Reckoning};
 use self::network::Network;
 use self::watch::{Answers, Client, Visits};
+use crate::client::Smtp;
 use crate::cluster::Cluster;
+use crate::tokens;
 use crate::topology::Topology;
 
 /// How long any change may take before a run is given up as failed.
@@ -189,6 +191,39 @@ impl Scenario {
     /// Ends it, with nothing to complain of.
     pub fn succeed(mut self) {
         self.cluster.keep_quiet();
+    }
+
+    /// Kills every name server. Clients who know addresses by then still bring mail, until `meanwhile` is over, and read it.
+    pub fn name_servers_gone(&mut self, meanwhile: Duration) -> anyhow::Result<()> {
+        let mut random = fastrand::Rng::new();
+        let exchanges = watch::exchanges(&self.servers, &mut random);
+        let fronts = watch::resolve(&self.servers, "imap.demo.test", &mut random);
+        ensure!(exchanges.len() >= 2 && fronts.len() == 2, "named before the failure: {exchanges:?}, {fronts:?}");
+        for name in ["dns1", "dns2"] {
+            self.cluster.node(name)?.kill()?;
+        }
+        ensure!(watch::resolve(&self.servers, "imap.demo.test", &mut random).is_empty(), "somebody still answers");
+        let (smtp, imaps) = (self.cluster.at("smtp")?.port(), self.cluster.at("imaps")?.port());
+        let to = self.accounts.first().context("an account")?.clone();
+        let (begun, mut sent) = (Instant::now(), 0_usize);
+        while begun.elapsed() < meanwhile {
+            for exchange in &exchanges {
+                let text = tokens::message(&format!("nameless-{sent}"), &to, 1_000);
+                let mut client = Smtp::connect(SocketAddr::new(*exchange, smtp))?;
+                client.send("a@example.com", &[&to], &text)?.expect(250)?;
+                sent += 1;
+            }
+            thread::sleep(Duration::from_millis(500));
+        }
+        for front in fronts {
+            let held = tokens::in_mailbox(SocketAddr::new(front, imaps), &self.cluster.trust, &to)?;
+            let there = (0..sent).filter(|number| held.get(&format!("nameless-{number}")) == Some(&1)).count();
+            ensure!(there == sent, "through {front} {there} of {sent} messages are read");
+        }
+        for name in ["dns1", "dns2"] {
+            self.cluster.node(name)?.start()?;
+        }
+        wait_until_known(&self.servers)
     }
 
     /// Cuts every name server off from the cluster, but not from the test; gives what each says about a service name once it

@@ -12,7 +12,7 @@ use estafeta_cluster::files::AuthorityFiles;
 use estafeta_core::joining::JoinToken;
 use estafeta_integration_tests::client::{Imap, Smtp, Trust};
 use estafeta_integration_tests::cluster::PASSWORD;
-use estafeta_integration_tests::node::{Done, Node};
+use estafeta_integration_tests::node::{Done, Node, tail};
 use estafeta_integration_tests::tokens::letter;
 use estafeta_integration_tests::topology::{ADMINISTRATION_PORT, Planned, SERVICES, STATUS_PORT};
 use estafeta_integration_tests::{binary, loopback};
@@ -178,9 +178,20 @@ fn nodes_join_serve_and_are_removed() -> anyhow::Result<()> {
     until("the removed node is refused", || Ok(front.command(&["domain", "list"], "")?.code != 0))?;
     // The session that it relays is cut, and what it would deliver is refused.
     until("the session through the removed node ends", || Ok(imap.command("NOOP").is_err()))?;
-    Smtp::connect(smtp_at)?.send("a@example.com", &["ana@demo.test"], letter("removed", "x").as_bytes())?;
     let mailbox = cluster.node("mailbox1")?;
     until("the mailbox refuses it", || Ok(mailbox.log().contains("node front1 (certificate")))?;
+    // What it took in now, nobody would ever get: it stops, and says why.
+    let front = cluster.node("front1")?;
+    let mut ended = None;
+    until("the removed node stops", || {
+        ended = front.ended()?;
+        Ok(ended.is_some())
+    })
+    .with_context(|| tail(&front.log(), 30))?;
+    ensure!(ended.and_then(|status| status.code()) == Some(DENIED), "{ended:?}");
+    let log = front.log();
+    ensure!(log.contains("node front1 was removed from the cluster") && log.contains("cluster join"), "{log}");
+    ensure!(Smtp::connect(smtp_at).is_err(), "the removed node still takes mail");
     let listed = cluster.nodes[0].command(&["node", "list"], "")?.ok()?.output;
     ensure!(!listed.contains("front1") && listed.contains("mailbox1"), "{listed}");
     let again = cluster.nodes[0].command(&["node", "remove", "front1", "--yes"], "")?;

@@ -55,3 +55,8 @@ fn name_servers_that_see_nobody_name_all() -> anyhow::Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn without_name_servers_clients_with_old_answers_are_served() -> anyhow::Result<()> {
+    apart(|scenario| scenario.name_servers_gone(Duration::from_secs(8)))
+}

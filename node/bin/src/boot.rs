@@ -52,10 +52,10 @@ pub fn serve(file: &Path, table: Vec<Role>, until_stdin_closes: bool) -> anyhow:
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")?;
     let changes = Changes { file: file.to_owned(), table, logging };
-    runtime.block_on(run(config, changes, sockets, certificates, metrics, until_stdin_closes))?;
+    let ended = runtime.block_on(run(config, changes, sockets, certificates, metrics, until_stdin_closes));
     // Whoever blocks on standard input would hold the runtime for ever.
     runtime.shutdown_background();
-    Ok(())
+    ended
 }
 
 /// Every socket of the node.
@@ -249,7 +249,7 @@ async fn run(
             )
         })?;
     let status = status::listen(&bound.node, &STATUS, members.clone(), config.name.clone(), metrics.clone())?;
-    let watch = settings.start(wiring.contracts.settings.clone(), tls.clone());
+    let (watch, removed) = settings.start(wiring.contracts.settings.clone(), tls.clone());
     let renewal =
         Renewal { node: config.name.clone(), tls: tls.clone(), administration: wiring.administration.clone() };
     let renewal = renewal.start();
@@ -269,7 +269,15 @@ async fn run(
     wiring.node.provide(operations);
     tracing::info!(node = %config.name, roles = ?running.iter().map(|role| role.name.as_str()).collect::<Vec<_>>(), version = env!("CARGO_PKG_VERSION"), "serving");
 
-    wait_for_the_end(|| changes.apply(&tls, membership.as_ref()), until_stdin_closes).await?;
+    let asked = wait_for_the_end(|| changes.apply(&tls, membership.as_ref()), until_stdin_closes);
+    let removed = tokio::select! {
+        asked = asked => asked.map(|()| None)?,
+        Ok(failure) = removed => Some(failure),
+    };
+    if let Some(failure) = &removed {
+        // What it took in now, it could hand on to nobody.
+        tracing::error!(%failure, "the cluster refuses this node, so it stops serving");
+    }
     tracing::info!(seconds = config.drain.as_secs(), "draining: nothing new is taken, what runs is finished");
     members.change(&config.name, |member| member.draining = true);
     if membership.is_some() {
@@ -291,7 +299,16 @@ async fn run(
     membership.inspect(Membership::stop);
     let _ = fs::remove_file(&config.socket);
     tracing::info!("stopped");
-    Ok(())
+    match removed {
+        None => Ok(()),
+        Some(failure) => Err(Exit::error(
+            Code::NoPermission,
+            format_args!(
+                "{failure}. What it kept stays in {}: mail that its queue still holds is handed on once it has joined again (estafeta cluster join)",
+                config.data.display()
+            ),
+        )),
+    }
 }
 
 /// The files of this node's certificates, each with a word for what it is.

@@ -9,12 +9,17 @@ use std::time::Duration;
 
 use estafeta_cluster::files::replace;
 use estafeta_core::settings::{Settings, SettingsStore, SettingsView};
+use estafeta_core::{Failure, Reason};
 use estafeta_net::tls::Tls;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::exit::{Code, Exit};
 
 const PERIOD: Duration = Duration::from_secs(1);
+
+/// How many times in a row the cluster must refuse this node before it takes itself for removed.
+const REFUSALS: u32 = 3;
 
 /// Where a node with this data directory keeps the settings that it knows.
 pub fn file(data: &Path) -> PathBuf {
@@ -48,13 +53,16 @@ impl SettingsWatch {
         self.view.clone()
     }
 
-    /// Keeps asking. Whom the settings shut out is not talked with any more, over this TLS.
-    pub fn start(self, store: Arc<dyn SettingsStore>, tls: Arc<Tls>) -> JoinHandle<()> {
+    /// Keeps asking. Whom the settings shut out is not talked with any more, over this TLS. The receiver gets why, once
+    /// the directory has refused this node itself: it was removed.
+    pub fn start(self, store: Arc<dyn SettingsStore>, tls: Arc<Tls>) -> (JoinHandle<()>, oneshot::Receiver<Failure>) {
         tls.shut_out(&self.view.current().shut_out);
-        tokio::spawn(async move {
+        let (removed, told) = oneshot::channel();
+        let mut removed = Some(removed);
+        let watch = tokio::spawn(async move {
             let mut ticks = tokio::time::interval(PERIOD);
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            let mut away = false;
+            let (mut away, mut refusals) = (false, 0);
             loop {
                 ticks.tick().await;
                 match store.read().await {
@@ -62,7 +70,7 @@ impl SettingsWatch {
                         if away {
                             tracing::info!("the directory answers again");
                         }
-                        away = false;
+                        (away, refusals) = (false, 0);
                         tls.shut_out(&settings.shut_out);
                         let version = settings.version;
                         if self.view.replace(settings) {
@@ -70,7 +78,15 @@ impl SettingsWatch {
                             self.keep();
                         }
                     }
+                    Err(failure) if failure.reason == Reason::Denied => {
+                        refusals += 1;
+                        if let Some(removed) = removed.take_if(|_| refusals >= REFUSALS) {
+                            // Nobody waits any more when the node ends already.
+                            removed.send(failure).ok();
+                        }
+                    }
                     Err(failure) => {
+                        refusals = 0;
                         if !away {
                             tracing::warn!(%failure, version = self.view.current().version, "no directory answers: the settings stay as they were");
                         }
@@ -78,7 +94,8 @@ impl SettingsWatch {
                     }
                 }
             }
-        })
+        });
+        (watch, told)
     }
 
     fn keep(&self) {

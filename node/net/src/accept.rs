@@ -30,7 +30,8 @@ pub enum Security {
     TlsFor(Arc<Tls>, &'static [u8]),
     /// Mutual TLS inside the cluster; the peer's certificate must grant one of the roles. No roles: any node.
     Cluster(Arc<Tls>, &'static [RoleName]),
-    /// Mutual TLS inside the cluster, for any node; and for a caller without a certificate, who has no identity.
+    /// Mutual TLS inside the cluster, for any node; and for a caller without a certificate, who has no identity. A node that
+    /// was removed gets in, too: the service tells it so at each request, and nothing else.
     ClusterAndStrangers(Arc<Tls>),
 }
 
@@ -46,7 +47,7 @@ impl Security {
     /// Completes once the peer of a connection may not talk here any more, because its node was removed.
     async fn until_shut_out(&self, peer: Option<&PeerIdentity>) {
         match (self, peer) {
-            (Self::Cluster(tls, _) | Self::ClusterAndStrangers(tls), Some(peer)) => tls.until_shut_out(peer).await,
+            (Self::Cluster(tls, _), Some(peer)) => tls.until_shut_out(peer).await,
             _ => std::future::pending().await,
         }
     }
@@ -183,11 +184,7 @@ async fn secure(connection: Connection, security: &Security) -> io::Result<Conne
             let acceptor = tls
                 .cluster_and_strangers()
                 .ok_or_else(|| denied("this node is in no cluster: see [cluster]".into()))?;
-            let connection = connection.accept_tls(&acceptor).await?;
-            match &connection.identity {
-                Some(peer) if tls.is_shut_out(peer) => Err(removed(peer)),
-                _ => Ok(connection),
-            }
+            connection.accept_tls(&acceptor).await
         }
     }
 }

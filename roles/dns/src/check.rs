@@ -36,6 +36,8 @@ const POINTERS: usize = 50;
 pub enum Found {
     /// These data; none when there is no such name or it has no such records.
     Data(Vec<RData>),
+    /// The resolver answers, and could get nothing from those whom the parent zone names (SERVFAIL, REFUSED).
+    Failed(String),
     /// Nobody answered, and why.
     Silence(String),
 }

@@ -1,6 +1,6 @@
 //! Who asks for an operation, and whether they may.
 //!
-//! Invariants: whoever is not known to be somebody is a stranger; a stranger may do nothing but join; what a node says of
+//! Invariants: whoever is not known to be somebody is a stranger; a stranger, and who was removed, may do nothing but join; what a node says of
 //! itself in its input is what its certificate says.
 
 use axum::http::Extensions;
@@ -8,6 +8,7 @@ use estafeta_core::administration::{ASKING_NODE, ASKING_ROLE, Operation};
 use estafeta_core::joining::JOIN;
 use estafeta_core::{Failure, Reason};
 use estafeta_net::identity::PeerIdentity;
+use estafeta_net::tls::Tls;
 use serde_json::Value;
 
 /// Who asks.
@@ -17,6 +18,8 @@ pub enum Caller {
     OwnSocket,
     /// A node of the cluster, by its certificate.
     Node(PeerIdentity),
+    /// A node that was removed and still shows its certificate. It learns that, so that it stops, and nothing else.
+    Removed(PeerIdentity),
     /// Somebody without a certificate.
     Stranger,
 }
@@ -27,11 +30,28 @@ pub struct ThroughOwnSocket;
 
 impl Caller {
     /// Who sent a request with these extensions.
-    pub fn of(extensions: &Extensions) -> Self {
+    pub fn of(extensions: &Extensions, tls: &Tls) -> Self {
         if extensions.get::<ThroughOwnSocket>().is_some() {
             return Self::OwnSocket;
         }
-        extensions.get::<PeerIdentity>().cloned().map_or(Self::Stranger, Self::Node)
+        match extensions.get::<PeerIdentity>().cloned() {
+            Some(peer) if tls.is_shut_out(&peer) => Self::Removed(peer),
+            Some(peer) => Self::Node(peer),
+            None => Self::Stranger,
+        }
+    }
+
+    /// Refuses who is nobody here.
+    pub fn check_known(&self) -> Result<(), Failure> {
+        let denied = |text: String| Err(Failure::new(Reason::Denied, text));
+        match self {
+            Self::OwnSocket | Self::Node(_) => Ok(()),
+            Self::Removed(peer) => denied(format!(
+                "node {} was removed from the cluster: it gets in again with a new token alone",
+                peer.node
+            )),
+            Self::Stranger => denied("who shows no certificate of the cluster may only join it".into()),
+        }
     }
 
     /// Whether it may ask for this with this input.
@@ -39,8 +59,8 @@ impl Caller {
         let denied = |text: String| Err(Failure::new(Reason::Denied, text));
         let peer = match self {
             Self::OwnSocket => return Ok(()),
-            Self::Stranger if operation.name == JOIN => return Ok(()),
-            Self::Stranger => return denied("who shows no certificate of the cluster may only join it".into()),
+            Self::Removed(_) | Self::Stranger if operation.name == JOIN => return Ok(()),
+            Self::Removed(_) | Self::Stranger => return self.check_known(),
             Self::Node(peer) => peer,
         };
         if !operation.asked_by.is_empty() && !peer.holds_any(operation.asked_by) {
@@ -112,6 +132,10 @@ mod tests {
             assert_eq!(may(&edge, &ROW, &input), allowed, "{input}");
             assert!(may(&Caller::OwnSocket, &ROW, &input));
         }
-        assert_eq!(Caller::of(&Extensions::new()), Caller::Stranger);
+
+        let Caller::Node(peer) = &edge else { unreachable!() };
+        let removed = Caller::Removed(peer.clone());
+        assert!(may(&removed, &join, &nothing) && !may(&removed, &ROW, &nothing));
+        assert!(removed.check_known().unwrap_err().client.contains("was removed"));
     }
 }

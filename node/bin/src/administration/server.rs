@@ -48,14 +48,17 @@ pub fn listen(
         .route("/v1/openapi.json", get(describe))
         .route("/v1/{*operation}", post(perform))
         .layer(DefaultBodyLimit::max(INPUT_BYTES))
-        .with_state(router.clone());
+        .with_state(Api { router: router.clone(), tls: tls.clone() });
     let unix = http::bind_unix(socket)?;
     let own = api.clone().layer(axum::Extension(ThroughOwnSocket));
     drain.spawn("administration", serve_unix(unix, own, drain.clone()));
     let strangers = Arc::new(tokio::sync::Semaphore::new(STRANGERS));
     for listener in sockets.tcp(&ADMINISTRATION.0)? {
-        let (api, talking, strangers) = (api.clone(), drain.clone(), strangers.clone());
-        let talk = move |connection| talk(connection, api.clone(), talking.clone(), strangers.clone());
+        let (api, talking, strangers, known) = (api.clone(), drain.clone(), strangers.clone(), tls.clone());
+        let talk = move |connection: Connection| {
+            let is_member = connection.identity.as_ref().is_some_and(|peer| !known.is_shut_out(peer));
+            talk(connection, is_member, api.clone(), talking.clone(), strangers.clone())
+        };
         let limits = ConnectionLimits { connections: CONVERSATIONS, connections_per_address: CONVERSATIONS };
         let security = Security::ClusterAndStrangers(tls.clone());
         drain.spawn("administration", serve(listener, ADMINISTRATION.0, security, limits, drain.clone(), talk));
@@ -63,9 +66,23 @@ pub fn listen(
     Ok(drain)
 }
 
+/// What requests are answered from.
+#[derive(Clone)]
+struct Api {
+    router: Arc<AdministrationRouter>,
+    /// Knows who was removed.
+    tls: Arc<Tls>,
+}
+
 /// Talks with a node, or for a while with one of few strangers.
-async fn talk(connection: Connection, api: Router, drain: Drain, strangers: Arc<tokio::sync::Semaphore>) {
-    if connection.identity.is_some() {
+async fn talk(
+    connection: Connection,
+    is_member: bool,
+    api: Router,
+    drain: Drain,
+    strangers: Arc<tokio::sync::Semaphore>,
+) {
+    if is_member {
         return http::serve(connection, api, drain).await;
     }
     let peer = connection.peer;
@@ -102,28 +119,27 @@ async fn serve_unix(listener: tokio::net::UnixListener, api: Router, drain: Drai
     }
 }
 
-async fn describe(State(router): State<Arc<AdministrationRouter>>, extensions: Extensions) -> Response {
-    match Caller::of(&extensions) {
-        Caller::Stranger => StatusCode::FORBIDDEN.into_response(),
+async fn describe(State(Api { router, tls }): State<Api>, extensions: Extensions) -> Response {
+    match Caller::of(&extensions, &tls) {
+        Caller::Stranger | Caller::Removed(_) => StatusCode::FORBIDDEN.into_response(),
         _ => Json(openapi::description(router.table())).into_response(),
     }
 }
 
 async fn perform(
-    State(router): State<Arc<AdministrationRouter>>,
+    State(Api { router, tls }): State<Api>,
     UrlPath(words): UrlPath<String>,
     extensions: Extensions,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let caller = Caller::of(&extensions);
+    let caller = Caller::of(&extensions, &tls);
     let operation = words.replace('/', " ");
     let input = if body.is_empty() { Ok(Value::Object(Default::default())) } else { serde_json::from_slice(&body) };
     let input = input.map_err(|error| Failure::new(Reason::Invalid, format!("the input is not JSON: {error}")));
     let allowed = input.and_then(|input| match router.table().get(&operation) {
         // The router says that there is none; a stranger learns nothing.
-        None if caller != Caller::Stranger => Ok(input),
-        None => Err(Failure::new(Reason::Denied, "who shows no certificate of the cluster may only join it")),
+        None => caller.check_known().map(|()| input),
         Some(row) => caller.may_ask(row, &input).map(|()| input),
     });
     let answer = match allowed {

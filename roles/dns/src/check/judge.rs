@@ -15,6 +15,7 @@ use crate::records::presented;
 /// address lead back to it.
 pub fn judge(expectation: &Expectation, found: &Found, ours: bool, confirmed: bool) -> Finding {
     let (state, mend) = match found {
+        Found::Failed(why) => (State::Wrong, failed(&expectation.want, why)),
         Found::Silence(why) => (State::Unknown, format!("nobody answered ({why}): ask again")),
         Found::Data(data) => match &expectation.want {
             Want::NameServers(servers, served) => judge_name_servers(servers, *served, data),
@@ -30,6 +31,7 @@ pub fn judge(expectation: &Expectation, found: &Found, ours: bool, confirmed: bo
     };
     let shown = match found {
         Found::Data(data) => data.iter().map(shown).collect::<Vec<_>>().join(", "),
+        Found::Failed(why) => why.clone(),
         Found::Silence(_) => String::new(),
     };
     Finding {
@@ -39,6 +41,27 @@ pub fn judge(expectation: &Expectation, found: &Found, ours: bool, confirmed: bo
         found: shown,
         mend,
         wrong: !matches!(state, State::Good | State::Unknown),
+    }
+}
+
+/// A resolver that has no answer for a name whose zone exists found name servers that do not serve it (a lame delegation),
+/// nobody at their addresses, or signatures that the parent's DS does not fit.
+fn failed(want: &Want, why: &str) -> String {
+    match want {
+        Want::NameServers(servers, true) => format!(
+            "resolvers get no answer for the zone ({why}): have the parent zone delegate to {}, whose addresses must be \
+             reached on port 53 from outside, and see that its DS is the one that estafeta dns ds prints",
+            listed(servers)
+        ),
+        Want::NameServers(_, false) => {
+            format!("resolvers get no answer for the zone ({why}): its name servers are to be mended first")
+        }
+        Want::Pointer(address, _) => {
+            format!(
+                "resolvers get no answer for the reverse zone of {address} ({why}): tell whoever gave you the address"
+            )
+        }
+        _ => format!("resolvers get no answer ({why}): mend the delegation of the zone first"),
     }
 }
 

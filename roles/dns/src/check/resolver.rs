@@ -65,6 +65,14 @@ impl Names for Resolver {
             Err(NetError::Dns(DnsError::NoRecordsFound(none))) if none.response_code == ResponseCode::NoError => {
                 Found::Data(vec![])
             }
+            Err(NetError::Dns(DnsError::ResponseCode(code @ (ResponseCode::ServFail | ResponseCode::Refused)))) => {
+                Found::Failed(code.to_string())
+            }
+            Err(NetError::Dns(DnsError::NoRecordsFound(none)))
+                if matches!(none.response_code, ResponseCode::ServFail | ResponseCode::Refused) =>
+            {
+                Found::Failed(none.response_code.to_string())
+            }
             Err(error) => Found::Silence(error.to_string()),
         }
     }

@@ -141,6 +141,27 @@ async fn nobody_answers() {
     assert!(findings.iter().all(|finding| finding.state == State::Unknown && !finding.wrong), "{findings:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lame_delegation_is_wrong_and_not_a_moment_of_silence() {
+    // A resolver that got nothing from anybody.
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let names = resolver(socket.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut packet = [0; 1232];
+        while let Ok((len, client)) = socket.recv_from(&mut packet).await {
+            // RFC 1035 §4.1.1: a response, recursion available, SERVFAIL.
+            (packet[2], packet[3]) = (packet[2] | 0x80, 0x82);
+            socket.send_to(&packet[..len], client).await.unwrap();
+        }
+    });
+    let delegated = Delegated { served: true, keys: None };
+    let expected = expected(&config("name_servers = ['ns1.example.org']"), &cluster([true; 4]), delegated);
+    let findings = run(expected, &names).await;
+    assert!(findings.iter().all(|finding| finding.state == State::Wrong && finding.wrong), "{findings:?}");
+    let servers = findings.iter().find(|finding| finding.kind == "NS").unwrap();
+    assert!(servers.mend.contains("delegate to ns1.example.org.") && servers.mend.contains("dns ds"), "{servers:?}");
+}
+
 #[test]
 fn name_servers_and_delegations() {
     let name = |text: &str| Name::from_ascii(text).unwrap();
