@@ -84,7 +84,8 @@ impl Body {
 
     /// A short body of ours, not placed yet.
     pub(super) fn of_text(bytes: Bytes) -> Self {
-        Self { hash: BlobHash::of(&bytes), bytes, placed: None }
+        let contents = Arc::new(Contents::of(&bytes));
+        Self { hash: BlobHash::of(&bytes), bytes, placed: None, contents }
     }
 
     /// Whether it holds these bytes.
