@@ -197,6 +197,13 @@ impl<'a> Cursor<'a> {
 
     /// `literal = "{" number ["+"] "}" CRLF *CHAR8` (RFC 7888 §8). That it is all here, the machine has seen to.
     fn literal(&mut self) -> Parsed<&'a [u8]> {
+        let content = self.literal_of_octets()?;
+        // RFC 3501 §9: CHAR8 is any octet except NUL.
+        if content.contains(&0) { Err(Refusal::Bad("Literal with a NUL byte")) } else { Ok(content) }
+    }
+
+    /// The same, whatever its octets.
+    fn literal_of_octets(&mut self) -> Parsed<&'a [u8]> {
         self.advance(1);
         let size = self.number64()?;
         self.take(b'+');
@@ -204,9 +211,7 @@ impl<'a> Cursor<'a> {
         self.take(b'\r');
         self.expect(b'\n')?;
         let size = usize::try_from(size).ok().filter(|size| *size <= self.rest.len());
-        let content = self.advance(size.ok_or(Refusal::Bad("Literal without its content"))?);
-        // RFC 3501 §9: CHAR8 is any octet except NUL.
-        if content.contains(&0) { Err(Refusal::Bad("Literal with a NUL byte")) } else { Ok(content) }
+        Ok(self.advance(size.ok_or(Refusal::Bad("Literal without its content"))?))
     }
 
     /// `astring = 1*ASTRING-CHAR / string`
@@ -246,6 +251,20 @@ impl<'a> Cursor<'a> {
         }
         let text = String::from_utf8(self.string()?.into_owned()).map_err(|_| Refusal::Bad("Text is not UTF-8"))?;
         Ok(Some(text))
+    }
+
+    /// `value = nstring / literal8`, `literal8 = "~{" number ["+"] "}" CRLF *OCTET` (RFC 5464 §5, RFC 3516 §4)
+    pub(crate) fn binary_value(&mut self) -> Parsed<Option<Cow<'a, [u8]>>> {
+        if self.take_word(b"NIL") {
+            return Ok(None);
+        }
+        if !self.take(b'~') {
+            return self.string().map(Some);
+        }
+        if self.peek() != Some(b'{') {
+            return Err(Refusal::Bad("Expected a literal"));
+        }
+        self.literal_of_octets().map(Cow::Borrowed).map(Some)
     }
 
     /// `mailbox = "INBOX" / astring` (RFC 3501 §5.1)

@@ -134,6 +134,7 @@ impl Engine {
             Command::Store(store) => self.store(&store, reply.output()).await,
             Command::Copy(copy) => self.copy(&copy).await,
             Command::Move(copy) => self.move_messages(&copy, reply.output()).await,
+            Command::Metadata(metadata) => self.metadata(metadata, reply.output()).await,
             Command::Quota(quota) => self.quota(&quota, reply.output()).await,
         }
     }

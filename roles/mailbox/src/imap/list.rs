@@ -80,6 +80,13 @@ impl Engine {
                     Err(refused) => return Err(refused),
                 }
             }
+            // RFC 9590 §3: as for STATUS.
+            if let Some(entries) = list.give.metadata.as_ref().filter(|_| found.is_selectable()) {
+                match self.tell_metadata(Some(&wire), entries, reply.output()).await {
+                    Ok(_) | Err(Refused::Answer(_)) => {}
+                    Err(refused) => return Err(refused),
+                }
+            }
             reply.send_much().await?;
         }
         Ok(Completion::ok("LIST completed"))

@@ -22,6 +22,7 @@ mod flags;
 mod hierarchy;
 mod line_ends;
 mod list;
+mod metadata;
 mod metrics;
 mod quota;
 mod refusal;

@@ -214,6 +214,11 @@ impl AccountMail {
         self.account.address.to_string()
     }
 
+    /// Where its administrators are reached: a URL.
+    pub fn postmaster(&self) -> String {
+        format!("mailto:postmaster@{}", self.account.address.domain())
+    }
+
     /// How much the account holds.
     pub async fn usage(&self) -> Result<Usage, StoreError> {
         let Holding { bytes: used_bytes, messages } =

@@ -26,6 +26,7 @@ mod garbage;
 mod hub;
 mod mailbox;
 mod message;
+mod metadata;
 mod name;
 mod quota;
 mod sql;
@@ -59,6 +60,7 @@ pub use mailbox::Mailbox;
 pub use message::{
     Appended, Changes, Copied, FlagsStored, MailboxStatus, MessageEntry, NewMessage, RecentClaim, Snapshot, Usage,
 };
+pub use metadata::{ENTRIES, ENTRY_NAME_BYTES, ENTRY_VALUE_BYTES, EntryName, Scope};
 pub use name::{DELIMITER, MailboxName, MailboxNameError, SpecialUse};
 pub use quota::Holding;
 pub use uid::{ModSeq, Uid, UidSet, UidValidity};

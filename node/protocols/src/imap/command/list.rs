@@ -1,6 +1,7 @@
-//! LIST (RFC 3501 §6.3.8) with the options of RFC 5258, RFC 5819 (STATUS) and RFC 6154 (SPECIAL-USE), and LSUB
+//! LIST (RFC 3501 §6.3.8) with the options of RFC 5258, RFC 5819 (STATUS), RFC 6154 (SPECIAL-USE) and RFC 9590 (METADATA), and LSUB
 //! (RFC 3501 §6.3.9).
 
+use super::metadata::Entries;
 use super::status::StatusItem;
 use super::{Command, Request};
 use crate::imap::cursor::{Cursor, Refusal};
@@ -42,6 +43,8 @@ pub struct ListGive {
     pub special_use: bool,
     /// A STATUS response for each that can be opened.
     pub status: Vec<StatusItem>,
+    /// A METADATA response for each that can be opened (RFC 9590).
+    pub metadata: Option<Entries>,
 }
 
 /// Which subscribed names.
@@ -131,7 +134,8 @@ impl ListSelect {
 
 impl ListGive {
     /// `list-return-opts = "(" [return-option *(SP return-option)] ")"`
-    /// `return-option    = "SUBSCRIBED" / "CHILDREN" / "SPECIAL-USE" / "STATUS" SP "(" status-att *(SP status-att) ")"`
+    /// `return-option    = "SUBSCRIBED" / "CHILDREN" / "SPECIAL-USE" / "STATUS" SP "(" status-att *(SP status-att) ")" /
+    /// "METADATA" SP entries`
     fn parse(cursor: &mut Cursor<'_>) -> Result<Self, Refusal> {
         let mut give = Self::default();
         words(cursor, |cursor| {
@@ -142,6 +146,12 @@ impl ListGive {
                 b"STATUS" => {
                     cursor.space()?;
                     give.status = StatusItem::parse_list(cursor)?;
+                }
+                b"METADATA" => {
+                    cursor.space()?;
+                    let mut entries = Entries::default();
+                    entries.parse(cursor)?;
+                    give.metadata = Some(entries);
                 }
                 _ => return Err(Refusal::Bad("Unknown return option")),
             }
@@ -205,6 +215,10 @@ mod tests {
         assert_eq!(found.give.status, [StatusItem::Messages, StatusItem::Unseen]);
         let found = list("LIST (SPECIAL-USE) \"\" * RETURN (SPECIAL-USE SUBSCRIBED)");
         assert!(found.select.special_use && found.give.special_use && found.give.subscribed);
+        let found = list("LIST \"\" % RETURN (METADATA (\"/shared/color\" /private/x) CHILDREN)");
+        assert_eq!(found.give.metadata.unwrap().names, ["/shared/color", "/private/x"]);
+        assert!(found.give.children);
+        assert_eq!(command("LIST \"\" % RETURN (METADATA)"), None);
         assert_eq!(list("LIST () \"\" * RETURN ()"), list("LIST \"\" *"));
         assert_eq!(command("LIST (RECURSIVEMATCH) \"\" *"), None);
         assert_eq!(command("LIST (FOO) \"\" *"), None);

@@ -13,6 +13,7 @@ pub mod fetch;
 pub mod id;
 pub mod list;
 pub(crate) mod login;
+pub mod metadata;
 pub mod quota;
 pub mod rename;
 pub mod search;
@@ -73,6 +74,8 @@ pub enum Command {
     Copy(copy::Copy),
     /// MOVE, UID MOVE (RFC 6851 §3.1).
     Move(copy::Copy),
+    /// GETMETADATA, SETMETADATA (RFC 5464 §4.2, §4.3).
+    Metadata(metadata::Metadata),
     /// GETQUOTA, GETQUOTAROOT, SETQUOTA (RFC 9208 §4.1).
     Quota(quota::Quota),
 }
@@ -139,6 +142,8 @@ pub(crate) static TABLE: &[Row] = &[
     row("SUBSCRIBE", Allowed::Authenticated, |cursor| mailbox(cursor, Command::Subscribe)),
     row("UNSUBSCRIBE", Allowed::Authenticated, |cursor| mailbox(cursor, Command::Unsubscribe)),
     row("NAMESPACE", Allowed::Authenticated, |_| Ok(Request::Role(Command::Namespace))),
+    row("GETMETADATA", Allowed::Authenticated, metadata::parse_get),
+    row("SETMETADATA", Allowed::Authenticated, metadata::parse_set),
     row("GETQUOTA", Allowed::Authenticated, quota::parse_get),
     row("GETQUOTAROOT", Allowed::Authenticated, quota::parse_get_root),
     row("SETQUOTA", Allowed::Authenticated, quota::parse_set),

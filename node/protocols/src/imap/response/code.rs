@@ -46,6 +46,12 @@ pub enum Code<'a> {
     InUse,
     /// Some limit would be passed (RFC 5530).
     Limit,
+    /// Values longer than MAXSIZE were left out; the longest has so many bytes (RFC 5464 §4.2.1).
+    MetadataLongEntries(u64),
+    /// A value is longer than this many bytes, the most that is taken (RFC 5464 §4.3).
+    MetadataMaxSize(u64),
+    /// There would be too many entries (RFC 5464 §4.3).
+    MetadataTooMany,
     /// What UNCHANGEDSINCE left alone, by the numbers that the command names (RFC 7162 §3.1.3).
     Modified(NumberSet),
     /// What was named does not exist (RFC 5530).
@@ -108,6 +114,9 @@ impl Output {
                 self.put_byte(b')');
             }
             Code::HighestModSeq(value) => self.put_display(format_args!(" {value}")),
+            Code::MetadataLongEntries(longest) => self.put_display(format_args!(" LONGENTRIES {longest}")),
+            Code::MetadataMaxSize(most) => self.put_display(format_args!(" MAXSIZE {most}")),
+            Code::MetadataTooMany => self.put(b" TOOMANY"),
             Code::Modified(numbers) => self.put_display(format_args!(" {numbers}")),
             Code::UidNext(uid) => self.put_display(format_args!(" {uid}")),
             Code::UidValidity(validity) => self.put_display(format_args!(" {validity}")),
@@ -137,6 +146,7 @@ impl Code<'_> {
             Self::HighestModSeq(_) => b"HIGHESTMODSEQ",
             Self::InUse => b"INUSE",
             Self::Limit => b"LIMIT",
+            Self::MetadataLongEntries(_) | Self::MetadataMaxSize(_) | Self::MetadataTooMany => b"METADATA",
             Self::Modified(_) => b"MODIFIED",
             Self::NonExistent => b"NONEXISTENT",
             Self::NoPermission => b"NOPERM",
@@ -179,6 +189,9 @@ mod tests {
             (Code::UidNext(uid), "[UIDNEXT 3955] "),
             (Code::UidValidity(validity), "[UIDVALIDITY 38505] "),
             (Code::Unseen(17), "[UNSEEN 17] "),
+            (Code::MetadataLongEntries(2199), "[METADATA LONGENTRIES 2199] "),
+            (Code::MetadataMaxSize(1024), "[METADATA MAXSIZE 1024] "),
+            (Code::MetadataTooMany, "[METADATA TOOMANY] "),
             (Code::HighestModSeq(715_194_045_007), "[HIGHESTMODSEQ 715194045007] "),
             (Code::Modified([7, 9, 10].into_iter().collect()), "[MODIFIED 7,9:10] "),
         ] {

@@ -8,6 +8,7 @@ pub mod completion;
 pub mod fetch;
 pub mod list;
 pub mod mailbox;
+pub mod metadata;
 mod output;
 pub mod quota;
 mod string;

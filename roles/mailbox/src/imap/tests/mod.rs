@@ -8,6 +8,7 @@ mod fetch;
 mod hierarchy;
 mod kept;
 mod messages;
+mod metadata;
 mod quota;
 mod relayed;
 mod search;

@@ -184,6 +184,7 @@ pub async fn remove(connection: &mut Connection, mailbox: MailboxRow) -> Result<
         "DELETE FROM messages WHERE mailbox = ?",
         "DELETE FROM expunged WHERE mailbox = ?",
         "DELETE FROM keywords WHERE mailbox = ?",
+        "DELETE FROM mailbox_entries WHERE mailbox = ?",
         "DELETE FROM mailboxes WHERE id = ?",
     ] {
         query(statement).bind(mailbox).execute(&mut *connection).await?;

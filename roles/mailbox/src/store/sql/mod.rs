@@ -10,7 +10,9 @@ pub mod deliveries;
 pub mod keywords;
 pub mod mailboxes;
 pub mod messages;
+pub mod metadata;
 mod schema;
+mod sharing;
 
 pub use schema::MIGRATIONS;
 

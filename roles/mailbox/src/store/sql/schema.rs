@@ -4,10 +4,13 @@
 
 use estafeta_storage::sql::Migration;
 
+use super::sharing::SHARING;
+
 /// Every step there ever was.
 pub const MIGRATIONS: &[Migration] = &[
     Migration::new(1, "mailboxes", MAILBOXES).with(COUNTS_SQLITE, COUNTS_POSTGRES),
     Migration::new(2, "contents", super::contents::SCHEMA),
+    Migration::new(3, "sharing and limits", SHARING),
 ];
 
 const MAILBOXES: &str = "
