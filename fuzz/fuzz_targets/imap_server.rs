@@ -8,6 +8,7 @@ use estafeta_protocols::imap::message::search::{Candidate, Query};
 use estafeta_protocols::imap::message::{Message, envelope::envelope, structure::structure};
 use estafeta_protocols::imap::response::Completion;
 use estafeta_protocols::imap::server::{Event, Limits, Offer, Server, State};
+use estafeta_protocols::imap::types::MessageUrl;
 use estafeta_protocols::imap::types::{Date, DateTime, Flag, Uid};
 use estafeta_protocols::machine::{Machine, READ_BYTES, Step};
 use estafeta_protocols::sasl::Mechanism;
@@ -96,7 +97,10 @@ fuzz_target!(|data: &[u8]| {
                     server.complete(Completion::ok("Done"));
                 }
                 Event::Command(command) => carry_out(command, &mut server, &only),
-                Event::AppendBegin(_) => server.accept_append(),
+                Event::AppendBegin(_) | Event::AppendMessage(_) | Event::AppendLiteral(_) => {}
+                Event::AppendUrl(url) => {
+                    let _ = MessageUrl::parse(&url);
+                }
                 Event::AppendData(bytes) => appended.extend_from_slice(&bytes),
                 Event::AppendAbort => appended.clear(),
                 Event::AppendEnd => {

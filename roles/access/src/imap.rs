@@ -53,9 +53,13 @@ impl Handler<Server> for Greeter<'_> {
             }
             Event::Command(_) => server.complete(Completion::bad("Not authenticated")),
             Event::IdleEnd => server.complete(Completion::ok("IDLE completed")),
-            Event::AppendBegin(_) | Event::AppendData(_) | Event::AppendEnd => {
-                server.complete(Completion::bad("Not authenticated"))
-            }
+            // What the machine lets through only once an account is open.
+            Event::AppendBegin(_)
+            | Event::AppendMessage(_)
+            | Event::AppendLiteral(_)
+            | Event::AppendData(_)
+            | Event::AppendUrl(_)
+            | Event::AppendEnd => server.complete(Completion::bad("Not authenticated")),
             Event::AppendAbort | Event::IdleBegin => {}
         }
         Ok(Flow::Continue)

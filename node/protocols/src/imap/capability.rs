@@ -8,9 +8,33 @@ use crate::sasl::Mechanism;
 const ALWAYS: &str = "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE";
 
 /// What holds once a mailbox engine answers.
-const AUTHENTICATED: &str = "CHILDREN CONDSTORE ESEARCH LIST-EXTENDED LIST-METADATA LIST-STATUS METADATA MOVE NAMESPACE \
-                             QRESYNC QUOTA QUOTA=RES-MESSAGE QUOTA=RES-STORAGE SAVEDATE SEARCHRES PREVIEW SPECIAL-USE \
-                             STATUS=SIZE UIDPLUS UNSELECT WITHIN";
+const AUTHENTICATED: &[&str] = &[
+    "CATENATE",
+    "CHILDREN",
+    "CONDSTORE",
+    "CREATE-SPECIAL-USE",
+    "ESEARCH",
+    "LIST-EXTENDED",
+    "LIST-METADATA",
+    "LIST-STATUS",
+    "METADATA",
+    "MOVE",
+    "MULTIAPPEND",
+    "NAMESPACE",
+    "PREVIEW",
+    "QRESYNC",
+    "QUOTA",
+    "QUOTA=RES-MESSAGE",
+    "QUOTA=RES-STORAGE",
+    "REPLACE",
+    "SAVEDATE",
+    "SEARCHRES",
+    "SPECIAL-USE",
+    "STATUS=SIZE",
+    "UIDPLUS",
+    "UNSELECT",
+    "WITHIN",
+];
 
 /// A list of capabilities as it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +49,10 @@ pub enum Capabilities<'a> {
         mechanisms: &'a [Mechanism],
     },
     /// For a client whose account is open.
-    Authenticated,
+    Authenticated {
+        /// The largest message that APPEND takes, in bytes (RFC 7889 §3).
+        append_limit: u64,
+    },
     /// As another server listed them, separated by spaces.
     Listed(&'a str),
 }
@@ -34,7 +61,10 @@ impl fmt::Display for Capabilities<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listed(list) => f.write_str(list),
-            Self::Authenticated => write!(f, "{ALWAYS} {AUTHENTICATED}"),
+            Self::Authenticated { append_limit } => {
+                write!(f, "{ALWAYS} APPENDLIMIT={append_limit}")?;
+                AUTHENTICATED.iter().try_for_each(|capability| write!(f, " {capability}"))
+            }
             Self::NotAuthenticated { start_tls, login, mechanisms } => {
                 f.write_str(ALWAYS)?;
                 if *start_tls {
@@ -60,6 +90,7 @@ mod tests {
         let mechanisms = &[Mechanism::Plain, Mechanism::Login];
         let secure = Capabilities::NotAuthenticated { start_tls: false, login: true, mechanisms };
         assert_eq!(secure.to_string(), "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE AUTH=PLAIN AUTH=LOGIN");
-        assert!(Capabilities::Authenticated.to_string().ends_with(" UIDPLUS UNSELECT WITHIN"));
+        let authenticated = Capabilities::Authenticated { append_limit: 7 }.to_string();
+        assert!(authenticated.contains(" IDLE APPENDLIMIT=7 ") && authenticated.ends_with(" UIDPLUS UNSELECT WITHIN"));
     }
 }

@@ -54,7 +54,7 @@ pub(super) struct Engine {
     pub(super) condstore: bool,
     /// The client has switched QRESYNC on (RFC 7162 §3.2.3).
     pub(super) qresync: bool,
-    appending: Option<Appending>,
+    pub(super) appending: Option<Appending>,
     idling: bool,
     _open: OpenSession,
 }
@@ -120,7 +120,7 @@ impl Engine {
             Command::Select(select) => self.select(&select, reply.server).await,
             Command::Close => self.close(reply.server).await,
             Command::Unselect => Ok(self.unselect(reply.server)),
-            Command::Create(name) => self.create(&name).await,
+            Command::Create(create) => self.create(&create).await,
             Command::Delete(name) => self.delete(&name, reply.server).await,
             Command::Rename(rename) => self.rename(&rename).await,
             Command::Subscribe(name) => self.subscribe(&name).await,
@@ -160,6 +160,17 @@ impl Engine {
         }
         server.complete(completion);
         Ok(Flow::Continue)
+    }
+
+    /// What a piece of an APPEND came to: with a refusal, all of it is given up.
+    async fn go_on_appending(&mut self, taken: Result<(), Refused>, server: &mut Server) -> io::Result<Flow> {
+        match taken {
+            Ok(()) => Ok(Flow::Continue),
+            Err(refused) => {
+                self.appending = None;
+                self.finish(Err(refused), Telling::ALL, server).await
+            }
+        }
     }
 
     /// Tells a client that waits in IDLE what has changed.
@@ -208,29 +219,28 @@ impl Handler<Server> for Engine {
             Event::AppendBegin(append) => {
                 // The answers before it must not wait for the message.
                 stream.flush().await?;
-                match self.begin_append(&append).await {
-                    Ok(appending) => {
-                        self.appending = Some(appending);
-                        server.accept_append();
-                        Ok(Flow::Continue)
-                    }
-                    Err(refused) => self.finish(Err(refused), Telling::ALL, server).await,
-                }
+                let begun = self.begin_append(&append).await.map(|appending| self.appending = Some(appending));
+                self.go_on_appending(begun, server).await
+            }
+            Event::AppendMessage(message) => {
+                let begun = self.begin_message(&message).await;
+                self.go_on_appending(begun, server).await
+            }
+            Event::AppendLiteral(literal) => {
+                let begun = self.begin_literal(&literal);
+                self.go_on_appending(begun, server).await
             }
             Event::AppendData(bytes) => {
-                if let Some(appending) = &mut self.appending
-                    && let Err(refused) = appending.take(&bytes).await
-                {
-                    self.appending = None;
-                    return self.finish(Err(refused), Telling::ALL, server).await;
-                }
-                Ok(Flow::Continue)
+                let taken = self.take_data(&bytes).await;
+                self.go_on_appending(taken, server).await
+            }
+            Event::AppendUrl(url) => {
+                let taken = self.take_url(&url).await;
+                self.go_on_appending(taken, server).await
             }
             Event::AppendEnd => {
-                let outcome = match self.appending.take() {
-                    Some(appending) => appending.store(&self.mail).await,
-                    None => Err(Refused::no("No message was accepted")),
-                };
+                let outcome = self.end_append(server.output()).await;
+                self.appending = None;
                 self.finish(outcome, Telling::ALL, server).await
             }
             Event::AppendAbort => {

@@ -1,19 +1,30 @@
 //! CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE (RFC 3501 §6.3.3 to §6.3.7).
 
+use estafeta_protocols::imap::command::create::Create;
 use estafeta_protocols::imap::command::rename::Rename;
-use estafeta_protocols::imap::response::Completion;
+use estafeta_protocols::imap::response::{Code, Completion};
 use estafeta_protocols::imap::server::Server;
 use estafeta_protocols::imap::types::MailboxName;
 
 use super::engine::Engine;
-use super::refusal::Outcome;
+use super::refusal::{Outcome, Refused};
 use super::translate::store_name;
-use crate::store::{StoreError, UidSet};
+use crate::store::{SpecialUse, StoreError, UidSet};
 
 impl Engine {
-    pub(super) async fn create(&mut self, name: &MailboxName) -> Outcome {
-        self.mail.create(&store_name(name)?, None).await?;
-        Ok(Completion::ok("CREATE completed"))
+    /// RFC 6154 §3: a mailbox has one use here, and a use has one mailbox.
+    pub(super) async fn create(&mut self, create: &Create) -> Outcome {
+        let not_for = |text| Refused::Answer(Completion::no(text).with(Code::UseAttribute));
+        let special_use = match &create.uses[..] {
+            [] => None,
+            [one] => Some(SpecialUse::from_attribute(one).ok_or(not_for("There is no such use here"))?),
+            _ => return Err(not_for("A mailbox has one use here")),
+        };
+        match self.mail.create(&store_name(&create.mailbox)?, special_use).await {
+            Ok(()) => Ok(Completion::ok("CREATE completed")),
+            Err(StoreError::NotAllowed(text)) if special_use.is_some() => Err(not_for(text)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A client that deletes the mailbox that it has open has none open then.

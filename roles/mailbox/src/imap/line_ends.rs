@@ -37,6 +37,13 @@ impl LineEnds {
         Cow::Owned(mended)
     }
 
+    /// The next piece of the text is this, which stays as it is: what is binary (RFC 3516 §4.4) has no lines to mend.
+    pub(super) fn pass(&mut self, piece: &[u8]) {
+        if !piece.is_empty() {
+            self.last = b'\n';
+        }
+    }
+
     /// What the last line lacks.
     pub(super) fn finish(self) -> &'static [u8] {
         match self.last {

@@ -9,7 +9,6 @@ use estafeta_core::Failure;
 use estafeta_net::connection::Connection;
 use estafeta_net::drain::Drain;
 use estafeta_net::drive::{self, Flow, Handler, Upgrade, drive};
-use estafeta_protocols::imap::capability::Capabilities;
 use estafeta_protocols::imap::command::Command;
 use estafeta_protocols::imap::command::id::Id;
 use estafeta_protocols::imap::response::{Code, Completion};
@@ -60,9 +59,10 @@ impl Relayed<'_> {
         match self.mailroom.open(&address).await {
             Ok(mail) => {
                 tracing::debug!(login = address, client = %self.client, "relayed IMAP session");
+                let capabilities = server.limits().capabilities();
                 self.engine = Some(Engine::new(mail));
                 server.enter(State::Authenticated);
-                server.complete(Completion::ok("Logged in").with(Code::Capability(Capabilities::Authenticated)));
+                server.complete(Completion::ok("Logged in").with(Code::Capability(capabilities)));
             }
             Err(failure) => {
                 tracing::info!(login = address, client = %self.client, %failure, "relayed IMAP session refused");

@@ -10,7 +10,6 @@ use estafeta_core::sessions::{BoxStream, Session};
 use estafeta_net::connection::Connection;
 use estafeta_net::drain::Drain;
 use estafeta_net::drive::{Timeouts, Upgrade, drive};
-use estafeta_protocols::imap::capability::Capabilities;
 use estafeta_protocols::imap::server::{Limits, Server};
 
 use super::engine::Engine;
@@ -31,7 +30,8 @@ pub struct ImapSession {
 impl ImapSession {
     /// For the client at that address. When `drain` begins, the session says goodbye between two commands.
     pub fn new(mail: AccountMail, client: SocketAddr, drain: Drain) -> Self {
-        Self { mail, client, drain, capabilities: Capabilities::Authenticated.to_string() }
+        let capabilities = limits(&mail).capabilities().to_string();
+        Self { mail, client, drain, capabilities }
     }
 }
 

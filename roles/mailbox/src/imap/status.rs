@@ -40,6 +40,7 @@ impl Engine {
             StatusItem::DeletedStorage => deleted_bytes.div_ceil(1024),
             StatusItem::Size => status.size_bytes,
             StatusItem::HighestModSeq => status.highest_modseq.0,
+            StatusItem::AppendLimit => self.mail.message_limit_bytes().into(),
         };
         let values: Vec<_> = items.iter().map(|item| StatusValue { item: *item, value: value(item) }).collect();
         output.mailbox_status(mailbox, &values);

@@ -8,7 +8,7 @@ use estafeta_storage::spool::Spool;
 
 use super::body::{Body, Linking};
 use super::message::now_seconds;
-use super::sql::{AccountRow, accounts, keywords, mailboxes, messages};
+use super::sql::{AccountRow, MailboxRow, accounts, keywords, mailboxes, messages};
 use super::{
     Appended, Flags, Holding, Mailbox, MailboxName, MailboxStatus, NewMessage, SpecialUse, Store, StoreError, Uid,
     UidSet, Usage,
@@ -164,6 +164,26 @@ impl AccountMail {
 
     /// Puts messages into a mailbox: all or none. For [`StoreError::NoMailbox`] the client is told TRYCREATE.
     pub async fn append(&self, to: &MailboxName, new: Vec<NewMessage>) -> Result<Appended, StoreError> {
+        self.put(to, new, None).await
+    }
+
+    /// Puts a message into a mailbox and expunges another, of this mailbox or that: both or none.
+    /// [`StoreError::NoMessage`] when the other is gone already.
+    pub async fn replace(
+        &self,
+        (from, uid): (&Mailbox, Uid),
+        to: &MailboxName,
+        new: NewMessage,
+    ) -> Result<Appended, StoreError> {
+        self.put(to, vec![new], Some((from.row, uid))).await
+    }
+
+    async fn put(
+        &self,
+        to: &MailboxName,
+        new: Vec<NewMessage>,
+        replaced: Option<(MailboxRow, Uid)>,
+    ) -> Result<Appended, StoreError> {
         let mut rows = Vec::with_capacity(new.len());
         let mut bodies = Vec::with_capacity(new.len());
         for message in new {
@@ -179,12 +199,19 @@ impl AccountMail {
         let append = |store: Store, bodies: Arc<[Body]>| {
             let (to, rows, hub, meter) = (to.clone(), rows.clone(), store.inner.hub.clone(), meter.clone());
             let job = async move |transaction: &mut Connection| -> Result<Appended, Linking> {
-                let before = meter.admit(transaction, more).await?;
                 let found = mailboxes::select(transaction, row, &to).await?;
-                let numbers = mailboxes::advance(transaction, found.row, rows.len()).await?;
+                let now = now_seconds();
+                let numbers = match replaced {
+                    Some(replaced) => {
+                        hub.touch(replaced.0);
+                        expunge_replaced(transaction, replaced, (found.row, rows.len()), now).await?
+                    }
+                    None => mailboxes::advance(transaction, found.row, rows.len()).await?,
+                };
+                // What was replaced has made room.
+                let before = meter.admit(transaction, more).await?;
                 let known =
                     keywords::learn(transaction, found.row, rows.iter().flat_map(|(.., keywords, _)| keywords)).await?;
-                let now = now_seconds();
                 let mut uid = numbers.first_uid;
                 for ((size, prefix, system, keywords, internal_date), body) in rows.iter().zip(&*bodies) {
                     let new = messages::NewRow {
@@ -226,4 +253,29 @@ impl AccountMail {
         let Account { quota_bytes: limit_bytes, quota_messages: limit_messages, .. } = *self.account;
         Ok(Usage { used_bytes, messages, limit_bytes, limit_messages })
     }
+}
+
+/// Expunges the message that another replaces, and gives the numbers of that one in its mailbox. Rows are locked in the
+/// order of their numbers (DESIGN.md, invariant 4).
+async fn expunge_replaced(
+    transaction: &mut Connection,
+    (source, uid): (MailboxRow, Uid),
+    (target, uids): (MailboxRow, usize),
+    now: i64,
+) -> Result<mailboxes::Numbers, StoreError> {
+    let (numbers, expunged) = if source == target {
+        let both = mailboxes::advance(transaction, target, uids).await?;
+        (both, both)
+    } else if source.0 < target.0 {
+        let expunged = mailboxes::advance(transaction, source, 0).await?;
+        (mailboxes::advance(transaction, target, uids).await?, expunged)
+    } else {
+        let numbers = mailboxes::advance(transaction, target, uids).await?;
+        (numbers, mailboxes::advance(transaction, source, 0).await?)
+    };
+    if messages::find(transaction, source, &UidSet::from_uids([uid])).await?.is_empty() {
+        return Err(StoreError::NoMessage);
+    }
+    messages::expunge(transaction, source, &[uid], expunged.modseq, now).await?;
+    Ok(numbers)
 }

@@ -39,7 +39,7 @@ pub enum Command {
     /// SELECT, EXAMINE (RFC 3501 §6.3.1, §6.3.2).
     Select(select::Select),
     /// CREATE (RFC 3501 §6.3.3).
-    Create(MailboxName),
+    Create(create::Create),
     /// DELETE (RFC 3501 §6.3.4).
     Delete(MailboxName),
     /// RENAME (RFC 3501 §6.3.5).
@@ -87,8 +87,13 @@ pub(crate) enum Request {
     Logout,
     StartTls,
     Login(Credentials),
-    Authenticate { mechanism: Mechanism, initial: Option<Vec<u8>> },
+    Authenticate {
+        mechanism: Mechanism,
+        initial: Option<Vec<u8>>,
+    },
     Idle,
+    /// An APPEND or REPLACE without a literal.
+    Append(Vec<append::AppendStep>),
     Role(Command),
 }
 
@@ -133,7 +138,10 @@ pub(crate) static TABLE: &[Row] = &[
     row("CHECK", Allowed::Selected, |_| Ok(Request::Role(Command::Check))),
     row("CLOSE", Allowed::Selected, |_| Ok(Request::Role(Command::Close))),
     row("UNSELECT", Allowed::Selected, |_| Ok(Request::Role(Command::Unselect))),
-    row("APPEND", Allowed::Authenticated, append::parse_without_message),
+    row("APPEND", Allowed::Authenticated, |cursor| append::parse_whole(cursor, append::Grammar::append())),
+    row("REPLACE", Allowed::Selected, |cursor| {
+        append::parse_whole(cursor, append::Grammar::replace(Numbering::Sequence))
+    }),
     row("LIST", Allowed::Authenticated, list::parse),
     row("LSUB", Allowed::Authenticated, list::parse_lsub),
     row("CREATE", Allowed::Authenticated, create::parse),

@@ -34,11 +34,13 @@ pub enum StatusItem {
     Size,
     /// `HIGHESTMODSEQ` (RFC 7162 §3.1.7).
     HighestModSeq,
+    /// `APPENDLIMIT`: the largest message that APPEND takes, in bytes (RFC 7889 §3).
+    AppendLimit,
 }
 
 impl StatusItem {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Messages,
         Self::Recent,
         Self::UidNext,
@@ -48,6 +50,7 @@ impl StatusItem {
         Self::DeletedStorage,
         Self::Size,
         Self::HighestModSeq,
+        Self::AppendLimit,
     ];
 
     /// As it stands on the wire.
@@ -62,6 +65,7 @@ impl StatusItem {
             Self::DeletedStorage => "DELETED-STORAGE",
             Self::Size => "SIZE",
             Self::HighestModSeq => "HIGHESTMODSEQ",
+            Self::AppendLimit => "APPENDLIMIT",
         }
     }
 

@@ -1,9 +1,9 @@
 //! UID (RFC 3501 §6.4.8): the same commands, with UIDs for numbers.
 
-use super::{Command, Numbering, Request, copy, expunge, fetch, search, store};
+use super::{Command, Numbering, Request, append, copy, expunge, fetch, search, store};
 use crate::imap::cursor::{Cursor, Refusal};
 
-/// `uid = "UID" SP (copy / fetch / search / store / move / uid-expunge)`
+/// `uid = "UID" SP (copy / fetch / search / store / move / uid-expunge / replace)`
 pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Request, Refusal> {
     cursor.space()?;
     let name = cursor.word();
@@ -20,6 +20,8 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Request, Refusal> {
         copy::parse(cursor, Numbering::Uid).map(Command::Move).map(Request::Role)
     } else if is("EXPUNGE") {
         expunge::parse_by_uid(cursor).map(Command::Expunge).map(Request::Role)
+    } else if is("REPLACE") {
+        append::parse_whole(cursor, append::Grammar::replace(Numbering::Uid))
     } else {
         Err(Refusal::Bad("Unknown UID command"))
     }

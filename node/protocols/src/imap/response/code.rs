@@ -1,5 +1,7 @@
 //! Response codes: what a program reads of a status response (RFC 3501 §7.1, RFC 4315 §3, RFC 5530 §3).
 
+use std::borrow::Cow;
+
 use super::Output;
 use crate::imap::capability::Capabilities;
 use crate::imap::types::{Flags, NumberSet, Uid, UidSet, UidValidity};
@@ -11,8 +13,8 @@ pub enum Code<'a> {
     Alert,
     /// What was to be made exists already (RFC 5530).
     AlreadyExists,
-    /// The message that APPEND stored (RFC 4315).
-    AppendUid(UidValidity, Uid),
+    /// The messages that APPEND stored, in their order (RFC 4315, RFC 3502).
+    AppendUid(UidValidity, UidSet),
     /// The name or the password is wrong (RFC 5530).
     AuthenticationFailed,
     /// Known who asks, but not allowed to act for the other (RFC 5530).
@@ -23,6 +25,8 @@ pub enum Code<'a> {
     Cannot,
     /// What the server can do.
     Capability(Capabilities<'a>),
+    /// The URL of CATENATE that names nothing here (RFC 4469 §4).
+    BadUrl(Cow<'a, str>),
     /// The client does something that makes no sense (RFC 5530).
     ClientBug,
     /// The mailbox that was open is so no more: what follows is of the next (RFC 7162 §3.2.11).
@@ -79,6 +83,8 @@ pub enum Code<'a> {
     TooBig,
     /// CREATE the mailbox first, then try again.
     TryCreate,
+    /// A part's transfer encoding that cannot be taken away, or stored (RFC 3516 §4.3, §4.4).
+    UnknownCte,
     /// The next UID, at least.
     UidNext(Uid),
     /// The mailbox's validity.
@@ -87,6 +93,8 @@ pub enum Code<'a> {
     Unavailable,
     /// The sequence number of the first message that is not seen.
     Unseen(u32),
+    /// No mailbox can be made for that use (RFC 6154 §6).
+    UseAttribute,
 }
 
 impl Output {
@@ -95,10 +103,15 @@ impl Output {
         self.put_byte(b'[');
         self.put(code.name());
         match code {
-            Code::AppendUid(validity, uid) => {
-                self.put_display(format_args!(" {validity} {uid}"));
+            Code::AppendUid(validity, uids) => {
+                self.put_display(format_args!(" {validity} {uids}"));
             }
             Code::BadCharset => self.put(b" (US-ASCII UTF-8)"),
+            Code::BadUrl(url) => {
+                // RFC 4469 §5: neither a bracket nor a literal may stand here.
+                let plain = |one: char| if matches!(one, ' '..='~') && !"]\"\\".contains(one) { one } else { '?' };
+                self.put_display(format_args!(" \"{}\"", url.chars().map(plain).collect::<String>()));
+            }
             Code::Capability(capabilities) => self.put_display(format_args!(" {capabilities}")),
             Code::CopyUid { validity, source, destination } => {
                 self.put_display(format_args!(" {validity} {source} {destination}"));
@@ -136,6 +149,7 @@ impl Code<'_> {
             Self::AuthenticationFailed => b"AUTHENTICATIONFAILED",
             Self::AuthorizationFailed => b"AUTHORIZATIONFAILED",
             Self::BadCharset => b"BADCHARSET",
+            Self::BadUrl(_) => b"BADURL",
             Self::Cannot => b"CANNOT",
             Self::Capability(_) => b"CAPABILITY",
             Self::ClientBug => b"CLIENTBUG",
@@ -161,7 +175,9 @@ impl Code<'_> {
             Self::UidNext(_) => b"UIDNEXT",
             Self::UidValidity(_) => b"UIDVALIDITY",
             Self::Unavailable => b"UNAVAILABLE",
+            Self::UnknownCte => b"UNKNOWN-CTE",
             Self::Unseen(_) => b"UNSEEN",
+            Self::UseAttribute => b"USEATTR",
         }
     }
 }
@@ -179,8 +195,10 @@ mod tests {
         let (source, destination) = (uids(&[304, 319, 320]), uids(&[3956, 3957, 3958]));
         for (code, written) in [
             (Code::TryCreate, "[TRYCREATE] "),
-            (Code::AppendUid(validity, uid), "[APPENDUID 38505 3955] "),
+            (Code::AppendUid(validity, uids(&[3955])), "[APPENDUID 38505 3955] "),
+            (Code::AppendUid(validity, uids(&[3955, 3956])), "[APPENDUID 38505 3955:3956] "),
             (Code::CopyUid { validity, source, destination }, "[COPYUID 38505 304,319:320 3956:3958] "),
+            (Code::BadUrl("/a]b\r\n;UID=1".into()), "[BADURL \"/a?b??;UID=1\"] "),
             (Code::BadCharset, "[BADCHARSET (US-ASCII UTF-8)] "),
             (Code::PermanentFlags { flags: &flags, create: true }, "[PERMANENTFLAGS (\\Deleted \\Seen \\*)] "),
             (Code::PermanentFlags { flags: &flags, create: false }, "[PERMANENTFLAGS (\\Deleted \\Seen)] "),

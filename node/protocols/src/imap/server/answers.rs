@@ -25,6 +25,7 @@ impl Server {
     /// Ends the command that runs. Without one, it does nothing.
     pub fn complete(&mut self, completion: Completion<'_>) {
         let next = match self.phase {
+            Phase::Appending => self.behind_refused_append(),
             Phase::Offered { announcement } if announcement.synchronising => Phase::Ready,
             Phase::Offered { announcement } => Phase::Skipping { remaining: announcement.size },
             Phase::Receiving { remaining } => Phase::Skipping { remaining },
@@ -32,18 +33,9 @@ impl Server {
             Phase::Ready | Phase::Running | Phase::Authenticating(_) => Phase::Ready,
             Phase::Skipping { .. } | Phase::Idling | Phase::AwaitingTls | Phase::HandingOver | Phase::Closing => return,
         };
+        self.appending = None;
         self.output.completion(self.tag.take().as_ref(), &completion);
         self.phase = next;
-    }
-
-    /// Takes the message that was offered; its pieces follow as events.
-    pub fn accept_append(&mut self) {
-        if let Phase::Offered { announcement } = self.phase {
-            if announcement.synchronising {
-                self.output.continuation("Ready for the message");
-            }
-            self.phase = Phase::Receiving { remaining: announcement.size };
-        }
     }
 
     /// Completes the authentication, after which another machine takes the stream over: no command is read any more.

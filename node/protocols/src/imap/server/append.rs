@@ -1,39 +1,66 @@
-//! Literals: those of a command, which are held, and APPEND's message, which is given on in pieces.
+//! Literals: those of a command, which are held, and those of APPEND and REPLACE, which are given on in pieces.
+
+use std::collections::VecDeque;
 
 use super::input::{Announcement, Frame};
 use super::{Event, Phase, Server, State, head};
-use crate::imap::command::append::{Append, parse_announced};
-use crate::imap::cursor::Refusal;
+use crate::imap::command::append::{AppendStep, Grammar, Line};
+use crate::imap::command::{Numbering, Row};
+use crate::imap::cursor::{Cursor, Refusal};
 use crate::imap::response::{Code, Completion};
 use crate::machine::Step;
+
+/// An APPEND or a REPLACE that is under way.
+#[derive(Debug)]
+pub(super) struct Appending {
+    grammar: Grammar,
+    /// What was read and not yet given to the role.
+    steps: VecDeque<AppendStep>,
+    /// What the last line announced, while the role has not come to it.
+    announcement: Option<Announcement>,
+}
 
 impl Server {
     /// A line ends with the announcement of a literal.
     pub(super) fn announced(&mut self, announcement: Announcement) -> Option<Step<Event>> {
-        let (tag, row, mut cursor) = head(self.input.get(announcement.text));
-        // Where APPEND is not allowed, its message counts as any literal: a small one is read and refused.
-        let append = row.is_some_and(|row| row.name == b"APPEND") && self.state != State::NotAuthenticated;
-        match if append { parse_announced(&mut cursor) } else { Ok(None) } {
-            Ok(Some(append)) => {
+        let (tag, row, mut cursor) = self.head(announcement.text);
+        let line = match row.and_then(|row| grammar(row, self.state, &mut cursor)) {
+            Some(mut grammar) => grammar.line(&mut cursor).map(|line| (grammar, line)),
+            // Where APPEND is not allowed, its message counts as any literal: a small one is read and refused.
+            None => {
+                self.hold(announcement);
+                return None;
+            }
+        };
+        match line {
+            Ok((_, Line::Held)) => self.hold(announcement),
+            Ok((grammar, Line::Steps(steps))) => {
                 self.tag = tag;
                 self.input.advance(announcement.whole);
-                self.offered(append, announcement)
-            }
-            Ok(None) => {
-                self.hold(announcement);
-                None
+                self.begin_append(grammar, steps, Some(announcement));
             }
             Err(refusal) => {
                 self.tag = tag;
                 self.input.advance(announcement.whole);
                 self.phase = Phase::Offered { announcement };
                 self.refuse_announced(refusal, announcement, self.limits.message_bytes);
-                None
             }
         }
+        None
     }
 
-    /// A literal that belongs to the command itself.
+    pub(super) fn begin_append(
+        &mut self,
+        grammar: Grammar,
+        steps: Vec<AppendStep>,
+        announcement: Option<Announcement>,
+    ) {
+        self.faults = 0;
+        self.appending = Some(Box::new(Appending { grammar, steps: steps.into(), announcement }));
+        self.phase = Phase::Appending;
+    }
+
+    /// A literal that belongs to the command itself. Says whether it is short enough.
     fn hold(&mut self, announcement: Announcement) {
         let fits = usize::try_from(announcement.size)
             .ok()
@@ -46,24 +73,54 @@ impl Server {
             }
             return;
         }
-        self.tag = head(self.input.get(announcement.text)).0;
+        if self.appending.is_none() {
+            self.tag = head(self.input.get(announcement.text)).0;
+        }
         self.input.advance(announcement.whole);
         self.phase = Phase::Offered { announcement };
         self.refuse_announced(Refusal::Bad("Literal too long"), announcement, 0);
     }
 
-    fn offered(&mut self, append: Append, announcement: Announcement) -> Option<Step<Event>> {
-        self.phase = Phase::Offered { announcement };
-        if append.size > self.limits.message_bytes {
-            // RFC 7889 §4
-            self.complete(Completion::no("Message too large").with(Code::TooBig));
-            if !announcement.synchronising {
-                self.goodbye(None, "Message too large");
+    /// Gives the role the next step of an APPEND.
+    pub(super) fn advance_append(&mut self) -> Option<Step<Event>> {
+        let step = self.appending.as_mut().and_then(|appending| appending.steps.pop_front());
+        Some(Step::Event(match step {
+            Some(AppendStep::Begin(append)) => Event::AppendBegin(append),
+            Some(AppendStep::Message(message)) => Event::AppendMessage(message),
+            Some(AppendStep::Url(url)) => Event::AppendUrl(url),
+            Some(AppendStep::Literal(literal)) => {
+                let announcement = self.appending.as_mut().and_then(|appending| appending.announcement.take())?;
+                self.phase = Phase::Offered { announcement };
+                if literal.size > self.limits.message_bytes {
+                    // RFC 7889 §4
+                    self.complete(Completion::no("Message too large").with(Code::TooBig));
+                    if !announcement.synchronising {
+                        self.goodbye(None, "Message too large");
+                    }
+                    Event::AppendAbort
+                } else {
+                    Event::AppendLiteral(literal)
+                }
             }
-            return None;
+            Some(AppendStep::End) => {
+                self.phase = Phase::Running;
+                self.appending = None;
+                Event::AppendEnd
+            }
+            // Behind a literal: the next line.
+            None => {
+                self.phase = Phase::Received;
+                return None;
+            }
+        }))
+    }
+
+    /// The role has not refused what was offered.
+    pub(super) fn accept_literal(&mut self, announcement: Announcement) {
+        if announcement.synchronising {
+            self.output.continuation("Ready for the message");
         }
-        self.faults = 0;
-        Some(Step::Event(Event::AppendBegin(append)))
+        self.phase = Phase::Receiving { remaining: announcement.size };
     }
 
     /// Refuses a command before its literal. A client that did not wait to be asked is heard out when it sends no more
@@ -88,24 +145,49 @@ impl Server {
         Some(Step::Event(Event::AppendData(piece)))
     }
 
-    /// Behind the message, the command must end.
+    /// Behind a literal of an APPEND, its line goes on or ends.
     pub(super) fn advance_message_end(&mut self) -> Option<Step<Event>> {
-        match self.input.frame(self.limits.command_bytes) {
-            Frame::Incomplete => self.read(),
-            Frame::Command { text, whole } if self.input.get(text).iter().all(|byte| *byte == b' ') => {
-                self.input.advance(whole);
-                self.phase = Phase::Running;
-                Some(Step::Event(Event::AppendEnd))
+        let (text, whole, announcement) = match self.input.frame(self.limits.command_bytes) {
+            Frame::Incomplete => return self.read(),
+            Frame::TooLong => {
+                self.complete_and_close(Completion::bad("Command line too long"));
+                return Some(Step::Event(Event::AppendAbort));
             }
-            // The rest of the line is skipped, and another literal with it.
-            Frame::Command { .. } | Frame::Literal(_) => {
+            Frame::Command { text, whole } => (text, whole, None),
+            Frame::Literal(announcement) => (announcement.text, announcement.whole, Some(announcement)),
+        };
+        let Some(mut grammar) = self.appending.as_ref().map(|appending| appending.grammar) else {
+            self.refuse(Refusal::Bad("Unexpected text behind the message"));
+            return Some(Step::Event(Event::AppendAbort));
+        };
+        match (grammar.line(&mut self.cursor(text)), announcement) {
+            (Ok(Line::Held), Some(announcement)) => {
+                self.hold(announcement);
+                let refused = self.appending.is_none();
+                refused.then_some(Step::Event(Event::AppendAbort))
+            }
+            (Ok(Line::Steps(steps)), announcement) => {
+                self.input.advance(whole);
+                self.begin_append(grammar, steps, announcement);
+                None
+            }
+            (Ok(Line::Held), None) => {
                 self.refuse(Refusal::Bad("Unexpected text behind the message"));
                 Some(Step::Event(Event::AppendAbort))
             }
-            Frame::TooLong => {
-                self.complete_and_close(Completion::bad("Command line too long"));
+            // The rest of the line is skipped, and another literal with it.
+            (Err(refusal), _) => {
+                self.refuse(refusal);
                 Some(Step::Event(Event::AppendAbort))
             }
+        }
+    }
+
+    /// Where an APPEND that is refused between two steps goes on: what it announced is not asked for, or passed over.
+    pub(super) fn behind_refused_append(&mut self) -> Phase {
+        match self.appending.take().and_then(|appending| appending.announcement) {
+            Some(announcement) if !announcement.synchronising => Phase::Skipping { remaining: announcement.size },
+            _ => Phase::Ready,
         }
     }
 
@@ -137,5 +219,32 @@ impl Server {
             Frame::Literal(_) | Frame::TooLong => self.goodbye(None, "Command too long"),
         }
         None
+    }
+
+    /// Takes a command's tag and name apart; the cursor stands behind them.
+    fn head(&self, text: usize) -> (Option<super::Tag>, Option<&'static Row>, Cursor<'_>) {
+        head(self.input.get(text))
+    }
+
+    /// At the first of these bytes.
+    fn cursor(&self, text: usize) -> Cursor<'_> {
+        Cursor::new(self.input.get(text))
+    }
+}
+
+/// How a command goes on whose literals are messages; none for the others.
+fn grammar(row: &Row, state: State, cursor: &mut Cursor<'_>) -> Option<Grammar> {
+    match (row.name, state) {
+        (b"APPEND", State::Authenticated | State::Selected) => Some(Grammar::append()),
+        (b"REPLACE", State::Selected) => Some(Grammar::replace(Numbering::Sequence)),
+        (b"UID", State::Selected) => {
+            let mut behind = cursor.clone();
+            let replace = behind.take(b' ') && behind.word().eq_ignore_ascii_case(b"REPLACE");
+            replace.then(|| {
+                *cursor = behind;
+                Grammar::replace(Numbering::Uid)
+            })
+        }
+        _ => None,
     }
 }

@@ -20,6 +20,13 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// What is offered to a client whose account is open.
+    pub fn capabilities(&self) -> Capabilities<'static> {
+        Capabilities::Authenticated { append_limit: self.message_bytes }
+    }
+}
+
 /// How a client may say who it is. Nothing of it is open before TLS is on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Offer {

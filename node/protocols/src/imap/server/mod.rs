@@ -20,8 +20,8 @@ mod limits;
 
 use bytes::Bytes;
 
-use super::capability::Capabilities;
-use super::command::append::Append;
+use super::command::append::Grammar;
+use super::command::append::{Append, Literal, NewMessage};
 use super::command::{self, Allowed, Command, Request, Row};
 use super::cursor::{Cursor, Refusal};
 use super::response::{Code, Completion, Output};
@@ -52,13 +52,20 @@ pub enum Event {
     /// A command. Write what it has to say to [`Server::output`], and end it with [`Server::complete`]. Whoever has
     /// more to say than should wait in memory takes from the output what is there ([`Output::take`]), and sends it.
     Command(Command),
-    /// A message wants in. Answer with [`Server::accept_append`], or refuse with [`Server::complete`].
+    /// Messages want in (APPEND), or one in the place of another (REPLACE). Neither this event nor those of its pieces
+    /// need an answer; [`Server::complete`] with a refusal gives the whole command up.
     AppendBegin(Append),
-    /// A piece of the message that was accepted. Needs no answer; [`Server::complete`] with a refusal gives it up.
+    /// The next message begins; one before it is whole.
+    AppendMessage(NewMessage),
+    /// A literal of that size is about to be asked for: the message, or a piece of it.
+    AppendLiteral(Literal),
+    /// A piece of the literal.
     AppendData(Bytes),
-    /// The message is whole: store it durably, then [`Server::complete`].
+    /// The next piece of the message is what this URL names (RFC 4469 §3).
+    AppendUrl(String),
+    /// All messages are whole: store them durably, all or none, then [`Server::complete`].
     AppendEnd,
-    /// The message will not become whole: forget it. The machine has answered; the role does not.
+    /// They will not become whole: forget them. The machine has answered; the role does not.
     AppendAbort,
     /// The client waits for changes (RFC 2177). Until [`Event::IdleEnd`], whatever is written to [`Server::output`]
     /// is sent at once. Needs no answer.
@@ -79,11 +86,13 @@ enum Phase {
     Running,
     /// A SASL exchange: the next response.
     Authenticating(Exchange),
-    /// A message that the role has not yet accepted.
+    /// Steps of an APPEND, for the role to hear of.
+    Appending,
+    /// A literal that the role may still refuse.
     Offered { announcement: Announcement },
-    /// A message that comes in.
+    /// A literal that comes in.
     Receiving { remaining: u64 },
-    /// A message that came in: the end of its line.
+    /// A literal that came in: how its line goes on.
     Received,
     /// What a client sends of a refused command without having been asked.
     Skipping { remaining: u64 },
@@ -106,6 +115,8 @@ pub struct Server {
     output: Output,
     /// Of the command that runs, if it could be read.
     tag: Option<Tag>,
+    /// The APPEND that is under way.
+    appending: Option<Box<append::Appending>>,
     offer: Offer,
     secure: bool,
     limits: Limits,
@@ -133,7 +144,20 @@ impl Server {
 
     fn new(state: State, input: Input, offer: Offer, secure: bool, limits: Limits) -> Self {
         let (phase, output) = (Phase::Ready, Output::default());
-        Self { state, phase, input, output, tag: None, offer, secure, limits, faults: 0, ended: false, draining: false }
+        Self {
+            state,
+            phase,
+            input,
+            output,
+            tag: None,
+            appending: None,
+            offer,
+            secure,
+            limits,
+            faults: 0,
+            ended: false,
+            draining: false,
+        }
     }
 
     /// Where the connection stands.
@@ -141,11 +165,21 @@ impl Server {
         self.state
     }
 
+    /// The bounds of this connection.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// Does what can be done with the bytes that are here; gives nothing when it has only written or changed phase.
     fn advance(&mut self) -> Option<Step<Event>> {
         match self.phase {
             Phase::Ready => self.advance_command(),
             Phase::Authenticating(_) => self.advance_exchange(),
+            Phase::Appending => self.advance_append(),
+            Phase::Offered { announcement } if self.appending.is_some() => {
+                self.accept_literal(announcement);
+                None
+            }
             Phase::Running | Phase::Offered { .. } => {
                 // The role has not answered: its fault, not the client's.
                 self.complete(Completion::no("Internal error").with(Code::ServerBug));
@@ -235,7 +269,7 @@ impl Server {
             Request::Capability => {
                 let capabilities = match self.state {
                     State::NotAuthenticated => self.offer.capabilities(self.secure),
-                    _ => Capabilities::Authenticated,
+                    _ => self.limits.capabilities(),
                 };
                 self.output.capability(&capabilities);
                 self.complete(Completion::ok("CAPABILITY completed"));
@@ -257,6 +291,10 @@ impl Server {
                 self.output.continuation("idling");
                 self.phase = Phase::Idling;
                 Some(Step::Event(Event::IdleBegin))
+            }
+            Request::Append(steps) => {
+                self.begin_append(Grammar::append(), steps, None);
+                None
             }
             Request::Role(Command::Noop) if self.state == State::NotAuthenticated => {
                 self.complete(Completion::ok("NOOP completed"));

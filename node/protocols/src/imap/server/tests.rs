@@ -84,8 +84,14 @@ impl Dialog {
             Event::AppendBegin(_) if self.refuse_append => {
                 self.server.complete(Completion::no("No such mailbox").with(Code::TryCreate));
             }
-            Event::AppendBegin(_) => self.server.accept_append(),
-            Event::AppendData(_) | Event::AppendAbort | Event::IdleBegin | Event::HandOver => {}
+            Event::AppendBegin(_)
+            | Event::AppendMessage(_)
+            | Event::AppendLiteral(_)
+            | Event::AppendUrl(_)
+            | Event::AppendData(_)
+            | Event::AppendAbort
+            | Event::IdleBegin
+            | Event::HandOver => {}
         }
         let over = event == Event::HandOver;
         match (self.events.last_mut(), event) {
@@ -99,8 +105,13 @@ impl Dialog {
     }
 }
 
-fn append(size: u64) -> Append {
-    Append { mailbox: MailboxName::inbox(), flags: Default::default(), date: None, size }
+/// A message for INBOX, offered.
+fn append(size: u64) -> [Event; 3] {
+    [
+        Event::AppendBegin(Append { mailbox: MailboxName::inbox(), replaces: None }),
+        Event::AppendMessage(NewMessage::default()),
+        Event::AppendLiteral(Literal { size, binary: false }),
+    ]
 }
 
 #[test]
@@ -165,7 +176,7 @@ fn states() {
     assert_eq!(dialog.say("b FETCH 1 FLAGS\r\n"), "b BAD No mailbox selected\r\n");
     assert_eq!(
         dialog.say("c CAPABILITY\r\n"),
-        format!("* CAPABILITY {}\r\nc OK CAPABILITY completed\r\n", Capabilities::Authenticated)
+        format!("* CAPABILITY {}\r\nc OK CAPABILITY completed\r\n", Limits::default().capabilities())
     );
     assert_eq!(dialog.say("d LOGOUT\r\ne NOOP\r\n"), "* BYE Logging out\r\nd OK LOGOUT completed\r\n");
     assert!(dialog.closed && dialog.events.is_empty());
@@ -234,18 +245,18 @@ fn append_is_streamed() {
     assert_eq!(dialog.say("a APPEND INBOX {10}\r\n"), "+ Ready for the message\r\n");
     assert_eq!(dialog.say("01234"), "");
     assert_eq!(dialog.say("56789\r\n"), "a OK Done\r\n");
-    let whole =
-        [Event::AppendBegin(append(10)), Event::AppendData(Bytes::from_static(b"0123456789")), Event::AppendEnd];
+    let content = [Event::AppendData(Bytes::from_static(b"0123456789")), Event::AppendEnd];
+    let whole = [&append(10)[..], &content].concat();
     assert_eq!(dialog.events, whole);
     dialog.events.clear();
     assert_eq!(dialog.say("b APPEND {5}\r\n"), "+ OK\r\n");
     assert_eq!(dialog.say("inbox {10+}\r\n0123456789\r\nc NOOP\r\n"), "b OK Done\r\nc OK Done\r\n");
-    assert_eq!(dialog.events[..3], whole);
+    assert_eq!(dialog.events[..5], whole);
     // Larger than a command may be.
     dialog.events.clear();
     let large = "x".repeat(300_000);
     assert_eq!(dialog.say(&format!("d APPEND INBOX {{300000+}}\r\n{large}\r\n")), "d OK Done\r\n");
-    assert_eq!(dialog.events[1], Event::AppendData(large.into()));
+    assert_eq!(dialog.events[3], Event::AppendData(large.into()));
 }
 
 #[test]
@@ -274,14 +285,78 @@ fn append_with_more_behind_it_is_aborted() {
     let mut dialog = Dialog::selected();
     assert_eq!(
         dialog.say("a APPEND INBOX {2+}\r\nab foo\r\nb NOOP\r\n"),
-        "a BAD Unexpected text behind the message\r\nb OK Done\r\n"
+        "a BAD Expected the message as a literal\r\nb OK Done\r\n"
     );
-    assert_eq!(dialog.events[2], Event::AppendAbort);
-    // MULTIAPPEND (RFC 3502) is not offered.
+    assert_eq!(dialog.events[4], Event::AppendAbort);
+    // REPLACE takes one message.
+    let expected = "a BAD Unexpected text behind the message\r\nb OK Done\r\n";
+    assert_eq!(dialog.say("a REPLACE 1 INBOX {2+}\r\nab {3+}\r\nabc\r\nb NOOP\r\n"), expected);
+    assert_eq!(dialog.say("a UID REPLACE 1 INBOX {2}\r\n"), "+ Ready for the message\r\n");
+    assert_eq!(dialog.say("ab {3}\r\nb NOOP\r\n"), expected);
+}
+
+#[test]
+fn several_messages_and_pieces_of_messages() {
+    let mut dialog = Dialog::selected();
+    // RFC 3502
+    assert_eq!(dialog.say("a APPEND INBOX {2+}\r\nab {3}\r\n"), "+ Ready for the message\r\n");
+    assert_eq!(dialog.say("foo\r\n"), "a OK Done\r\n");
+    let [begin, message, _] = append(0);
+    let literal = |size, binary| Event::AppendLiteral(Literal { size, binary });
+    let data = |text: &'static str| Event::AppendData(Bytes::from_static(text.as_bytes()));
+    let url = |url: &str| Event::AppendUrl(url.to_owned());
+    let expected = [
+        begin.clone(),
+        message.clone(),
+        literal(2, false),
+        data("ab"),
+        message.clone(),
+        literal(3, false),
+        data("foo"),
+        Event::AppendEnd,
+    ];
+    assert_eq!(dialog.events, expected);
+    // RFC 4469, RFC 3516
+    dialog.events.clear();
+    let answer = dialog.say("a APPEND INBOX CATENATE (URL /x TEXT {2+}\r\nab URL {2+}\r\n/y) ~{1+}\r\n\0\r\n");
+    assert_eq!(answer, "a OK Done\r\n");
+    let expected = [
+        begin.clone(),
+        message.clone(),
+        url("/x"),
+        literal(2, false),
+        data("ab"),
+        url("/y"),
+        message.clone(),
+        literal(1, true),
+        data("\0"),
+        Event::AppendEnd,
+    ];
+    assert_eq!(dialog.events, expected);
+    dialog.events.clear();
+    assert_eq!(dialog.say("a append inbox catenate (url /x)\r\nb NOOP\r\n"), "a OK Done\r\nb OK Done\r\n");
+    assert_eq!(dialog.events[..4], [begin, message, url("/x"), Event::AppendEnd]);
+}
+
+#[test]
+fn the_second_message_is_refused_like_the_first() {
+    let mut dialog = Dialog::selected();
     assert_eq!(
-        dialog.say("c APPEND INBOX {2+}\r\nab {3+}\r\nfoo\r\nd NOOP\r\ne APPEND INBOX {2+}\r\nab {3}\r\nf NOOP\r\n"),
-        "c BAD Unexpected text behind the message\r\nd OK Done\r\ne BAD Unexpected text behind the message\r\nf OK Done\r\n"
+        dialog.say("a APPEND INBOX {2+}\r\nab {10000000000}\r\nb NOOP\r\n"),
+        "a NO [TOOBIG] Message too large\r\nb OK Done\r\n"
     );
+    assert_eq!(dialog.events[5], Event::AppendAbort);
+    assert_eq!(
+        dialog.say("a APPEND INBOX CATENATE (TEXT {2+}\r\nab URL {70000}\r\nb NOOP\r\n"),
+        "a BAD Literal too long\r\nb OK Done\r\n"
+    );
+    assert_eq!(dialog.events.iter().filter(|event| **event == Event::AppendAbort).count(), 2);
+    dialog.refuse_append = true;
+    assert_eq!(
+        dialog.say("c APPEND INBOX {2+}\r\nab {2+}\r\ncd\r\nd APPEND INBOX CATENATE (URL x)\r\ne APPEND INBOX CATENATE (URL x TEXT {2}\r\n"),
+        "c NO [TRYCREATE] No such mailbox\r\nd NO [TRYCREATE] No such mailbox\r\ne NO [TRYCREATE] No such mailbox\r\n"
+    );
+    assert_eq!(dialog.say("f NOOP\r\n"), "f OK Done\r\n");
 }
 
 #[test]
@@ -368,6 +443,9 @@ fn script() -> impl proptest::strategy::Strategy<Value = Vec<u8>> {
         Just(b"b SEARCH FROM {3}\r\na\r\n TO {2+}\r\nx\"\r\n".to_vec()),
         Just(b"c APPEND INBOX (\\Seen) {12}\r\nhello\r\nworld\r\n".to_vec()),
         Just(b"d APPEND INBOX {5+}\r\nhello rest {2+}\r\nab\r\n".to_vec()),
+        Just(b"d APPEND INBOX {5+}\r\nhello (\\Seen) ~{2}\r\nab\r\n".to_vec()),
+        Just(b"d APPEND INBOX CATENATE (URL x TEXT {2+}\r\nab URL {1}\r\ny)\r\n".to_vec()),
+        Just(b"d UID REPLACE 7 INBOX UTF8 (~{2+}\r\nab)\r\n".to_vec()),
         Just(b"e APPEND {5+}\r\nINBOX {3+}\r\nabc\r\n".to_vec()),
         Just(b"f IDLE\r\nfoo\r\nDONE\r\n".to_vec()),
         Just(b"g FETCH 1:* (FLAGS BODY.PEEK[HEADER.FIELDS (FROM)])\r\n".to_vec()),

@@ -10,6 +10,7 @@ mod section;
 mod sequence_set;
 mod tag;
 mod uid;
+mod url;
 
 pub use date::{Date, DateTime};
 pub use flag::{Flag, Flags, Keyword};
@@ -19,5 +20,6 @@ pub use section::{Partial, Section, SectionPart};
 pub use sequence_set::{Endpoint, Messages, SequenceSet};
 pub use tag::Tag;
 pub use uid::{NumberSet, Uid, UidSet, UidValidity};
+pub use url::MessageUrl;
 
 pub(crate) use section::header_name;

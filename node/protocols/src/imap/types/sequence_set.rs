@@ -56,6 +56,12 @@ impl SequenceSet {
         }
     }
 
+    /// `seq-number`, as a set of one.
+    pub(crate) fn parse_one(cursor: &mut Cursor<'_>) -> Result<Self, Refusal> {
+        let only = Endpoint::parse(cursor)?;
+        Ok(Self(vec![(only, only)]))
+    }
+
     /// The numbers that it means when `last` is the largest in use: ascending, disjoint ranges. With nothing in use
     /// (`last` is 0) ranges that name `*` mean nothing.
     pub fn ranges(&self, last: u32) -> Vec<RangeInclusive<u32>> {

@@ -99,3 +99,20 @@ async fn status() {
         ]
     );
 }
+
+#[tokio::test]
+async fn mailboxes_are_made_for_a_use() {
+    let house = House::new().await;
+    let mut client = house.connect();
+    // Each use has its mailbox from the beginning.
+    client.fails("CREATE Old (USE (\\Drafts))", "NO [USEATTR]").await;
+    client.ok("DELETE Drafts").await;
+    client.ok("CREATE Old (USE (\\drafts))").await;
+    let answer = client.ok("LIST (SPECIAL-USE) \"\" *").await;
+    assert_eq!(answer.with("\\Drafts"), ["LIST (\\HasNoChildren \\Drafts) \"/\" Old"]);
+    client.fails("CREATE a (USE (\\All))", "NO [USEATTR]").await;
+    client.fails("CREATE a (USE (\\Sent \\Trash))", "NO [USEATTR]").await;
+    client.fails("CREATE a (FOO)", "BAD").await;
+    assert!(client.ok("LIST \"\" a").await.untagged.is_empty());
+    client.ok("CREATE a (USE ())").await;
+}

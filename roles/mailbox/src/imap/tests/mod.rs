@@ -11,6 +11,7 @@ mod messages;
 mod metadata;
 mod quota;
 mod relayed;
+mod replace;
 mod search;
 mod select;
 
