@@ -18,6 +18,9 @@ pub struct Config {
     pub login_limit_seconds: u64,
     /// How many wrong passwords end a connection. 3 by default.
     pub tries_limit: u32,
+    /// How long an account has to wait from one login by POP3 to the next, in seconds, at each access node. 0, not at all,
+    /// by default.
+    pub pop3_login_delay_seconds: u32,
 }
 
 impl Default for Config {
@@ -28,6 +31,7 @@ impl Default for Config {
             login_timeout_seconds: 60,
             login_limit_seconds: 180,
             tries_limit: 3,
+            pop3_login_delay_seconds: 0,
         }
     }
 }

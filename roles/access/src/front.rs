@@ -17,6 +17,7 @@ use estafeta_net::tls::Tls;
 use estafeta_protocols::sasl::{Credentials, Mechanism};
 
 use crate::config::Config;
+use crate::pace::Pace;
 
 /// How long a client may take what is sent to it before it has logged in: little is.
 const WRITE: Duration = Duration::from_secs(30);
@@ -39,6 +40,8 @@ pub struct Front {
     pub timeouts: Timeouts,
     tries_limit: u32,
     login_limit: Duration,
+    /// How often an account may come by POP3.
+    pub pop3_pace: Pace,
 }
 
 /// A client that has not yet said who it is.
@@ -62,6 +65,7 @@ impl Front {
             timeouts: Timeouts { read: Duration::from_secs(config.login_timeout_seconds), write: WRITE },
             tries_limit: config.tries_limit,
             login_limit: Duration::from_secs(config.login_limit_seconds),
+            pop3_pace: Pace::new(Duration::from_secs(config.pop3_login_delay_seconds.into())),
         }
     }
 
@@ -95,6 +99,12 @@ impl Front {
             tokio::time::sleep(BEFORE_LATER).await;
         }
         let account = account?;
+        if visitor.protocol == Protocol::Pop3
+            && let Err(wait) = self.pop3_pace.log_in(account.id, began)
+        {
+            let seconds = wait.as_secs() + 1;
+            return Err(Failure::new(Reason::Busy, format!("too soon after the last login, wait {seconds} seconds")));
+        }
         let (address, group) = (account.address.clone(), account.store_group.clone());
         let request = SessionRequest { protocol: visitor.protocol, account, client, tls: visitor.tls.clone() };
         let opened = self.sessions.open(&request).await.inspect_err(|failure| {

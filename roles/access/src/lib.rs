@@ -13,6 +13,7 @@ mod front;
 mod greeting;
 mod hand_over;
 mod imap;
+mod pace;
 mod pop3;
 #[cfg(test)]
 mod tests;

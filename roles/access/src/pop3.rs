@@ -15,7 +15,9 @@ use crate::greeting::{self, Arrival, Greeter};
 /// Talks with a client until its maildrop is open or it gives up.
 pub async fn talk(front: &Front, connection: Connection) {
     let greet = |Arrival { secure, start_tls }| {
-        let offer = Offer { start_tls, login: true, mechanisms: MECHANISMS.to_vec(), ..Offer::default() };
+        let login_delay_seconds = front.pop3_pace.seconds();
+        let mechanisms = MECHANISMS.to_vec();
+        let offer = Offer { start_tls, login: true, mechanisms, login_delay_seconds, ..Offer::default() };
         Server::greet(offer, secure, Limits::default())
     };
     greeting::talk(front, Protocol::Pop3, connection, greet).await

@@ -87,8 +87,12 @@ struct House {
 }
 
 async fn house() -> House {
+    house_with(Config::default()).await
+}
+
+async fn house_with(config: Config) -> House {
     let (context, echo) = context(TlsFiles::default()).await;
-    let front = Front::new(&Config::default(), &context);
+    let front = Front::new(&config, &context);
     House { front, directory: context.contracts.directory, echo, drain: context.drain }
 }
 
@@ -180,6 +184,22 @@ async fn pop3_hands_over_with_what_came_behind_the_login() {
     let house = house().await;
     let output = dialog(&house, false, true, b"USER ana@example.edu\r\nPASS correct horse\r\nSTAT\r\n").await;
     assert!(output.ends_with("mail of ana@example.edu over TLSv1_3: STAT\r\n"), "{output}");
+}
+
+#[tokio::test]
+async fn pop3_logins_keep_their_distance_where_it_is_configured() {
+    let house = house_with(Config { pop3_login_delay_seconds: 60, ..Config::default() }).await;
+    let output = dialog(&house, false, true, b"CAPA\r\nUSER ana@example.edu\r\nPASS correct horse\r\n").await;
+    assert!(output.contains("\r\nLOGIN-DELAY 60\r\n") && output.contains("+OK Logged in"), "{output}");
+    let output = dialog(&house, false, true, b"USER ana@example.edu\r\nPASS wrong\r\n").await;
+    assert!(
+        output.contains("-ERR [AUTH]"),
+        "who does not know the password does not learn when the owner came: {output}"
+    );
+    let output = dialog(&house, false, true, b"USER ana@example.edu\r\nPASS correct horse\r\n").await;
+    assert!(output.contains("-ERR [LOGIN-DELAY] too soon"), "{output}");
+    let output = dialog(&house, true, true, b"a LOGIN ana@example.edu \"correct horse\"\r\n").await;
+    assert!(output.contains("a OK"), "IMAP does not wait: {output}");
 }
 
 #[tokio::test]

@@ -77,6 +77,10 @@ pub(super) enum Request {
         initial: Option<Vec<u8>>,
     },
     Xclient(Origin),
+    /// RFC 6856 §2
+    Utf8,
+    /// RFC 6856 §3: a language's tag, none to ask for the list.
+    Lang(Option<Vec<u8>>),
     Role(Command),
 }
 
@@ -100,12 +104,13 @@ const fn after(name: &'static str, parse: Parse) -> Row {
     Row { name, authorization: None, transaction: Some(parse) }
 }
 
-const ROWS: [Row; 15] = [
+const ROWS: [Row; 17] = [
     before("USER", |argument| text(argument).map(|name| Request::User(name.trim().to_owned()))),
     before("PASS", |argument| text(argument).map(|password| Request::Pass(Password::new(password.to_owned())))),
     before("AUTH", auth),
     before("STLS", |argument| nothing(argument, Request::Stls)),
     before("XCLIENT", xclient),
+    before("UTF8", |argument| nothing(argument, Request::Utf8)),
     after("STAT", |argument| nothing(argument, Request::Role(Command::Stat))),
     after("LIST", |argument| optional_number(argument).map(|message| Request::Role(Command::List(message)))),
     after("RETR", |argument| number(argument).map(|message| Request::Role(Command::Retr(message)))),
@@ -119,6 +124,7 @@ const ROWS: [Row; 15] = [
         authorization: Some(|argument| nothing(argument, Request::Capa)),
         transaction: Some(|argument| nothing(argument, Request::Capa)),
     },
+    Row { name: "LANG", authorization: Some(lang), transaction: Some(lang) },
     Row {
         name: "QUIT",
         authorization: Some(|argument| nothing(argument, Request::Leave)),
@@ -194,6 +200,13 @@ fn auth(argument: &[u8]) -> Result<Request, Refusal> {
     let mut words = words(argument).map(<[u8]>::to_vec);
     let (mechanism, initial) = (words.next(), words.next());
     if words.next().is_some() { Err("Unexpected argument") } else { Ok(Request::Auth { mechanism, initial }) }
+}
+
+/// `LANG [language-range]` (RFC 6856 §3)
+fn lang(argument: &[u8]) -> Result<Request, Refusal> {
+    let mut words = words(argument).map(<[u8]>::to_vec);
+    let range = words.next();
+    if words.next().is_some() { Err("Unexpected argument") } else { Ok(Request::Lang(range)) }
 }
 
 /// `XCLIENT *(keyword "=" value)`; keywords that we do not know are passed over, as Dovecot does.

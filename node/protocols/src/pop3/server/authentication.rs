@@ -3,7 +3,6 @@
 use super::input::Line;
 use super::{Event, Phase, Server, State};
 use crate::machine::Step;
-use crate::pop3::lines::DotStuffing;
 use crate::pop3::response::Completion;
 use crate::sasl::{Credentials, Exchange, Mechanism, Password, Progress, RESPONSE_BYTES, SaslError};
 
@@ -65,14 +64,9 @@ impl Server {
 
     /// AUTH alone is how Outlook asks for them. No RFC has it; every server answers it.
     fn list_mechanisms(&mut self) {
-        Completion::ok("Mechanisms follow").encode(&mut self.output);
         let open = if self.secure { &self.offer.mechanisms[..] } else { &[] };
-        for mechanism in open {
-            self.output.extend_from_slice(mechanism.name().as_bytes());
-            self.output.extend_from_slice(b"\r\n");
-        }
-        self.output.extend_from_slice(DotStuffing::new().finish());
-        self.answered();
+        let names: Vec<_> = open.iter().map(|mechanism| mechanism.name().to_owned()).collect();
+        self.listing("Mechanisms follow", names);
     }
 
     /// Takes the next response of the exchange that runs.

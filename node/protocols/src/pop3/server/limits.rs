@@ -27,12 +27,15 @@ pub struct Offer {
     pub login: bool,
     /// What AUTH takes.
     pub mechanisms: Vec<Mechanism>,
+    /// How long an account has to wait from one login to the next, in seconds; whoever handles the logins refuses those
+    /// that come too soon.
+    pub login_delay_seconds: u32,
     /// XCLIENT: the peer is trusted to say for whom it speaks. Only between nodes.
     pub forwarding: bool,
 }
 
 impl Offer {
-    /// The lines of CAPA before the login (RFC 2449 §6, RFC 2595 §4, RFC 5034 §6).
+    /// The lines of CAPA before the login (RFC 2449 §6, RFC 2595 §4, RFC 5034 §6, RFC 6856 §2, §3).
     pub(super) fn capabilities(&self, secure: bool) -> Vec<String> {
         let mut lines = transaction_capabilities();
         if self.start_tls && !secure {
@@ -45,6 +48,9 @@ impl Offer {
             let names: Vec<_> = self.mechanisms.iter().map(|mechanism| mechanism.name()).collect();
             lines.push(format!("SASL {}", names.join(" ")));
         }
+        if self.login {
+            lines.push(format!("LOGIN-DELAY {}", self.login_delay_seconds));
+        }
         if self.forwarding {
             lines.push("XCLIENT".to_owned());
         }
@@ -55,5 +61,18 @@ impl Offer {
 /// The lines of CAPA after the login. Like Dovecot we do not repeat there how one could have logged in (RFC 2449 §3
 /// wants it): what greets and what opens the mailbox may be two nodes.
 pub(super) fn transaction_capabilities() -> Vec<String> {
-    ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING"].map(str::to_owned).to_vec()
+    // No message goes away by itself for having been read (EXPIRE), and names and passwords may be UTF-8 (USER).
+    [
+        "TOP",
+        "UIDL",
+        "RESP-CODES",
+        "AUTH-RESP-CODE",
+        "PIPELINING",
+        "EXPIRE NEVER",
+        "UTF8 USER",
+        "LANG",
+        "IMPLEMENTATION Estafeta",
+    ]
+    .map(str::to_owned)
+    .to_vec()
 }

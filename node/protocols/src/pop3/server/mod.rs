@@ -204,6 +204,8 @@ impl Server {
                 return Some(Step::Event(Event::Forwarded(origin)));
             }
             Request::Xclient(_) => self.refuse("Unknown command"),
+            Request::Utf8 => self.complete(Completion::ok("UTF8 enabled")),
+            Request::Lang(range) => self.language(range.as_deref()),
             Request::User(name) => self.user(name),
             Request::Capa => self.capabilities(),
             Request::Noop => self.complete(Completion::ok("")),
@@ -213,19 +215,39 @@ impl Server {
         None
     }
 
-    /// RFC 2449 §5
-    fn capabilities(&mut self) {
-        Completion::ok("Capabilities follow").encode(&mut self.output);
-        let lines = match self.state {
-            State::Authorization { .. } => self.offer.capabilities(self.secure),
-            State::Transaction => limits::transaction_capabilities(),
+    /// RFC 6856 §3: English is spoken, and nothing else yet.
+    fn language(&mut self, range: Option<&[u8]>) {
+        let Some(range) = range else {
+            self.listing("Languages follow", ["en English".to_owned()]);
+            return;
         };
+        // RFC 4647 §3.4: of en-GB, too, English is the nearest. `*` is the server's own choice.
+        let language = range.split(|byte| *byte == b'-').next().unwrap_or_default();
+        if range == b"*" || language.eq_ignore_ascii_case(b"en") || range.eq_ignore_ascii_case(b"i-default") {
+            self.complete(Completion::ok("en English is spoken"));
+        } else {
+            self.complete(Completion::no("That language is not spoken here"));
+        }
+    }
+
+    /// An answer of several lines.
+    fn listing(&mut self, first: &'static str, lines: impl IntoIterator<Item = String>) {
+        Completion::ok(first).encode(&mut self.output);
         for line in lines {
             self.output.extend_from_slice(line.as_bytes());
             self.output.extend_from_slice(b"\r\n");
         }
         self.output.extend_from_slice(DotStuffing::new().finish());
         self.answered();
+    }
+
+    /// RFC 2449 §5
+    fn capabilities(&mut self) {
+        let lines = match self.state {
+            State::Authorization { .. } => self.offer.capabilities(self.secure),
+            State::Transaction => limits::transaction_capabilities(),
+        };
+        self.listing("Capabilities follow", lines);
     }
 
     /// RFC 2595 §4

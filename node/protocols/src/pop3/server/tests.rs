@@ -23,7 +23,7 @@ impl Dialog {
 
     fn front(secure: bool) -> Self {
         let mechanisms = vec![Mechanism::Plain, Mechanism::Login];
-        let offer = Offer { start_tls: true, login: true, mechanisms, forwarding: false };
+        let offer = Offer { start_tls: true, login: true, mechanisms, ..Offer::default() };
         Self::new(Server::greet(offer, secure, Limits::default())).greeted()
     }
 
@@ -107,7 +107,7 @@ fn nothing_is_open_before_tls() {
     let mut dialog = Dialog::front(false);
     assert_eq!(
         dialog.say("CAPA\r\n"),
-        "+OK Capabilities follow\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nSTLS\r\n.\r\n"
+        "+OK Capabilities follow\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\nUTF8 USER\r\nLANG\r\nIMPLEMENTATION Estafeta\r\nSTLS\r\nLOGIN-DELAY 0\r\n.\r\n"
     );
     assert_eq!(dialog.say("USER ana\r\n"), "-ERR Not without TLS\r\n");
     assert_eq!(dialog.say("PASS secret\r\n"), "-ERR Not without TLS\r\n");
@@ -118,7 +118,7 @@ fn nothing_is_open_before_tls() {
     assert_eq!(dialog.say("STLS\r\nUSER eve\r\nPASS x\r\n"), "+OK Begin TLS negotiation now\r\n");
     assert_eq!(
         dialog.say("CAPA\r\nAUTH\r\nSTLS\r\nPASS x\r\n"),
-        "+OK Capabilities follow\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nUSER\r\nSASL PLAIN LOGIN\r\n.\r\n\
+        "+OK Capabilities follow\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\nUTF8 USER\r\nLANG\r\nIMPLEMENTATION Estafeta\r\nUSER\r\nSASL PLAIN LOGIN\r\nLOGIN-DELAY 0\r\n.\r\n\
          +OK Mechanisms follow\r\nPLAIN\r\nLOGIN\r\n.\r\n-ERR TLS is on already\r\n-ERR USER first\r\n"
     );
     assert_eq!(dialog.say("USER ana\r\nPASS secret\r\n"), "+OK Now the password\r\n+OK Logged in\r\n");
@@ -205,7 +205,7 @@ fn a_relay_says_for_whom_it_speaks() {
     assert_eq!(dialog.say(""), "+OK [XCLIENT] Estafeta ready.\r\n");
     assert_eq!(
         dialog.say("CAPA\r\n"),
-        "+OK Capabilities follow\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nSASL EXTERNAL\r\nXCLIENT\r\n.\r\n"
+        "+OK Capabilities follow\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\nUTF8 USER\r\nLANG\r\nIMPLEMENTATION Estafeta\r\nSASL EXTERNAL\r\nXCLIENT\r\n.\r\n"
     );
     assert_eq!(dialog.say("USER ana\r\n"), "-ERR USER and PASS are not offered\r\n");
     assert_eq!(dialog.say("XCLIENT ADDR=192.0.2.7 PORT=40000\r\n"), "+OK Updated\r\n");
@@ -223,7 +223,7 @@ fn commands_of_an_open_mailbox() {
     assert_eq!(dialog.say(""), "");
     assert_eq!(
         dialog.say("capa\r\n"),
-        "+OK Capabilities follow\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n.\r\n"
+        "+OK Capabilities follow\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\nUTF8 USER\r\nLANG\r\nIMPLEMENTATION Estafeta\r\n.\r\n"
     );
     assert_eq!(
         dialog.say("NOOP\r\nSTAT\r\nUSER ana\r\nRETR 0\r\nSTLS\r\nAUTH\r\nFROB\r\n\r\n"),
@@ -365,4 +365,19 @@ proptest::proptest! {
             }
         }
     }
+}
+
+#[test]
+fn languages_and_utf8() {
+    let mut dialog = Dialog::front(true);
+    // RFC 6856 §2.1: only before the login.
+    assert_eq!(dialog.say("UTF8\r\n"), "+OK UTF8 enabled\r\n");
+    assert_eq!(dialog.say("UTF8 now\r\n"), "-ERR Unexpected argument\r\n");
+    assert_eq!(dialog.say("LANG\r\n"), "+OK Languages follow\r\nen English\r\n.\r\n");
+    for spoken in ["*", "en", "EN-gb", "i-default"] {
+        assert_eq!(dialog.say(&format!("LANG {spoken}\r\n")), "+OK en English is spoken\r\n", "{spoken}");
+    }
+    assert_eq!(dialog.say("LANG es\r\n"), "-ERR That language is not spoken here\r\n");
+    let mut open = Dialog::open();
+    assert_eq!(open.say("LANG en\r\nUTF8\r\n"), "+OK en English is spoken\r\n-ERR Already logged in\r\n");
 }
