@@ -79,6 +79,13 @@ impl Imap {
         Ok(tag)
     }
 
+    /// Sends a command and reads to its completion, which must be OK, without looking at what comes before it. Says how
+    /// many bytes that were.
+    pub fn measure(&mut self, command: &str) -> anyhow::Result<usize> {
+        let tag = self.start(command)?;
+        self.wire.skip_to(format!("{tag} OK").as_bytes()).with_context(|| command.to_owned())
+    }
+
     /// APPEND with a synchronising literal.
     pub fn append(&mut self, mailbox: &str, flags: &str, message: &[u8]) -> anyhow::Result<Completed> {
         let tag = self.start(&format!("APPEND {} ({flags}) {{{}}}", quoted(mailbox), message.len()))?;

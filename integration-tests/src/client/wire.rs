@@ -175,6 +175,25 @@ impl Wire {
         Ok(self.buffer.drain(..count).collect())
     }
 
+    /// Reads up to a line that begins with `mark` and is the last that has come, and says how many bytes that were. It keeps
+    /// nothing and looks at nothing else, so that it is the server who is measured.
+    pub fn skip_to(&mut self, mark: &[u8]) -> anyhow::Result<usize> {
+        let mut skipped = 0;
+        loop {
+            let complete = self.buffer.strip_suffix(b"\r\n").unwrap_or_default();
+            let last = complete.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+            if complete[last..].starts_with(mark) {
+                return Ok(skipped + std::mem::take(&mut self.buffer).len());
+            }
+            // What cannot be part of the last line any more goes.
+            let behind = self.buffer.iter().rposition(|&byte| byte == b'\n').unwrap_or_default();
+            let kept = self.buffer[..behind].iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+            skipped += kept;
+            self.buffer.drain(..kept);
+            ensure!(self.fill().context("waiting for a completion")? > 0, "the server hung up");
+        }
+    }
+
     /// Whether the server hangs up without another word.
     pub fn ends(&mut self) -> bool {
         self.buffer.is_empty() && self.fill().is_ok_and(|count| count == 0)

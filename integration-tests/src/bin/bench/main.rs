@@ -1,4 +1,4 @@
-//! `bench dns` measures names: see [`dns`]. Otherwise messages a second from SMTP to a durable mailbox: Estafeta on one node and as the demonstration's cluster, beside
+//! `bench dns` measures names (see [`dns`]), `bench imap` mailboxes (see [`imap`]). Otherwise messages a second from SMTP to a durable mailbox: Estafeta on one node and as the demonstration's cluster, beside
 //! Postfix and Dovecot from Debian's packages, on the same machine in the same run with the same client.
 //!
 //! A run begins with the first connection and ends when the last message can be counted in its mailbox by IMAP, so that
@@ -7,6 +7,7 @@
 
 mod chart;
 mod dns;
+mod imap;
 mod load;
 mod report;
 mod system;
@@ -21,22 +22,24 @@ use crate::load::Load;
 use crate::report::Measured;
 use crate::system::System;
 
-const USAGE: &str = "bench [dns] [--rounds N] [--quick] [--no-write]";
+const USAGE: &str = "bench [dns|imap] [--rounds N] [--quick] [--no-write]";
 
 fn main() -> anyhow::Result<()> {
-    let (mut rounds, mut quick, mut write, mut names) = (5, false, true, false);
+    let (mut rounds, mut quick, mut write, mut what) = (5, false, true, None);
     let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--rounds" => rounds = arguments.next().context(USAGE)?.parse().context(USAGE)?,
             "--quick" => quick = true,
             "--no-write" => write = false,
-            "dns" => names = true,
+            "dns" | "imap" => what = Some(argument),
             _ => bail!("{USAGE}"),
         }
     }
-    if names {
-        return dns::run(rounds, quick, write);
+    match what.as_deref() {
+        Some("dns") => return dns::run(rounds, quick, write),
+        Some(_) => return imap::run(rounds, quick, write),
+        None => {}
     }
     let loads = if quick { Load::quick() } else { Load::usual() };
     let systems = [System::single()?, System::cluster()?, System::postfix_and_dovecot()?];
