@@ -49,6 +49,9 @@ pub enum StorageError {
     /// The database refused a statement, or its file is damaged.
     #[error("database: {0}")]
     Database(#[source] sqlx::Error),
+    /// A compressed body cannot be read.
+    #[error("a compressed body is damaged ({0}): run estafeta mailbox verify, and restore it from a backup")]
+    Packed(#[source] io::Error),
     /// The database was closed, because the role stops.
     #[error("the database is closed")]
     Closed,

@@ -221,6 +221,16 @@ fn describe_metrics() {
         "Time from a message's arrival at the store to its commit, for one recipient."
     );
     metrics::describe_counter!(
+        "estafeta_mailbox_body_bytes_total",
+        metrics::Unit::Bytes,
+        "Bytes of new bodies, before they were compressed."
+    );
+    metrics::describe_counter!(
+        "estafeta_mailbox_body_kept_bytes_total",
+        metrics::Unit::Bytes,
+        "Bytes that new bodies take as they are kept, compressed where that pays."
+    );
+    metrics::describe_counter!(
         "estafeta_mailbox_bodies_deleted_total",
         "Bodies that were deleted because no message named them."
     );

@@ -324,7 +324,7 @@ impl Queue {
 /// A queue's body belongs to one letter alone, so it is named after that letter's id and not after its content: a letter
 /// that goes may delete its body without asking who else uses it.
 fn blob_name(id: DeliveryId) -> BlobName {
-    BlobName { hash: BlobHash::of(id.0.as_bytes()), generation: 0 }
+    BlobName::plain(BlobHash::of(id.0.as_bytes()), 0)
 }
 
 async fn remove_orphans(blobs: &Blobs, ids: &[DeliveryId]) -> Result<(), StorageError> {

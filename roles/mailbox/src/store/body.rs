@@ -1,4 +1,5 @@
-//! Bodies on their way into the store: the file first, then the row that names it.
+//! Bodies on their way into the store and out of it: the file first, then the row that names it. A small body has no
+//! file: it goes into the database with the row that names it, and one fsync makes both durable.
 //!
 //! A body's file is written under the generation that its hash has free at that moment. The transaction that stores a
 //! message then links the living row of the hash, or makes one of the file. When in between the row was condemned, or
@@ -13,17 +14,20 @@ use bytes::Bytes;
 use estafeta_core::Message;
 use estafeta_protocols::imap::message::contents::Contents;
 use estafeta_storage::StorageError;
-use estafeta_storage::blobs::{BlobHash, BlobName};
+use estafeta_storage::blobs::{BlobHash, BlobName, Packing};
 
-use super::sql::blobs::Known;
+use super::sql::blobs::{Kept, Known, Written};
 use super::sql::{BlobRow, blobs, contents};
 use super::{Store, StoreError};
 
 /// A file that no row names is left alone for much longer than this; a body that was placed longer ago is placed anew.
 const PLACED: Duration = Duration::from_secs(600);
 
-/// A body up to this size is hashed where it is; a larger one, off the threads that must not wait.
-const HASHED_AT_ONCE_BYTES: usize = 256 * 1024;
+/// A body up to this size is hashed, packed and unpacked where it is; a larger one, off the threads that must not wait.
+const COMPUTED_AT_ONCE_BYTES: usize = 64 * 1024;
+
+/// A body that takes up to this much, as it is kept, stands in the database.
+const IN_ROW_BYTES: usize = 8 * 1024;
 
 /// How often a body is placed anew before the store gives up.
 const ATTEMPTS: usize = 5;
@@ -40,10 +44,10 @@ pub struct Body {
     contents: Arc<Contents>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Placed {
-    /// The generation that was written; none when the body lived already.
-    written: Option<u32>,
+    /// What to make its row of; none when the body lived already.
+    written: Option<Written>,
     at: Instant,
 }
 
@@ -71,12 +75,11 @@ impl Body {
             ..=PREFIX_BYTES => (message.prefix().clone(), message.body().clone()),
             _ => (Bytes::new(), message.contiguous()),
         };
-        let hash = if bytes.len() <= HASHED_AT_ONCE_BYTES {
+        let hash = if bytes.len() <= COMPUTED_AT_ONCE_BYTES {
             BlobHash::of(&bytes)
         } else {
             let hashed = bytes.clone();
-            let hashing = tokio::task::spawn_blocking(move || BlobHash::of(&hashed));
-            hashing.await.map_err(|_| StorageError::Closed)?
+            computed(move || BlobHash::of(&hashed)).await?
         };
         let contents = Arc::new(super::contents::of(&bytes).await?);
         Ok((prefix, Self { bytes, hash, placed: None, contents }))
@@ -100,13 +103,13 @@ impl Body {
 
     /// Whether the transaction may link it as it was placed.
     fn is_fresh(&self) -> bool {
-        self.placed.is_some_and(|placed| placed.at.elapsed() < PLACED)
+        self.placed.as_ref().is_some_and(|placed| placed.at.elapsed() < PLACED)
     }
 
     /// Inside the transaction: the row to name. What is kept of the body is there with it.
     pub(super) async fn link(&self, connection: &mut Connection) -> Result<BlobRow, Linking> {
-        let Some(placed) = self.placed.filter(|_| self.is_fresh()) else { return Err(Linking::Stale) };
-        let row = blobs::link(connection, self.hash, placed.written).await?.ok_or(Linking::Stale)?;
+        let Some(placed) = self.placed.as_ref().filter(|_| self.is_fresh()) else { return Err(Linking::Stale) };
+        let row = blobs::link(connection, self.hash, placed.written.as_ref()).await?.ok_or(Linking::Stale)?;
         contents::keep(connection, row, &self.contents).await?;
         Ok(row)
     }
@@ -125,12 +128,32 @@ impl Store {
         let written = match known {
             Known::Living => None,
             Known::Free(generation) => {
-                self.inner.blobs.put(BlobName { hash: body.hash, generation }, body.bytes.clone()).await?;
-                Some(generation)
+                let (packing, kept) = pack(&body.bytes).await?;
+                let kept_bytes = kept.len() as u64;
+                count(body.bytes.len() as u64, kept_bytes);
+                if kept.len() <= IN_ROW_BYTES {
+                    Some(Written::Row(packing, kept))
+                } else {
+                    let name = BlobName { hash: body.hash, generation, packing };
+                    self.inner.blobs.put(name, kept).await?;
+                    Some(Written::File { name, kept_bytes })
+                }
             }
         };
         body.placed = Some(Placed { written, at });
         Ok(())
+    }
+
+    /// A body as it was before it was kept.
+    pub(super) async fn unkeep(&self, kept: Kept) -> Result<Bytes, StorageError> {
+        let (packing, bytes) = match kept {
+            Kept::Row(packing, bytes) => (packing, bytes),
+            Kept::File(name) => (name.packing, self.inner.blobs.get(name).await?),
+        };
+        match packing {
+            Packing::Zstd if bytes.len() > COMPUTED_AT_ONCE_BYTES => computed(move || packing.unpack(bytes)).await?,
+            _ => packing.unpack(bytes),
+        }
     }
 
     /// Places the bodies and runs a job that links them, again while a body turns out to be stale.
@@ -153,4 +176,23 @@ impl Store {
         tracing::error!(hashes = ?bodies.iter().map(|body| body.hash).collect::<Vec<_>>(), "bodies stay condemned");
         Err(StorageError::Contended.into())
     }
+}
+
+/// What is computed off the threads that must not wait.
+async fn computed<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StorageError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| StorageError::Closed)
+}
+
+async fn pack(body: &Bytes) -> Result<(Packing, Bytes), StorageError> {
+    if body.len() <= COMPUTED_AT_ONCE_BYTES {
+        return Ok(Packing::pack(body));
+    }
+    let body = body.clone();
+    computed(move || Packing::pack(&body)).await
+}
+
+/// What a body was and what is kept of it.
+fn count(body_bytes: u64, kept_bytes: u64) {
+    metrics::counter!("estafeta_mailbox_body_bytes_total").increment(body_bytes);
+    metrics::counter!("estafeta_mailbox_body_kept_bytes_total").increment(kept_bytes);
 }

@@ -8,7 +8,7 @@
 use estafeta_storage::sql::Connection;
 use std::time::{Duration, SystemTime};
 
-use estafeta_storage::blobs::SHARDS;
+use estafeta_storage::blobs::{BlobName, Packing, SHARDS};
 
 use super::message::now_seconds;
 use super::sql::{blobs, deliveries, messages};
@@ -94,8 +94,10 @@ impl Store {
         loop {
             let condemned = blobs::condemned(&mut self.reader().await?, before, ROWS).await?;
             for (_, name) in &condemned {
-                // The file first: while the row stands, nobody writes a file of this name.
-                self.inner.blobs.delete(*name).await?;
+                // The file first: while the row stands, nobody writes a file of this name, however packed.
+                for packing in Packing::ALL {
+                    self.inner.blobs.delete(BlobName { packing, ..*name }).await?;
+                }
             }
             let count = condemned.len() as u64;
             let remove = async move |transaction: &mut Connection| {

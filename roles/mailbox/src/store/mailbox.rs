@@ -106,8 +106,8 @@ impl Mailbox {
     /// A message's text. A large one is mapped, not read. [`StoreError::NoMessage`] when it is gone.
     pub async fn text(&self, uid: Uid) -> Result<Message, StoreError> {
         let found = messages::text(&mut self.mail.store.reader().await?, self.row, uid).await?;
-        let (prefix, name) = found.ok_or(StoreError::NoMessage)?;
-        let body = match self.mail.store.inner.blobs.get(name).await {
+        let (prefix, kept) = found.ok_or(StoreError::NoMessage)?;
+        let body = match self.mail.store.unkeep(kept).await {
             // Expunged, and its body deleted, since the row was read. Otherwise it is a loss, which the operator must
             // see.
             Err(error) if error.is_missing() && !self.holds(uid).await? => return Err(StoreError::NoMessage),

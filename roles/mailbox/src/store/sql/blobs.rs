@@ -1,9 +1,10 @@
 //! Which bodies live.
 //!
 //! At most one generation of a hash is not condemned. A condemned one stays so until its file and then its row are
-//! deleted.
+//! deleted. A small body has no file: its bytes are in a row, which comes and goes with the row that names it.
 
-use estafeta_storage::blobs::{BlobHash, BlobName};
+use bytes::Bytes;
+use estafeta_storage::blobs::{BlobHash, BlobName, Packing};
 use estafeta_storage::sql::{Connection, Row, query};
 
 use super::BlobRow;
@@ -30,21 +31,69 @@ pub async fn look_up(connection: &mut Connection, hash: BlobHash) -> Result<Know
     Ok(Known::Free(newest.map_or(0, |newest| newest.saturating_add(1))))
 }
 
-/// The living row of a hash. When there is none, it is made of `written`, the generation whose file was written for it.
-/// None when neither is possible: the body must be written anew.
+/// A body as it is to be kept when its hash does not live yet.
+#[derive(Debug, Clone)]
+pub enum Written {
+    /// In a file, which was written under this name.
+    File {
+        /// Its name.
+        name: BlobName,
+        /// Its size.
+        kept_bytes: u64,
+    },
+    /// In a row, still to be written.
+    Row(Packing, Bytes),
+}
+
+/// Where a body is.
+#[derive(Debug, Clone)]
+pub enum Kept {
+    /// In a file.
+    File(BlobName),
+    /// In a row: here it is.
+    Row(Packing, Bytes),
+}
+
+impl Kept {
+    /// Reads the columns `hash`, `generation`, `packing` and `bytes`.
+    pub fn read(row: &Row) -> Result<Self, StoreError> {
+        let name = name(row)?;
+        let bytes: Option<Vec<u8>> = row.try_get("bytes")?;
+        Ok(bytes.map_or(Self::File(name), |bytes| Self::Row(name.packing, bytes.into())))
+    }
+}
+
+/// The living row of a hash. When there is none, it is made of `written`. None when neither is possible: the body must be
+/// written anew.
 pub async fn link(
     connection: &mut Connection,
     hash: BlobHash,
-    written: Option<u32>,
+    written: Option<&Written>,
 ) -> Result<Option<BlobRow>, StoreError> {
     let living = query("SELECT id FROM blobs WHERE hash = ? AND condemned IS NULL").bind(hash.0.as_slice());
     if let Some(row) = living.fetch_optional(&mut *connection).await? {
         return Ok(Some(row.try_get("id")?));
     }
-    let Some(generation) = written else { return Ok(None) };
-    let inserted = query("INSERT INTO blobs (hash, generation) VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING id");
-    let row = inserted.bind(hash.0.as_slice()).bind(generation).fetch_optional(connection).await?;
-    row.map(|row| row.try_get("id").map_err(Into::into)).transpose()
+    let (generation, packing, kept_bytes) = match written {
+        None => return Ok(None),
+        Some(Written::File { name, kept_bytes }) => (name.generation, name.packing, *kept_bytes),
+        // No file stands behind this generation, so it may be chosen here.
+        Some(Written::Row(packing, bytes)) => match look_up(connection, hash).await? {
+            Known::Free(generation) => (generation, *packing, bytes.len() as u64),
+            Known::Living => return Ok(None),
+        },
+    };
+    let inserted = query(
+        "INSERT INTO blobs (hash, generation, packing, kept_bytes) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING id",
+    );
+    let inserted = inserted.bind(hash.0.as_slice()).bind(generation).bind(packing.number()).bind(kept_bytes as i64);
+    let Some(row) = inserted.fetch_optional(&mut *connection).await? else { return Ok(None) };
+    let row: BlobRow = row.try_get("id")?;
+    if let Some(Written::Row(_, bytes)) = written {
+        let body = query("INSERT INTO bodies (blob, bytes) VALUES (?, ?)").bind(row).bind(bytes.as_ref());
+        body.execute(connection).await?;
+    }
+    Ok(Some(row))
 }
 
 /// Condemns up to `limit` bodies that no message names, and says how many.
@@ -57,8 +106,10 @@ pub async fn condemn_unused(connection: &mut Connection, now: i64, limit: u32) -
 
 /// Condemns a file that no row names; one that some row names is left alone.
 pub async fn condemn_stray(connection: &mut Connection, name: BlobName, now: i64) -> Result<bool, StoreError> {
-    let inserted = query("INSERT INTO blobs (hash, generation, condemned) VALUES (?, ?, ?) ON CONFLICT DO NOTHING");
-    let inserted = inserted.bind(name.hash.0.as_slice()).bind(name.generation).bind(now).execute(connection).await?;
+    let inserted =
+        query("INSERT INTO blobs (hash, generation, packing, condemned) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING");
+    let inserted = inserted.bind(name.hash.0.as_slice()).bind(name.generation).bind(name.packing.number()).bind(now);
+    let inserted = inserted.execute(connection).await?;
     Ok(inserted > 0)
 }
 
@@ -74,21 +125,24 @@ pub async fn condemned(
     before: i64,
     limit: u32,
 ) -> Result<Vec<(BlobRow, BlobName)>, StoreError> {
-    let found = query("SELECT id, hash, generation FROM blobs WHERE condemned < ? LIMIT ?");
+    let found = query("SELECT id, hash, generation, packing FROM blobs WHERE condemned < ? LIMIT ?");
     let rows = found.bind(before).bind(limit).fetch_all(connection).await?;
     rows.iter().map(|row| Ok((row.try_get("id")?, name(row)?))).collect()
 }
 
 /// Forgets a condemned body, whose file is deleted.
 pub async fn remove(connection: &mut Connection, blob: BlobRow) -> Result<(), StoreError> {
+    let body = query("DELETE FROM bodies WHERE blob IN (SELECT id FROM blobs WHERE id = ? AND condemned IS NOT NULL)");
+    body.bind(blob).execute(&mut *connection).await?;
     query("DELETE FROM blobs WHERE id = ? AND condemned IS NOT NULL").bind(blob).execute(connection).await?;
     Ok(())
 }
 
-/// The name of a body, of the columns `hash` and `generation`.
+/// The name of a body, of the columns `hash`, `generation` and `packing`.
 pub fn name(row: &Row) -> Result<BlobName, StoreError> {
+    let damaged = |text: &str| StoreError::from(estafeta_storage::sql::Error::Decode(text.into()));
     let hash: &[u8] = row.try_get("hash")?;
-    let hash =
-        hash.try_into().map_err(|error| StoreError::from(estafeta_storage::sql::Error::Decode(Box::new(error))))?;
-    Ok(BlobName { hash: BlobHash(hash), generation: row.try_get("generation")? })
+    let hash = hash.try_into().map_err(|_| damaged("a hash of another length"))?;
+    let packing = Packing::from_number(row.try_get("packing")?).ok_or_else(|| damaged("an unknown packing"))?;
+    Ok(BlobName { hash: BlobHash(hash), generation: row.try_get("generation")?, packing })
 }

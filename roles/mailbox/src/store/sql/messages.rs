@@ -1,7 +1,6 @@
 //! Messages, and what is left of expunged ones.
 
 use bytes::Bytes;
-use estafeta_storage::blobs::BlobName;
 use estafeta_storage::sql::{Connection, Row, query, query_built};
 
 use super::{BlobRow, MailboxRow, blobs, keywords, mailboxes};
@@ -119,17 +118,19 @@ pub async fn deleted_bytes(connection: &mut Connection, mailbox: MailboxRow) -> 
     Ok(summed.fetch_one(connection).await?.try_get::<i64>(0)? as u64)
 }
 
-/// Where a message's text is: what stands before the body, and the body's name.
+/// A message's text: what stands before the body, and the body or where it is.
 pub async fn text(
     connection: &mut Connection,
     mailbox: MailboxRow,
     uid: Uid,
-) -> Result<Option<(Bytes, BlobName)>, StoreError> {
+) -> Result<Option<(Bytes, blobs::Kept)>, StoreError> {
     let found = query(
-        "SELECT prefix, hash, generation FROM messages JOIN blobs ON blobs.id = blob WHERE mailbox = ? AND uid = ?",
+        "SELECT prefix, hash, generation, packing, bytes FROM messages
+         JOIN blobs ON blobs.id = messages.blob LEFT JOIN bodies ON bodies.blob = messages.blob
+         WHERE mailbox = ? AND uid = ?",
     );
     let row = found.bind(mailbox).bind(uid.0).fetch_optional(connection).await?;
-    row.map(|row| Ok((row.try_get::<Vec<u8>>("prefix")?.into(), blobs::name(&row)?))).transpose()
+    row.map(|row| Ok((row.try_get::<Vec<u8>>("prefix")?.into(), blobs::Kept::read(&row)?))).transpose()
 }
 
 /// A message to insert.

@@ -12,6 +12,7 @@ pub mod mailboxes;
 pub mod messages;
 pub mod metadata;
 mod schema;
+mod schema_bodies;
 mod sharing;
 
 pub use schema::MIGRATIONS;

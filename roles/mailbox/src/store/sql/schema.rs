@@ -5,12 +5,14 @@
 use estafeta_storage::sql::Migration;
 
 use super::sharing::SHARING;
+use super::schema_bodies::BODIES;
 
 /// Every step there ever was.
 pub const MIGRATIONS: &[Migration] = &[
     Migration::new(1, "mailboxes", MAILBOXES).with(COUNTS_SQLITE, COUNTS_POSTGRES),
     Migration::new(2, "contents", super::contents::SCHEMA),
     Migration::new(3, "sharing and limits", SHARING),
+    Migration::new(4, "small bodies in rows", BODIES),
 ];
 
 const MAILBOXES: &str = "
