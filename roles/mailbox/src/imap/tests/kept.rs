@@ -16,7 +16,10 @@ fn id(answer: &client::Answer, name: &str) -> String {
 async fn no_body_is_read_for_what_was_kept() {
     let house = House::new().await;
     let mut client = house.select().await;
-    client.append("INBOX", "", MESSAGE).await;
+    // After the last part stands what no reader shows, so that the body is too large for the database.
+    let mut random = fastrand::Rng::with_seed(1);
+    let epilogue: String = std::iter::repeat_with(|| random.alphanumeric()).take(40_000).collect();
+    client.append("INBOX", "", &format!("{MESSAGE}{epilogue}\r\n")).await;
     client.ok("NOOP").await;
     let items = "(ENVELOPE BODY BODYSTRUCTURE PREVIEW EMAILID THREADID BODY.PEEK[HEADER] RFC822.HEADER \
                  BODY.PEEK[HEADER.FIELDS (SUBJECT)] BODY.PEEK[HEADER.FIELDS.NOT (FROM)]<2.9>)";

@@ -4,8 +4,8 @@
 
 use estafeta_storage::sql::Migration;
 
-use super::sharing::SHARING;
 use super::schema_bodies::BODIES;
+use super::sharing::SHARING;
 
 /// Every step there ever was.
 pub const MIGRATIONS: &[Migration] = &[

@@ -75,6 +75,7 @@ fn run_and_kill(directory: &Path, round: u32) -> BTreeMap<u32, u32> {
         .spawn()
         .unwrap();
     let output = BufReader::new(child.stdout.take().unwrap());
+    let (begun, beginning) = std::sync::mpsc::channel();
     let reader = std::thread::spawn(move || {
         let mut acknowledged = BTreeMap::new();
         for line in output.lines() {
@@ -83,10 +84,14 @@ fn run_and_kill(directory: &Path, round: u32) -> BTreeMap<u32, u32> {
             let Some((_, numbers)) = line.split_once("acknowledged ") else { continue };
             let mut numbers = numbers.split(' ').map(|number| number.parse::<u32>().unwrap());
             acknowledged.insert(numbers.next().unwrap(), numbers.next().unwrap() + 1);
+            // Nobody waits for the later ones.
+            begun.send(()).ok();
         }
         acknowledged
     });
-    std::thread::sleep(Duration::from_millis(300 + u64::from(fastrand::Rng::with_seed(round.into()).u32(0..500))));
+    // On a busy machine it takes a while until it delivers.
+    beginning.recv_timeout(Duration::from_secs(60)).unwrap();
+    std::thread::sleep(Duration::from_millis(fastrand::Rng::with_seed(round.into()).u64(0..700)));
     child.kill().unwrap();
     child.wait().unwrap();
     reader.join().unwrap()
