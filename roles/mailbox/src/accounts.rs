@@ -44,6 +44,20 @@ impl Accounts {
         Ok(account)
     }
 
+    /// The account of an address in this store group, with which mail can be shared, disabled or not. [`Reason::Denied`] when
+    /// it lives in another.
+    pub async fn neighbour(&self, address: &Address) -> Result<Account, Failure> {
+        let account = self.directory.account(address).await?;
+        if account.store_group == self.store_group {
+            return Ok(account);
+        }
+        let text = format!(
+            "{address} lives in another store group: mail is shared within one; an administrator may bring accounts together \
+             by estafeta account move"
+        );
+        Err(Failure::new(Reason::Denied, text))
+    }
+
     /// Whether an account belongs here and may be used.
     fn check(&self, account: &Account) -> Result<(), Failure> {
         if account.store_group != self.store_group {

@@ -134,7 +134,10 @@ impl Config {
         let (mailroom, conversations, limit_bytes) = (accounts.clone(), drain.clone(), self.message_limit_bytes);
         self.serve(&mut listeners, context, MAILBOX_IMAP, ACCESS, move |connection| {
             let (mailroom, drain) = (mailroom.clone(), conversations.clone());
-            async move { log_end(MAILBOX_IMAP, imap::talk_relayed(connection, &mailroom, limit_bytes, &drain).await) }
+            let neighbours = Arc::new(mailroom.clone());
+            async move {
+                log_end(MAILBOX_IMAP, imap::talk_relayed(connection, &mailroom, neighbours, limit_bytes, &drain).await)
+            }
         })?;
 
         let (mailroom, conversations) = (accounts.clone(), drain);

@@ -1,12 +1,15 @@
 //! The local implementation of the contract `Sessions`: an account's mail, open on this node.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use estafeta_core::directory::Account;
 use estafeta_core::sessions::{Protocol, Session, SessionRequest, Sessions};
-use estafeta_core::{Failure, Reason};
+use estafeta_core::{Address, Failure, Reason};
 use estafeta_net::drain::Drain;
 
 use crate::accounts::Accounts;
-use crate::imap::{ImapSession, Mailroom};
+use crate::imap::{ImapSession, Mailroom, Neighbours};
 use crate::pop3::Pop3Session;
 use crate::store::AccountMail;
 
@@ -28,7 +31,9 @@ impl Sessions for LocalSessions {
     async fn open(&self, request: &SessionRequest) -> Result<Box<dyn Session>, Failure> {
         let mail = self.accounts.open(&request.account).await?;
         Ok(match request.protocol {
-            Protocol::Imap => Box::new(ImapSession::new(mail, request.client, self.drain.clone())),
+            Protocol::Imap => {
+                Box::new(ImapSession::new(mail, Arc::new(self.accounts.clone()), request.client, self.drain.clone()))
+            }
             Protocol::Pop3 => Box::new(Pop3Session::open(&mail, request.client, self.drain.clone()).await?),
         })
     }
@@ -41,5 +46,13 @@ impl Mailroom for Accounts {
         let address = address.parse().map_err(|error| Failure::new(Reason::Invalid, format!("{error}")))?;
         let account = self.of(&address).await?;
         self.open(&account).await
+    }
+}
+
+/// For mailboxes that accounts share.
+#[async_trait]
+impl Neighbours for Accounts {
+    async fn account(&self, address: &Address) -> Result<Account, Failure> {
+        self.neighbour(address).await
     }
 }

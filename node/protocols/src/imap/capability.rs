@@ -9,6 +9,7 @@ const ALWAYS: &str = "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE";
 
 /// What holds once a mailbox engine answers.
 const AUTHENTICATED: &[&str] = &[
+    "ACL",
     "CATENATE",
     "CHILDREN",
     "CONDSTORE",
@@ -16,6 +17,7 @@ const AUTHENTICATED: &[&str] = &[
     "ESEARCH",
     "LIST-EXTENDED",
     "LIST-METADATA",
+    "LIST-MYRIGHTS",
     "LIST-STATUS",
     "METADATA",
     "MOVE",
@@ -27,6 +29,7 @@ const AUTHENTICATED: &[&str] = &[
     "QUOTA=RES-MESSAGE",
     "QUOTA=RES-STORAGE",
     "REPLACE",
+    "RIGHTS=kxte",
     "SAVEDATE",
     "SEARCHRES",
     "SPECIAL-USE",

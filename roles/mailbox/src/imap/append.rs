@@ -4,20 +4,27 @@
 use estafeta_protocols::imap::command::append::{self as command, Append, Literal};
 use estafeta_protocols::imap::message::Message;
 use estafeta_protocols::imap::response::{Code, Completion, Output};
-use estafeta_protocols::imap::types::MessageUrl;
+use estafeta_protocols::imap::types::{self as wire, MessageUrl, Rights};
 use estafeta_storage::StorageError;
 use estafeta_storage::spool::Spool;
 
 use super::engine::Engine;
 use super::line_ends::LineEnds;
+use super::place::{Place, flag_scope};
 use super::refusal::{Outcome, Refused};
 use super::selected::Telling;
-use super::translate::{store_flags, store_name, wire_uid, wire_validity};
-use crate::store::{Appended, Keyword, Mailbox, MailboxName, NewMessage, StoreError, SystemFlags, Uid, Usage};
+use super::translate::{store_flags, wire_uid, wire_validity};
+use crate::store::{
+    AccountMail, Appended, FlagScope, Keyword, Mailbox, MailboxName, NewMessage, StoreError, SystemFlags, Uid, Usage,
+};
 
 /// Messages on their way in.
 pub(super) struct Appending {
+    /// The owner's, whose quota counts.
+    mail: AccountMail,
     mailbox: MailboxName,
+    /// The flags that may be set there.
+    scope: FlagScope,
     /// What the message takes the place of.
     replaces: Option<(Mailbox, Uid)>,
     /// What the account holds, what came in already among it. The store has the last word.
@@ -41,11 +48,13 @@ struct Coming {
 impl Engine {
     /// Refuses what can be refused before a message is sent.
     pub(super) async fn begin_append(&mut self, append: &Append) -> Result<Appending, Refused> {
-        let mailbox = store_name(&append.mailbox)?;
+        let place = self.place(&append.mailbox).await?;
+        place.need(Rights::INSERT)?;
         let replaces = match &append.replaces {
             Some(messages) => {
                 let selected = self.selected()?;
                 selected.check_writable()?;
+                selected.check(Rights::DELETE_MESSAGES.with(Rights::EXPUNGE))?;
                 let sequence = selected.resolve(messages)?.into_iter().flatten().next();
                 let entry = sequence.and_then(|sequence| selected.view.get(sequence));
                 let entry = entry.ok_or(Refused::no("There is no such message to replace"))?;
@@ -53,14 +62,18 @@ impl Engine {
             }
             None => None,
         };
-        self.mail.mailbox(&mailbox).await.map_err(Refused::of_target)?;
-        let mut usage = self.mail.usage().await?;
-        if let Some((_, entry)) = &replaces {
+        let scope = flag_scope(place.rights);
+        let Place { mail, name: mailbox, own, .. } = place;
+        mail.mailbox(&mailbox).await.map_err(Refused::of_target)?;
+        let mut usage = mail.usage().await?;
+        // What goes makes room, where both are one's own.
+        let within = own && self.selected.as_ref().is_some_and(|selected| !selected.shared);
+        if let Some((_, entry)) = replaces.as_ref().filter(|_| within) {
             usage.used_bytes = usage.used_bytes.saturating_sub(entry.size.into());
             usage.messages = usage.messages.saturating_sub(1);
         }
         let replaces = replaces.map(|(mailbox, entry)| (mailbox, entry.uid));
-        Ok(Appending { mailbox, replaces, usage, whole: Vec::new(), coming: None })
+        Ok(Appending { mail, mailbox, scope, replaces, usage, whole: Vec::new(), coming: None })
     }
 
     /// The next message begins.
@@ -68,7 +81,10 @@ impl Engine {
         let spool = self.mail.spool();
         let appending = self.appending()?;
         appending.end_message().await?;
-        let (system, keywords) = store_flags(&message.flags)?;
+        let (mut system, mut keywords) = store_flags(&message.flags)?;
+        // RFC 4314 §4: flags that the user may not set are left out.
+        system = system & appending.scope.system;
+        keywords.retain(|_| appending.scope.keywords);
         let internal_date = message.date.map(|date| date.unix_seconds());
         appending.coming =
             Some(Coming { system, keywords, internal_date, line_ends: LineEnds::new(), spool, binary: false });
@@ -117,10 +133,9 @@ impl Engine {
     async fn resolve_url(&self, url: &str) -> Result<Option<[bytes::Bytes; 2]>, Refused> {
         let Some(url) = MessageUrl::parse(url) else { return Ok(None) };
         let mailbox = match &url.mailbox {
-            Some(name) => match self.mail.mailbox(&store_name(name)?).await {
-                Ok(mailbox) => mailbox,
-                Err(StoreError::NoMailbox | StoreError::NotSelectable) => return Ok(None),
-                Err(error) => return Err(error.into()),
+            Some(name) => match self.readable_mailbox(name).await? {
+                Some(mailbox) => mailbox,
+                None => return Ok(None),
             },
             None => match &self.selected {
                 Some(selected) => selected.mailbox.clone(),
@@ -139,13 +154,26 @@ impl Engine {
         Ok(Message::new(prefix.clone(), body.clone()).section(&url.section, url.partial))
     }
 
+    async fn readable_mailbox(&self, name: &wire::MailboxName) -> Result<Option<Mailbox>, Refused> {
+        let place = match self.place(name).await {
+            Ok(place) if place.rights.contains(Rights::READ) => place,
+            Ok(_) | Err(Refused::Answer(_)) => return Ok(None),
+            Err(refused) => return Err(refused),
+        };
+        match place.mail.mailbox(&place.name).await {
+            Ok(mailbox) => Ok(Some(mailbox)),
+            Err(StoreError::NoMailbox | StoreError::NotSelectable) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// All have come: stores them durably, all or none.
     pub(super) async fn end_append(&mut self, output: &mut Output) -> Outcome {
         let mut appending = self.appending.take().ok_or(Refused::no("No message was accepted"))?;
         appending.end_message().await?;
-        let Appending { mailbox, replaces, mut whole, .. } = appending;
+        let Appending { mail, mailbox, replaces, mut whole, .. } = appending;
         let Some((from, uid)) = replaces else {
-            let appended = self.mail.append(&mailbox, whole).await.map_err(Refused::of_target)?;
+            let appended = mail.append(&mailbox, whole).await.map_err(Refused::of_target)?;
             let completion = Completion::ok("APPEND completed");
             return Ok(match code(&appended) {
                 Some(code) => completion.with(code),
@@ -153,7 +181,7 @@ impl Engine {
             });
         };
         let new = whole.pop().ok_or(Refused::no("No message was accepted"))?;
-        let appended = self.mail.replace((&from, uid), &mailbox, new).await.map_err(Refused::of_target)?;
+        let appended = mail.replace((&from, uid), &mailbox, new).await.map_err(Refused::of_target)?;
         // RFC 8508 §3.3: before the EXPUNGE response, which follows as for any change.
         if let Some(code) = code(&appended) {
             output.notice(&code, "The replacement");

@@ -2,18 +2,20 @@
 
 use estafeta_protocols::imap::command::copy::Copy;
 use estafeta_protocols::imap::response::{Code, Completion, Output};
-use estafeta_protocols::imap::types::Messages;
+use estafeta_protocols::imap::types::{Messages, Rights};
 
 use super::engine::Engine;
+use super::place::{Place, flag_scope};
 use super::refusal::{Outcome, Refused};
-use super::translate::{store_name, wire_uid, wire_validity};
+use super::translate::{wire_uid, wire_validity};
 use crate::store::{Copied, UidSet};
 
 impl Engine {
     pub(super) async fn copy(&mut self, copy: &Copy) -> Outcome {
-        let target = store_name(&copy.mailbox)?;
+        let target = self.target(copy).await?;
         let (uids, mailbox) = self.source(copy)?;
-        let copied = mailbox.copy(&uids, &target).await.map_err(Refused::of_target)?;
+        let scope = flag_scope(target.rights);
+        let copied = mailbox.copy_to(&uids, (&target.mail, &target.name), scope).await.map_err(Refused::of_target)?;
         check_any(copy, &copied)?;
         let completion = Completion::ok("COPY completed");
         Ok(match code(&copied) {
@@ -23,16 +25,27 @@ impl Engine {
     }
 
     pub(super) async fn move_messages(&mut self, copy: &Copy, output: &mut Output) -> Outcome {
-        let target = store_name(&copy.mailbox)?;
-        self.selected()?.check_writable()?;
+        let target = self.target(copy).await?;
+        let selected = self.selected()?;
+        selected.check_writable()?;
+        // RFC 6851 §4.5: what a STORE of \\Deleted and an EXPUNGE would need.
+        selected.check(Rights::DELETE_MESSAGES.with(Rights::EXPUNGE))?;
         let (uids, mailbox) = self.source(copy)?;
-        let copied = mailbox.move_to(&uids, &target).await.map_err(Refused::of_target)?;
+        let scope = flag_scope(target.rights);
+        let copied =
+            mailbox.relocate_to(&uids, (&target.mail, &target.name), scope).await.map_err(Refused::of_target)?;
         check_any(copy, &copied)?;
         // RFC 6851 §4.3: before the EXPUNGE responses, which follow as for any change.
         if let Some(code) = code(&copied) {
             output.notice(&code, "Moved");
         }
         Ok(Completion::ok("MOVE completed"))
+    }
+
+    async fn target(&self, copy: &Copy) -> Result<Place, Refused> {
+        let place = self.place(&copy.mailbox).await?;
+        place.need(Rights::INSERT)?;
+        Ok(place)
     }
 
     fn source(&mut self, copy: &Copy) -> Result<(UidSet, crate::store::Mailbox), Refused> {

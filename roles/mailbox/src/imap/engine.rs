@@ -2,6 +2,7 @@
 //! once, and behind its answer what others did meanwhile.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
 use estafeta_net::drive::{self, Flow, Handler};
@@ -12,6 +13,7 @@ use estafeta_protocols::imap::types::Messages;
 
 use super::append::Appending;
 use super::metrics::{OpenSession, name};
+use super::place::{Neighbours, OTHERS};
 use super::refusal::{Outcome, Refused};
 use super::selected::{Selected, Telling};
 use crate::store::AccountMail;
@@ -49,6 +51,8 @@ impl Reply<'_, '_> {
 /// One session.
 pub(super) struct Engine {
     pub(super) mail: AccountMail,
+    /// Who else lives in the store group.
+    pub(super) neighbours: Arc<dyn Neighbours>,
     pub(super) selected: Option<Selected>,
     /// The client has shown that it knows modification sequences, and hears them from then on (RFC 7162 §3.1).
     pub(super) condstore: bool,
@@ -60,9 +64,10 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn new(mail: AccountMail) -> Self {
+    pub(super) fn new(mail: AccountMail, neighbours: Arc<dyn Neighbours>) -> Self {
         Self {
             mail,
+            neighbours,
             selected: None,
             condstore: false,
             qresync: false,
@@ -90,6 +95,7 @@ impl Engine {
     }
 
     async fn carry_out(&mut self, command: Command, reply: &mut Reply<'_, '_>) -> Outcome {
+        self.refresh_rights().await?;
         match command {
             Command::Noop => Ok(Completion::ok("NOOP completed")),
             Command::Check => Ok(Completion::ok("CHECK completed")),
@@ -114,7 +120,9 @@ impl Engine {
                 Ok(Completion::ok("ENABLE completed"))
             }
             Command::Namespace => {
-                reply.output().namespace();
+                let others = estafeta_protocols::imap::types::MailboxName::new(OTHERS);
+                let others = others.map_err(|_| Refused::no("Internal error"))?;
+                reply.output().namespace(&others);
                 Ok(Completion::ok("NAMESPACE completed"))
             }
             Command::Select(select) => self.select(&select, reply.server).await,
@@ -134,6 +142,7 @@ impl Engine {
             Command::Store(store) => self.store(&store, reply.output()).await,
             Command::Copy(copy) => self.copy(&copy).await,
             Command::Move(copy) => self.move_messages(&copy, reply.output()).await,
+            Command::Acl(acl) => self.acl(&acl, reply.output()).await,
             Command::Metadata(metadata) => self.metadata(metadata, reply.output()).await,
             Command::Quota(quota) => self.quota(&quota, reply.output()).await,
         }
@@ -175,6 +184,9 @@ impl Engine {
 
     /// Tells a client that waits in IDLE what has changed.
     async fn idle_news(&mut self, server: &mut Server) -> io::Result<Flow> {
+        if let Err(Refused::End(text)) = self.refresh_rights().await {
+            return Ok(end(server, text));
+        }
         let Some(selected) = &mut self.selected else { return Ok(Flow::Continue) };
         match selected.tell(server.output(), Telling::ALL).await {
             Ok(()) => {}

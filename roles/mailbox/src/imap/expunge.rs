@@ -2,6 +2,7 @@
 
 use estafeta_protocols::imap::command::expunge::Expunge;
 use estafeta_protocols::imap::response::{Code, Completion, Output};
+use estafeta_protocols::imap::types::Rights;
 
 use super::engine::Engine;
 use super::refusal::{Outcome, Refused};
@@ -11,6 +12,7 @@ impl Engine {
     pub(super) async fn expunge(&mut self, expunge: &Expunge, output: &mut Output) -> Outcome {
         let selected = self.selected()?;
         selected.check_writable()?;
+        selected.check(Rights::EXPUNGE)?;
         let view = &selected.view;
         let sequences = match expunge {
             Expunge::All => vec![1..=view.len()],

@@ -10,7 +10,7 @@ use estafeta_protocols::imap::message::contents::is_of_header;
 use estafeta_protocols::imap::message::envelope::envelope;
 use estafeta_protocols::imap::message::structure::structure;
 use estafeta_protocols::imap::response::{Code, Completion, FetchItems, Output};
-use estafeta_protocols::imap::types::{DateTime, Messages};
+use estafeta_protocols::imap::types::{DateTime, Messages, Rights};
 
 use super::engine::{Engine, Reply};
 use super::refusal::{Outcome, Refused};
@@ -39,7 +39,8 @@ impl Engine {
             let changed = |sequence: &u32| selected.view.get(*sequence).is_some_and(|entry| entry.modseq.0 > since);
             sequences = sequences.into_iter().flatten().filter(changed).map(|sequence| sequence..=sequence).collect();
         }
-        let seen = if fetch.sets_seen() && !selected.read_only {
+        // RFC 4314 §4: without the right, \\Seen stays as it is.
+        let seen = if fetch.sets_seen() && !selected.read_only && selected.rights.contains(Rights::SEEN) {
             set_seen(selected, &sequences, reply.output()).await?
         } else {
             UidSet::default()

@@ -4,9 +4,27 @@ use estafeta_protocols::imap::command::store::Store;
 use estafeta_protocols::imap::response::{Code, Completion, Output};
 
 use super::engine::Engine;
+use super::place::{flag_scope, not_permitted};
 use super::refusal::{Outcome, Refused};
 use super::translate::flag_change;
-use crate::store::{ModSeq, UidSet};
+use crate::store::{FlagAction, FlagChange, FlagScope, ModSeq, SystemFlags, UidSet};
+
+/// What of a change the user may do (RFC 4314 §4): flags without a right stay as they are; when there is no right to any of
+/// those that are named, nothing is done.
+fn within(mut change: FlagChange, scope: FlagScope) -> Result<FlagChange, Refused> {
+    if scope == FlagScope::ALL {
+        return Ok(change);
+    }
+    let nothing = scope.system == SystemFlags::NONE && !scope.keywords;
+    let named = change.system != SystemFlags::NONE || !change.keywords.is_empty();
+    change.system = change.system & scope.system;
+    change.keywords.retain(|_| scope.keywords);
+    let left = change.system != SystemFlags::NONE || !change.keywords.is_empty();
+    if change.action == FlagAction::Replace {
+        change.action = FlagAction::ReplaceWithin(scope);
+    }
+    if nothing || (named && !left) { Err(not_permitted()) } else { Ok(change) }
+}
 
 impl Engine {
     pub(super) async fn store(&mut self, store: &Store, output: &mut Output) -> Outcome {
@@ -16,7 +34,7 @@ impl Engine {
         let selected = self.selected()?;
         selected.check_writable()?;
         let by_uid = store.messages.by_uid();
-        let change = flag_change(store)?;
+        let change = within(flag_change(store)?, flag_scope(selected.rights))?;
         let sequences = selected.resolve(&store.messages)?;
         let named: usize = sequences.iter().map(|range| range.clone().count()).sum();
         let uids = selected.view.uids(&sequences);

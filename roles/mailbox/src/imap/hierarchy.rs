@@ -4,7 +4,7 @@ use estafeta_protocols::imap::command::create::Create;
 use estafeta_protocols::imap::command::rename::Rename;
 use estafeta_protocols::imap::response::{Code, Completion};
 use estafeta_protocols::imap::server::Server;
-use estafeta_protocols::imap::types::MailboxName;
+use estafeta_protocols::imap::types::{MailboxName, Rights};
 
 use super::engine::Engine;
 use super::refusal::{Outcome, Refused};
@@ -20,7 +20,12 @@ impl Engine {
             [one] => Some(SpecialUse::from_attribute(one).ok_or(not_for("There is no such use here"))?),
             _ => return Err(not_for("A mailbox has one use here")),
         };
-        match self.mail.create(&store_name(&create.mailbox)?, special_use).await {
+        let place = self.place(&create.mailbox).await?;
+        place.need_to_create(&self.mail).await?;
+        if special_use.is_some() && !place.own {
+            return Err(not_for("What another's mailboxes are for, the owner says"));
+        }
+        match place.mail.create(&place.name, special_use).await {
             Ok(()) => Ok(Completion::ok("CREATE completed")),
             Err(StoreError::NotAllowed(text)) if special_use.is_some() => Err(not_for(text)),
             Err(error) => Err(error.into()),
@@ -29,7 +34,9 @@ impl Engine {
 
     /// A client that deletes the mailbox that it has open has none open then.
     pub(super) async fn delete(&mut self, name: &MailboxName, server: &mut Server) -> Outcome {
-        self.mail.delete(&store_name(name)?).await?;
+        let place = self.place(name).await?;
+        place.need(Rights::DELETE_MAILBOX)?;
+        place.mail.delete(&place.name).await?;
         if let Some(selected) = &self.selected
             && let Err(StoreError::NoMailbox) = selected.mailbox.messages(&UidSet::default()).await
         {
@@ -39,7 +46,13 @@ impl Engine {
     }
 
     pub(super) async fn rename(&mut self, rename: &Rename) -> Outcome {
-        self.mail.rename(&store_name(&rename.from)?, &store_name(&rename.to)?).await?;
+        let (from, to) = (self.place(&rename.from).await?, self.place(&rename.to).await?);
+        from.need(Rights::DELETE_MAILBOX)?;
+        to.need_to_create(&self.mail).await?;
+        if from.mail.account().id != to.mail.account().id {
+            return Err(StoreError::NotAllowed("A mailbox stays with its owner").into());
+        }
+        from.mail.rename(&from.name, &to.name).await?;
         Ok(Completion::ok("RENAME completed"))
     }
 

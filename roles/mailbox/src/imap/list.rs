@@ -4,18 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use estafeta_protocols::imap::command::list::{List, Lsub};
 use estafeta_protocols::imap::response::{Attribute, Completion, ListEntry};
-use estafeta_protocols::imap::types::ListPattern;
+use estafeta_protocols::imap::types::{ListPattern, Rights};
 
 use super::engine::{Engine, Reply};
+use super::place::name_of_shared;
 use super::refusal::{Outcome, Refused};
 use super::translate::{attribute, wire_name};
-use crate::store::{MailboxEntry, MailboxName};
+use crate::store::{MailboxEntry, MailboxName, SharedMailbox};
 
 /// A name that may be listed.
 struct Name {
     /// None when there is only a subscription, or a subscription below it.
     mailbox: Option<MailboxEntry>,
     subscribed: bool,
+    /// What the user may do with it.
+    rights: Rights,
 }
 
 impl Name {
@@ -34,11 +37,22 @@ impl Engine {
         let mailboxes = self.mail.mailboxes().await?;
         let mut names: BTreeMap<_, _> = mailboxes
             .into_iter()
-            .map(|entry| (entry.name.clone(), Name { subscribed: entry.subscribed, mailbox: Some(entry) }))
+            .map(|entry| {
+                (entry.name.clone(), Name { subscribed: entry.subscribed, mailbox: Some(entry), rights: Rights::ALL })
+            })
             .collect();
-        let subscribed = if subscriptions { self.mail.subscriptions().await? } else { Vec::new() };
+        let shared = self.mail.shared().await?;
+        let others = !shared.is_empty();
+        add_shared(&mut names, shared);
+        let subscribed = if subscriptions || others { self.mail.subscriptions().await? } else { Vec::new() };
         for name in subscribed {
-            names.entry(name).or_insert(Name { mailbox: None, subscribed: false }).subscribed = true;
+            match names.get_mut(&name) {
+                Some(name) => name.subscribed = true,
+                None if subscriptions => {
+                    names.insert(name, Name { mailbox: None, subscribed: true, rights: Rights::NONE });
+                }
+                None => {}
+            }
         }
         Ok(names)
     }
@@ -60,7 +74,7 @@ impl Engine {
         let mut child_info = Vec::new();
         child_info.extend(list.select.subscribed.then_some("SUBSCRIBED"));
         child_info.extend(list.select.special_use.then_some("SPECIAL-USE"));
-        let absent = Name { mailbox: None, subscribed: false };
+        let absent = Name { mailbox: None, subscribed: false, rights: Rights::NONE };
         let candidates: BTreeSet<_> = names.keys().chain(&above).collect();
         for name in candidates {
             let (found, is_above) = (names.get(name).unwrap_or(&absent), above.contains(name));
@@ -79,6 +93,10 @@ impl Engine {
                     Err(Refused::Answer(_)) => {}
                     Err(refused) => return Err(refused),
                 }
+            }
+            // RFC 8440 §3: as for STATUS.
+            if list.give.my_rights && found.is_selectable() {
+                reply.output().my_rights(&wire, found.rights);
             }
             // RFC 9590 §3: as for STATUS.
             if let Some(entries) = list.give.metadata.as_ref().filter(|_| found.is_selectable()) {
@@ -110,6 +128,32 @@ impl Engine {
             reply.send_much().await?;
         }
         Ok(Completion::ok("LSUB completed"))
+    }
+}
+
+/// Adds the mailboxes of others that the user may know of, and the names above them.
+fn add_shared(names: &mut BTreeMap<MailboxName, Name>, shared: Vec<SharedMailbox>) {
+    let entry = |name: MailboxName, selectable| MailboxEntry {
+        name,
+        special_use: None,
+        selectable,
+        has_children: false,
+        subscribed: false,
+    };
+    let known = shared.into_iter().filter(|shared| shared.rights.contains(Rights::LOOKUP));
+    for SharedMailbox { owner, name, selectable, rights } in known {
+        let Some(name) = name_of_shared(&owner, &name) else { continue };
+        for above in name.superiors().collect::<Vec<_>>() {
+            let added = names.entry(above.clone()).or_insert_with(|| Name {
+                mailbox: Some(entry(above, false)),
+                subscribed: false,
+                rights: Rights::NONE,
+            });
+            added.mailbox.iter_mut().for_each(|mailbox| mailbox.has_children = true);
+        }
+        let has_children = names.get(&name).is_some_and(|name| name.mailbox.is_some());
+        let mailbox = MailboxEntry { has_children, ..entry(name.clone(), selectable) };
+        names.insert(name, Name { mailbox: Some(mailbox), subscribed: false, rights });
     }
 }
 

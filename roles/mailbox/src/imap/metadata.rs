@@ -5,11 +5,10 @@
 
 use estafeta_protocols::imap::command::metadata::{Depth, Entries, Metadata};
 use estafeta_protocols::imap::response::{Code, Completion, Output};
-use estafeta_protocols::imap::types::MailboxName;
+use estafeta_protocols::imap::types::{MailboxName, Rights};
 
 use super::engine::Engine;
 use super::refusal::{Outcome, Refused};
-use super::translate::store_name;
 use crate::store::{ENTRY_NAME_BYTES, ENTRY_VALUE_BYTES, EntryName, Scope, StoreError};
 
 /// An entry as the client names it, with its value.
@@ -68,7 +67,11 @@ impl Engine {
     async fn known_entries(&self, mailbox: Option<&MailboxName>, asked: &Entries) -> Result<Vec<Valued>, Refused> {
         let mut known = Vec::new();
         let mailbox = match mailbox {
-            Some(mailbox) => Some(self.mail.mailbox(&store_name(mailbox)?).await?),
+            Some(mailbox) => {
+                let place = self.place(mailbox).await?;
+                place.need(Rights::READ)?;
+                Some(place.mail.mailbox(&place.name).await?)
+            }
             None => None,
         };
         for (scope, prefix) in [(Scope::Private, "/private"), (Scope::Shared, "/shared")] {
@@ -108,7 +111,11 @@ impl Engine {
         }
         let set = match mailbox {
             Some(mailbox) => {
-                let mailbox = self.mail.mailbox(&store_name(mailbox)?).await?;
+                let place = self.place(mailbox).await?;
+                // RFC 5464 §3.3: who may read keeps entries of their own; what all see takes the right to write.
+                let shared = checked.iter().any(|((scope, _), _)| *scope == Scope::Shared);
+                place.need(if shared { Rights::READ.with(Rights::WRITE) } else { Rights::READ })?;
+                let mailbox = place.mail.mailbox(&place.name).await?;
                 mailbox.set_entries(&self.mail, checked).await
             }
             None if checked.iter().any(|((scope, _), _)| *scope == Scope::Shared) => {

@@ -38,6 +38,7 @@ pub(super) fn name(command: &Command) -> &'static str {
         Command::Store(_) => "store",
         Command::Copy(_) => "copy",
         Command::Move(_) => "move",
+        Command::Acl(_) => "acl",
         Command::Metadata(_) => "metadata",
         Command::Quota(_) => "quota",
     }

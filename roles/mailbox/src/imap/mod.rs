@@ -13,6 +13,7 @@
 //!   commands only in IDLE;
 //! - what a client is told is committed.
 
+mod acl;
 mod append;
 mod copy;
 mod engine;
@@ -24,6 +25,7 @@ mod line_ends;
 mod list;
 mod metadata;
 mod metrics;
+mod place;
 mod quota;
 mod refusal;
 mod relayed;
@@ -39,5 +41,6 @@ mod view;
 mod tests;
 
 pub use metrics::describe_metrics;
+pub use place::Neighbours;
 pub use relayed::{Mailroom, talk_relayed};
 pub use session::ImapSession;

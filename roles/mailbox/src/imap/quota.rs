@@ -3,27 +3,33 @@
 
 use estafeta_protocols::imap::command::quota::Quota;
 use estafeta_protocols::imap::response::{Code, Completion, Output, QuotaResource};
+use estafeta_protocols::imap::types::{MailboxName, Rights};
 
 use super::engine::Engine;
 use super::refusal::{Outcome, Refused};
-use super::translate::store_name;
-use crate::store::{AccountMail, Usage};
+use crate::store::{AccountMail, SharedMailbox, Usage};
 
 impl Engine {
     pub(super) async fn quota(&mut self, quota: &Quota, output: &mut Output) -> Outcome {
         match quota {
             Quota::Get(root) => {
-                let own = self.mail.address();
-                let resources = resources(&self.mail.usage().await?);
-                if !own.eq_ignore_ascii_case(root) || resources.is_empty() {
+                let mail = if self.mail.address().eq_ignore_ascii_case(root) {
+                    self.mail.clone()
+                } else {
+                    self.readable(root).await?.ok_or_else(no_root)?
+                };
+                let resources = resources(&mail.usage().await?);
+                if resources.is_empty() {
                     return Err(no_root());
                 }
-                output.quota(&own, &resources);
+                output.quota(&mail.address(), &resources);
                 Ok(Completion::ok("GETQUOTA completed"))
             }
             Quota::GetRoot(mailbox) => {
-                self.mail.mailbox(&store_name(mailbox)?).await?;
-                tell_root(&self.mail, mailbox, output).await?;
+                let place = self.place(mailbox).await?;
+                place.need(Rights::READ)?;
+                place.mail.mailbox(&place.name).await?;
+                tell_root(&place.mail, mailbox, output).await?;
                 Ok(Completion::ok("GETQUOTAROOT completed"))
             }
             // The capability QUOTASET is not offered (RFC 9208 §3.2).
@@ -35,11 +41,17 @@ impl Engine {
     }
 }
 
-async fn tell_root(
-    mail: &AccountMail,
-    mailbox: &estafeta_protocols::imap::types::MailboxName,
-    output: &mut Output,
-) -> Result<(), Refused> {
+impl Engine {
+    /// The mail of another who lets the user read some mailbox, and so see the root.
+    async fn readable(&self, address: &str) -> Result<Option<AccountMail>, Refused> {
+        let shared = self.mail.shared().await?;
+        let readable =
+            |one: &SharedMailbox| one.rights.contains(Rights::READ) && one.owner.eq_ignore_ascii_case(address);
+        if shared.iter().any(readable) { self.neighbour(address).await } else { Ok(None) }
+    }
+}
+
+async fn tell_root(mail: &AccountMail, mailbox: &MailboxName, output: &mut Output) -> Result<(), Refused> {
     let (root, resources) = (mail.address(), resources(&mail.usage().await?));
     if resources.is_empty() {
         output.quota_root(mailbox, &[]);

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use estafeta_core::Failure;
@@ -16,6 +17,7 @@ use estafeta_protocols::imap::server::{Event, Limits, Offer, Server, State};
 use estafeta_protocols::sasl::{Credentials, Mechanism};
 
 use super::engine::Engine;
+use super::place::Neighbours;
 use super::refusal::Refused;
 use super::session::TIMEOUTS;
 use crate::store::AccountMail;
@@ -32,18 +34,20 @@ pub trait Mailroom: Send + Sync {
 pub async fn talk_relayed(
     connection: Connection,
     mailroom: &dyn Mailroom,
+    neighbours: Arc<dyn Neighbours>,
     message_limit_bytes: u32,
     drain: &Drain,
 ) -> io::Result<()> {
     let offer = Offer { mechanisms: vec![Mechanism::External], ..Offer::default() };
     let limits = Limits { message_bytes: u64::from(message_limit_bytes), ..Limits::default() };
     let mut server = Box::new(Server::greet(offer, true, limits));
-    let mut relayed = Box::new(Relayed { mailroom, client: connection.peer, engine: None });
+    let mut relayed = Box::new(Relayed { mailroom, neighbours, client: connection.peer, engine: None });
     drive(connection, server.as_mut(), relayed.as_mut(), Upgrade::Never, TIMEOUTS, drain).await.map(drop)
 }
 
 struct Relayed<'a> {
     mailroom: &'a dyn Mailroom,
+    neighbours: Arc<dyn Neighbours>,
     /// The access node, until it says for whom it speaks.
     client: SocketAddr,
     /// Once the account is open.
@@ -60,7 +64,7 @@ impl Relayed<'_> {
             Ok(mail) => {
                 tracing::debug!(login = address, client = %self.client, "relayed IMAP session");
                 let capabilities = server.limits().capabilities();
-                self.engine = Some(Engine::new(mail));
+                self.engine = Some(Engine::new(mail, self.neighbours.clone()));
                 server.enter(State::Authenticated);
                 server.complete(Completion::ok("Logged in").with(Code::Capability(capabilities)));
             }

@@ -3,12 +3,17 @@
 use estafeta_protocols::imap::command::select::{Resync, Select};
 use estafeta_protocols::imap::response::{Code, Completion, Output};
 use estafeta_protocols::imap::server::{Server, State};
+use estafeta_protocols::imap::types::Rights;
 
 use super::engine::Engine;
 use super::refusal::{Outcome, Refused};
 use super::selected::Selected;
-use super::translate::{store_name, wire_uid, wire_validity};
+use super::translate::{wire_uid, wire_validity};
 use crate::store::ModSeq;
+
+/// The rights to change something of a mailbox's messages.
+const CHANGING: Rights =
+    Rights::SEEN.with(Rights::WRITE).with(Rights::INSERT).with(Rights::DELETE_MESSAGES).with(Rights::EXPUNGE);
 
 /// RFC 7162 §3.2.5.1: what a client that remembers this mailbox has missed.
 async fn tell_what_happened(selected: &Selected, resync: &Resync, output: &mut Output) -> Result<(), Refused> {
@@ -38,10 +43,15 @@ impl Engine {
         }
         // RFC 3501 §6.3.1: a SELECT that fails leaves no mailbox open.
         self.leave(server);
-        let mailbox = self.mail.mailbox(&store_name(&select.mailbox)?).await?;
+        let place = self.place(&select.mailbox).await?;
+        place.need(Rights::READ)?;
+        let mailbox = place.mail.mailbox(&place.name).await?;
+        // RFC 4314 §4: open for reading when nothing could be changed.
+        let read_only = select.read_only || !place.rights.intersects(CHANGING);
         self.condstore |= select.condstore;
-        let (mut selected, uid_next) = Selected::open(mailbox, select.read_only).await?;
+        let (mut selected, uid_next) = Selected::open(mailbox, read_only).await?;
         (selected.condstore, selected.qresync) = (self.condstore, self.qresync);
+        (selected.rights, selected.shared) = (place.rights, !place.own);
         let output = server.output();
         selected.tell_keywords(output);
         output.exists(selected.view.len());
@@ -62,16 +72,14 @@ impl Engine {
         }
         self.selected = Some(selected);
         server.enter(State::Selected);
-        Ok(if select.read_only {
-            Completion::ok("EXAMINE completed").with(Code::ReadOnly)
-        } else {
-            Completion::ok("SELECT completed").with(Code::ReadWrite)
-        })
+        let completion = Completion::ok(if select.read_only { "EXAMINE completed" } else { "SELECT completed" });
+        Ok(completion.with(if read_only { Code::ReadOnly } else { Code::ReadWrite }))
     }
 
     pub(super) async fn close(&mut self, server: &mut Server) -> Outcome {
         let selected = self.selected()?;
-        if !selected.read_only {
+        // RFC 4314 §4: without the right, CLOSE expunges nothing.
+        if !selected.read_only && selected.rights.contains(Rights::EXPUNGE) {
             let known = [1..=selected.view.len()];
             let expunged = selected.mailbox.expunge(&selected.view.uids(&known)).await;
             expunged.map_err(Refused::of_selected)?;

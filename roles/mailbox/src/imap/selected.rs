@@ -3,12 +3,13 @@
 use std::ops::RangeInclusive;
 
 use estafeta_protocols::imap::response::{Code, Output};
-use estafeta_protocols::imap::types::{Messages, NumberSet};
+use estafeta_protocols::imap::types::{Messages, NumberSet, Rights};
 
+use super::place::{flag_scope, not_permitted};
 use super::refusal::Refused;
 use super::translate::{flag_names, mailbox_flags, wire_uid};
 use super::view::{Sequences, View};
-use crate::store::{Flags, FlagsStored, Mailbox, ModSeq, RecentClaim, StoreError, Uid, Watcher};
+use crate::store::{FlagScope, Flags, FlagsStored, Mailbox, ModSeq, RecentClaim, StoreError, Uid, Watcher};
 
 /// What may be told of the changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,10 @@ impl Telling {
 pub(super) struct Selected {
     pub(super) mailbox: Mailbox,
     pub(super) view: View,
+    /// What the user may do with it.
+    pub(super) rights: Rights,
+    /// It is another's.
+    pub(super) shared: bool,
     /// EXAMINE: nothing may be changed.
     pub(super) read_only: bool,
     /// The UIDs that `$` stands for: ascending, disjoint ranges (RFC 5182 §2.1).
@@ -59,6 +64,8 @@ impl Selected {
         let selected = Self {
             mailbox,
             view,
+            rights: Rights::ALL,
+            shared: false,
             read_only,
             saved: Vec::new(),
             condstore: false,
@@ -105,6 +112,11 @@ impl Selected {
         if self.read_only { Err(Refused::no("The mailbox is open for reading only")) } else { Ok(()) }
     }
 
+    /// Refuses who does not have all of these rights.
+    pub(super) fn check(&self, rights: Rights) -> Result<(), Refused> {
+        if self.rights.contains(rights) { Ok(()) } else { Err(not_permitted()) }
+    }
+
     /// Tells the client what has changed.
     pub(super) async fn tell(&mut self, output: &mut Output, telling: Telling) -> Result<(), Refused> {
         self.behind |= self.watcher.take();
@@ -140,10 +152,11 @@ impl Selected {
 
     /// RFC 3501 §7.2.6, §7.1: the flags that there are, and those that can be changed.
     pub(super) fn tell_keywords(&self, output: &mut Output) {
-        let flags = mailbox_flags(self.view.keywords());
+        let flags = mailbox_flags(self.view.keywords(), FlagScope::ALL);
         output.flags(&flags);
-        let create = self.view.keywords().has_room() && !self.read_only;
-        let permanent = if self.read_only { Default::default() } else { flags };
+        let scope = flag_scope(self.rights);
+        let create = self.view.keywords().has_room() && !self.read_only && scope.keywords;
+        let permanent = if self.read_only { Default::default() } else { mailbox_flags(self.view.keywords(), scope) };
         output.notice(&Code::PermanentFlags { flags: &permanent, create }, "Flags that can be changed");
     }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,6 +14,7 @@ use estafeta_net::drive::{Timeouts, Upgrade, drive};
 use estafeta_protocols::imap::server::{Limits, Server};
 
 use super::engine::Engine;
+use super::place::Neighbours;
 use crate::store::AccountMail;
 
 /// How long a client may be silent and slow. RFC 3501 §5.4: at least 30 minutes; RFC 2177 §3: clients leave IDLE and
@@ -22,6 +24,7 @@ pub(super) const TIMEOUTS: Timeouts = Timeouts { read: Duration::from_secs(31 * 
 /// An account's mail, open for one IMAP client.
 pub struct ImapSession {
     mail: AccountMail,
+    neighbours: Arc<dyn Neighbours>,
     client: SocketAddr,
     drain: Drain,
     capabilities: String,
@@ -29,9 +32,9 @@ pub struct ImapSession {
 
 impl ImapSession {
     /// For the client at that address. When `drain` begins, the session says goodbye between two commands.
-    pub fn new(mail: AccountMail, client: SocketAddr, drain: Drain) -> Self {
+    pub fn new(mail: AccountMail, neighbours: Arc<dyn Neighbours>, client: SocketAddr, drain: Drain) -> Self {
         let capabilities = limits(&mail).capabilities().to_string();
-        Self { mail, client, drain, capabilities }
+        Self { mail, neighbours, client, drain, capabilities }
     }
 }
 
@@ -42,10 +45,10 @@ impl Session for ImapSession {
     }
 
     async fn serve(self: Box<Self>, stream: BoxStream, unread: Bytes) -> io::Result<()> {
-        let Self { mail, client, drain, .. } = *self;
+        let Self { mail, neighbours, client, drain, .. } = *self;
         let mut server = Box::new(Server::authenticated(&unread, limits(&mail)));
         drop(unread);
-        let mut engine = Box::new(Engine::new(mail));
+        let mut engine = Box::new(Engine::new(mail, neighbours));
         let connection = Connection { stream, peer: client, local: client, tls: None, identity: None };
         drive(connection, server.as_mut(), engine.as_mut(), Upgrade::Never, TIMEOUTS, &drain).await.map(drop)
     }

@@ -2,11 +2,10 @@
 
 use estafeta_protocols::imap::command::status::{Status, StatusItem};
 use estafeta_protocols::imap::response::{Completion, Output, StatusValue};
-use estafeta_protocols::imap::types::MailboxName;
+use estafeta_protocols::imap::types::{MailboxName, Rights};
 
 use super::engine::Engine;
 use super::refusal::{Outcome, Refused};
-use super::translate::store_name;
 
 impl Engine {
     pub(super) async fn status(&mut self, status: &Status, output: &mut Output) -> Outcome {
@@ -23,10 +22,11 @@ impl Engine {
         items: &[StatusItem],
         output: &mut Output,
     ) -> Result<(), Refused> {
-        let name = store_name(mailbox)?;
-        let status = self.mail.status(&name).await?;
+        let place = self.place(mailbox).await?;
+        place.need(Rights::READ)?;
+        let status = place.mail.status(&place.name).await?;
         let deleted_bytes = if items.contains(&StatusItem::DeletedStorage) && status.deleted > 0 {
-            self.mail.mailbox(&name).await?.deleted_bytes().await?
+            place.mail.mailbox(&place.name).await?.deleted_bytes().await?
         } else {
             0
         };

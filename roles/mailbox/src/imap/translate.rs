@@ -6,7 +6,7 @@ use estafeta_protocols::imap::types::{self as wire, Flag};
 
 use super::refusal::Refused;
 use crate::store::{
-    FlagAction, FlagChange, Flags, Keyword, Keywords, MailboxName, SpecialUse, SystemFlags, Uid, UidValidity,
+    FlagAction, FlagChange, FlagScope, Flags, Keyword, Keywords, MailboxName, SpecialUse, SystemFlags, Uid, UidValidity,
 };
 
 /// A name that the client gave. The store allows fewer.
@@ -77,10 +77,14 @@ pub(super) fn has_flag(flags: Flags, keywords: &Keywords, flag: &Flag) -> bool {
     }
 }
 
-/// All flags that messages of a mailbox can have.
-pub(super) fn mailbox_flags(keywords: &Keywords) -> wire::Flags {
-    let keywords = keywords.iter().filter_map(|keyword| wire::Keyword::new(keyword.as_str().as_bytes()));
-    Flag::SYSTEM.into_iter().chain(keywords.map(Flag::Keyword)).collect()
+/// All flags that messages of a mailbox can have, of those in the scope.
+pub(super) fn mailbox_flags(keywords: &Keywords, scope: FlagScope) -> wire::Flags {
+    let keywords = keywords
+        .iter()
+        .filter(|_| scope.keywords)
+        .filter_map(|keyword| wire::Keyword::new(keyword.as_str().as_bytes()));
+    let system = Flag::SYSTEM.into_iter().filter(|flag| scope.system.contains(system_flag(flag)));
+    system.chain(keywords.map(Flag::Keyword)).collect()
 }
 
 pub(super) fn attribute(special_use: SpecialUse) -> Attribute {

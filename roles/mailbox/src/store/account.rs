@@ -10,8 +10,8 @@ use super::body::{Body, Linking};
 use super::message::now_seconds;
 use super::sql::{AccountRow, MailboxRow, accounts, keywords, mailboxes, messages};
 use super::{
-    Appended, Flags, Holding, Mailbox, MailboxName, MailboxStatus, NewMessage, SpecialUse, Store, StoreError, Uid,
-    UidSet, Usage,
+    Appended, FlagScope, Flags, Holding, Mailbox, MailboxName, MailboxStatus, NewMessage, SpecialUse, Store,
+    StoreError, Uid, UidSet, Usage,
 };
 
 /// An account's mail. Cheap to clone.
@@ -38,6 +38,12 @@ pub struct MailboxEntry {
 }
 
 impl AccountMail {
+    /// Where it is kept.
+    #[cfg(test)]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Whose mail this is.
     pub fn account(&self) -> &Account {
         &self.account
@@ -132,9 +138,16 @@ impl AccountMail {
                     mailboxes::insert(transaction, row, &to, true, None).await?;
                     let target = mailboxes::select(transaction, row, &to).await?;
                     hub.touch(found.row);
-                    return messages::relocate(transaction, found.row, &UidSet::all(), target.row, now_seconds())
-                        .await
-                        .map(drop);
+                    return messages::relocate(
+                        transaction,
+                        found.row,
+                        &UidSet::all(),
+                        target.row,
+                        FlagScope::ALL,
+                        now_seconds(),
+                    )
+                    .await
+                    .map(drop);
                 }
                 mailboxes::rename(transaction, row, &from, &to).await?;
                 mailboxes::remove_idle_superiors(transaction, row, &from).await

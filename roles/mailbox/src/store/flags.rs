@@ -8,6 +8,8 @@ use std::ops::{BitAnd, BitOr, Not};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::FlagScope;
+
 /// The most keywords that one mailbox knows.
 pub const KEYWORDS_PER_MAILBOX: usize = 64;
 
@@ -32,6 +34,9 @@ impl SystemFlags {
     pub const DELETED: Self = Self(8);
     /// `\Draft`.
     pub const DRAFT: Self = Self(16);
+
+    /// Every flag.
+    pub const ALL: Self = Self(31);
 
     /// Each flag and its name.
     pub const NAMES: [(Self, &'static str); 5] = [
@@ -213,6 +218,8 @@ pub enum FlagAction {
     Remove,
     /// `FLAGS`: these and no others.
     Replace,
+    /// These and no others of those in the scope; the rest stays as it is.
+    ReplaceWithin(FlagScope),
 }
 
 /// A change of flags.
@@ -241,6 +248,10 @@ impl FlagChange {
                 Flags { system: flags.system & !system, keywords: KeywordBits(flags.keywords.0 & !named) }
             }
             FlagAction::Replace => Flags { system, keywords: KeywordBits(named) },
+            FlagAction::ReplaceWithin(scope) => Flags {
+                system: flags.system & !scope.system | system,
+                keywords: KeywordBits(if scope.keywords { named } else { flags.keywords.0 }),
+            },
         }
     }
 }

@@ -10,8 +10,8 @@ use super::message::now_seconds;
 use super::sql::mailboxes::State;
 use super::sql::{MailboxRow, keywords, mailboxes, messages};
 use super::{
-    AccountMail, Changes, Copied, FlagAction, FlagChange, Flags, FlagsStored, Holding, MailboxName, MessageEntry,
-    ModSeq, RecentClaim, Snapshot, Store, StoreError, SystemFlags, Uid, UidSet, UidValidity, Watcher,
+    AccountMail, Changes, Copied, FlagAction, FlagChange, FlagScope, Flags, FlagsStored, Holding, MailboxName,
+    MessageEntry, ModSeq, RecentClaim, Snapshot, Store, StoreError, SystemFlags, Uid, UidSet, UidValidity, Watcher,
 };
 
 /// A mailbox, by its row, so that it stays the same mailbox when it is renamed. Every method answers
@@ -135,7 +135,9 @@ impl Mailbox {
             let before = mailboxes::state(transaction, row).await?.status.highest_modseq;
             let keywords = match change.action {
                 FlagAction::Remove => keywords::list(transaction, row).await?,
-                FlagAction::Add | FlagAction::Replace => keywords::learn(transaction, row, &change.keywords).await?,
+                FlagAction::Add | FlagAction::Replace | FlagAction::ReplaceWithin(_) => {
+                    keywords::learn(transaction, row, &change.keywords).await?
+                }
             };
             if change.action != FlagAction::Remove
                 && change.keywords.iter().any(|keyword| keywords.bit(keyword).is_none())
@@ -199,7 +201,18 @@ impl Mailbox {
 
     /// Copies messages with their flags and dates into another mailbox of the same account (or this one): all or none.
     pub async fn copy(&self, uids: &UidSet, to: &MailboxName) -> Result<Copied, StoreError> {
-        let (row, account, meter) = (self.row, self.mail.row, self.mail.meter());
+        self.copy_to(uids, (&self.mail, to), FlagScope::ALL).await
+    }
+
+    /// Copies messages into a mailbox of an account of this store, whose quota has to hold them, with those of their flags
+    /// that are in the scope: all or none.
+    pub async fn copy_to(
+        &self,
+        uids: &UidSet,
+        (owner, to): (&AccountMail, &MailboxName),
+        scope: FlagScope,
+    ) -> Result<Copied, StoreError> {
+        let (row, account, meter) = (self.row, owner.row, owner.meter());
         let copy = |store: Store, bodies: Arc<[Body]>| {
             let (uids, to, hub, meter) = (uids.clone(), to.clone(), store.inner.hub.clone(), meter.clone());
             let job = async move |transaction: &mut Connection| -> Result<Copied, Linking> {
@@ -210,7 +223,7 @@ impl Mailbox {
                 let more = Holding { bytes, messages: chosen.len() as u64 };
                 let before = meter.admit(transaction, more).await?;
                 hub.touch(target.row);
-                let uids = messages::duplicate(transaction, row, &chosen, target.row, now_seconds()).await?;
+                let uids = messages::duplicate(transaction, row, &chosen, target.row, scope, now_seconds()).await?;
                 meter.warn(transaction, before, more, &bodies).await?;
                 Ok(Copied { uid_validity: target.uid_validity, uids })
             };
@@ -221,16 +234,43 @@ impl Mailbox {
 
     /// Moves messages: a copy and an expunge in one. The target may be this mailbox: they get new UIDs.
     pub async fn move_to(&self, uids: &UidSet, to: &MailboxName) -> Result<Copied, StoreError> {
-        let (row, account) = (self.row, self.mail.row);
-        let (uids, to, hub) = (uids.clone(), to.clone(), self.mail.store.inner.hub.clone());
-        let job = async move |transaction: &mut Connection| {
-            mailboxes::state(transaction, row).await?;
-            let target = mailboxes::select(transaction, account, &to).await?;
-            hub.touch(row);
-            hub.touch(target.row);
-            let uids = messages::relocate(transaction, row, &uids, target.row, now_seconds()).await?;
-            Ok(Copied { uid_validity: target.uid_validity, uids })
+        self.relocate_to(uids, (&self.mail, to), FlagScope::ALL).await
+    }
+
+    /// Moves messages into a mailbox of an account of this store, with those of their flags that are in the scope. The quota
+    /// of another account than this one has to hold them.
+    pub async fn relocate_to(
+        &self,
+        uids: &UidSet,
+        (owner, to): (&AccountMail, &MailboxName),
+        scope: FlagScope,
+    ) -> Result<Copied, StoreError> {
+        let (row, account) = (self.row, owner.row);
+        let meter = (account != self.mail.row).then(|| owner.meter());
+        let relocate = |store: Store, bodies: Arc<[Body]>| {
+            let (uids, to, hub, meter) = (uids.clone(), to.clone(), store.inner.hub.clone(), meter.clone());
+            let job = async move |transaction: &mut Connection| -> Result<Copied, Linking> {
+                mailboxes::state(transaction, row).await?;
+                let target = mailboxes::select(transaction, account, &to).await?;
+                let admitted = match &meter {
+                    Some(meter) => {
+                        let chosen = messages::find(transaction, row, &uids).await?;
+                        let bytes = chosen.iter().map(|message| u64::from(message.size)).sum();
+                        let more = Holding { bytes, messages: chosen.len() as u64 };
+                        Some((meter, meter.admit(transaction, more).await?, more))
+                    }
+                    None => None,
+                };
+                hub.touch(row);
+                hub.touch(target.row);
+                let uids = messages::relocate(transaction, row, &uids, target.row, scope, now_seconds()).await?;
+                if let Some((meter, before, more)) = admitted {
+                    meter.warn(transaction, before, more, &bodies).await?;
+                }
+                Ok(Copied { uid_validity: target.uid_validity, uids })
+            };
+            async move { store.inner.database.run(job).await }
         };
-        self.mail.store.run(job).await
+        self.mail.store.with_bodies(Vec::new(), relocate).await
     }
 }

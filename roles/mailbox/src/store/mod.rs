@@ -29,6 +29,7 @@ mod message;
 mod metadata;
 mod name;
 mod quota;
+mod sharing;
 mod sql;
 #[cfg(test)]
 mod tests;
@@ -63,6 +64,7 @@ pub use message::{
 pub use metadata::{ENTRIES, ENTRY_NAME_BYTES, ENTRY_VALUE_BYTES, EntryName, Scope};
 pub use name::{DELIMITER, MailboxName, MailboxNameError, SpecialUse};
 pub use quota::Holding;
+pub use sharing::{FlagScope, Grant, SharedMailbox};
 pub use uid::{ModSeq, Uid, UidSet, UidValidity};
 
 /// How to open a store.

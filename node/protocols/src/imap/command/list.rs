@@ -1,4 +1,5 @@
-//! LIST (RFC 3501 §6.3.8) with the options of RFC 5258, RFC 5819 (STATUS), RFC 6154 (SPECIAL-USE) and RFC 9590 (METADATA), and LSUB
+//! LIST (RFC 3501 §6.3.8) with the options of RFC 5258, RFC 5819 (STATUS), RFC 6154 (SPECIAL-USE), RFC 8440 (MYRIGHTS) and
+//! RFC 9590 (METADATA), and LSUB
 //! (RFC 3501 §6.3.9).
 
 use super::metadata::Entries;
@@ -45,6 +46,8 @@ pub struct ListGive {
     pub status: Vec<StatusItem>,
     /// A METADATA response for each that can be opened (RFC 9590).
     pub metadata: Option<Entries>,
+    /// A MYRIGHTS response for each that can be opened (RFC 8440).
+    pub my_rights: bool,
 }
 
 /// Which subscribed names.
@@ -135,7 +138,7 @@ impl ListSelect {
 impl ListGive {
     /// `list-return-opts = "(" [return-option *(SP return-option)] ")"`
     /// `return-option    = "SUBSCRIBED" / "CHILDREN" / "SPECIAL-USE" / "STATUS" SP "(" status-att *(SP status-att) ")" /
-    /// "METADATA" SP entries`
+    /// "METADATA" SP entries / "MYRIGHTS"`
     fn parse(cursor: &mut Cursor<'_>) -> Result<Self, Refusal> {
         let mut give = Self::default();
         words(cursor, |cursor| {
@@ -147,6 +150,7 @@ impl ListGive {
                     cursor.space()?;
                     give.status = StatusItem::parse_list(cursor)?;
                 }
+                b"MYRIGHTS" => give.my_rights = true,
                 b"METADATA" => {
                     cursor.space()?;
                     let mut entries = Entries::default();
@@ -215,6 +219,7 @@ mod tests {
         assert_eq!(found.give.status, [StatusItem::Messages, StatusItem::Unseen]);
         let found = list("LIST (SPECIAL-USE) \"\" * RETURN (SPECIAL-USE SUBSCRIBED)");
         assert!(found.select.special_use && found.give.special_use && found.give.subscribed);
+        assert!(list("LIST \"\" % RETURN (MYRIGHTS SUBSCRIBED)").give.my_rights);
         let found = list("LIST \"\" % RETURN (METADATA (\"/shared/color\" /private/x) CHILDREN)");
         assert_eq!(found.give.metadata.unwrap().names, ["/shared/color", "/private/x"]);
         assert!(found.give.children);

@@ -3,6 +3,7 @@
 //! A command comes here whole, in one piece, its literals included (the machine has seen to that), except APPEND,
 //! whose message is streamed: only what stands before it is read here.
 
+pub mod acl;
 pub mod append;
 pub(crate) mod authenticate;
 pub mod copy;
@@ -74,6 +75,8 @@ pub enum Command {
     Copy(copy::Copy),
     /// MOVE, UID MOVE (RFC 6851 §3.1).
     Move(copy::Copy),
+    /// SETACL, DELETEACL, GETACL, LISTRIGHTS, MYRIGHTS (RFC 4314 §3).
+    Acl(acl::Acl),
     /// GETMETADATA, SETMETADATA (RFC 5464 §4.2, §4.3).
     Metadata(metadata::Metadata),
     /// GETQUOTA, GETQUOTAROOT, SETQUOTA (RFC 9208 §4.1).
@@ -150,6 +153,11 @@ pub(crate) static TABLE: &[Row] = &[
     row("SUBSCRIBE", Allowed::Authenticated, |cursor| mailbox(cursor, Command::Subscribe)),
     row("UNSUBSCRIBE", Allowed::Authenticated, |cursor| mailbox(cursor, Command::Unsubscribe)),
     row("NAMESPACE", Allowed::Authenticated, |_| Ok(Request::Role(Command::Namespace))),
+    row("SETACL", Allowed::Authenticated, acl::parse_set),
+    row("DELETEACL", Allowed::Authenticated, acl::parse_delete),
+    row("GETACL", Allowed::Authenticated, acl::parse_get),
+    row("LISTRIGHTS", Allowed::Authenticated, acl::parse_list),
+    row("MYRIGHTS", Allowed::Authenticated, acl::parse_mine),
     row("GETMETADATA", Allowed::Authenticated, metadata::parse_get),
     row("SETMETADATA", Allowed::Authenticated, metadata::parse_set),
     row("GETQUOTA", Allowed::Authenticated, quota::parse_get),

@@ -124,9 +124,11 @@ impl Output {
         self.end_line();
     }
 
-    /// `* NAMESPACE (("" "/")) NIL NIL`: all mailboxes are the user's own (RFC 2342 §5).
-    pub fn namespace(&mut self) {
-        self.put_display(format_args!("* NAMESPACE ((\"\" \"{HIERARCHY_SEPARATOR}\")) NIL NIL\r\n"));
+    /// `* NAMESPACE (("" "/")) ((prefix "/")) NIL`: the user's own mailboxes, and where those of others are (RFC 2342 §5).
+    pub fn namespace(&mut self, others: &MailboxName) {
+        self.put_display(format_args!("* NAMESPACE ((\"\" \"{HIERARCHY_SEPARATOR}\")) (("));
+        self.string(format!("{}{HIERARCHY_SEPARATOR}", others.to_wire()).as_bytes());
+        self.put_display(format_args!(" \"{HIERARCHY_SEPARATOR}\")) NIL\r\n"));
     }
 
     /// `* ID (…)`: what the server calls itself (RFC 2971 §3.2).
@@ -184,7 +186,7 @@ mod tests {
         let values = [(StatusItem::Messages, 231), (StatusItem::UidNext, 44_292)]
             .map(|(item, value)| StatusValue { item, value });
         output.mailbox_status(&MailboxName::new("a b").unwrap(), &values);
-        output.namespace();
+        output.namespace(&MailboxName::new("Other users").unwrap());
         output.id(&[("name", "Estafeta"), ("version", "0.1")]);
         output.id(&[]);
         output.enabled(&[]);
@@ -203,7 +205,7 @@ mod tests {
             "* ESEARCH (TAG \"A282\") UID MAX 11 ALL 2,10:11 MODSEQ 7",
             "* ESEARCH",
             "* STATUS \"a b\" (MESSAGES 231 UIDNEXT 44292)",
-            "* NAMESPACE ((\"\" \"/\")) NIL NIL",
+            "* NAMESPACE ((\"\" \"/\")) ((\"Other users/\" \"/\")) NIL",
             "* ID (\"name\" \"Estafeta\" \"version\" \"0.1\")",
             "* ID NIL",
             "* ENABLED",

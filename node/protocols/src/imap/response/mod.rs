@@ -3,6 +3,7 @@
 //! Invariants: nothing that is written can break a line or a literal, whatever text it is given; a large body is
 //! passed on without being copied.
 
+mod acl;
 pub mod code;
 pub mod completion;
 pub mod fetch;

@@ -1,5 +1,6 @@
 //! Dialogs with the engine over a stream in memory.
 
+mod acl;
 mod append;
 mod client;
 mod concurrency;
@@ -16,13 +17,15 @@ mod search;
 mod select;
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
-use estafeta_core::AccountId;
+use async_trait::async_trait;
 use estafeta_core::directory::Account;
 use estafeta_core::sessions::Session;
+use estafeta_core::{AccountId, Address, Failure, Reason};
 use estafeta_net::drain::Drain;
 
-use super::ImapSession;
+use super::{ImapSession, Neighbours};
 use crate::pop3::Pop3Session;
 use crate::store::{AccountMail, Store, StoreOptions};
 use client::Client;
@@ -30,6 +33,7 @@ use client::Client;
 /// A store in a directory of its own, with one account.
 struct House {
     mail: AccountMail,
+    neighbours: Arc<Book>,
     drain: Drain,
     _directory: tempfile::TempDir,
 }
@@ -42,7 +46,7 @@ impl House {
     async fn with_quota(quota_bytes: Option<u64>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mail = open(directory.path()).await.create_account(&account(quota_bytes)).await.unwrap();
-        Self { mail, drain: Drain::new(), _directory: directory }
+        Self { mail, neighbours: Arc::default(), drain: Drain::new(), _directory: directory }
     }
 
     /// Loses every body, so that what is still answered was kept elsewhere.
@@ -54,7 +58,13 @@ impl House {
 
     /// Another session of the account, its client logged in.
     fn connect(&self) -> Client {
-        let session = ImapSession::new(self.mail.clone(), ([127, 0, 0, 1], 1).into(), self.drain.clone());
+        self.connect_to(&self.mail)
+    }
+
+    /// A session on somebody's mail.
+    fn connect_to(&self, mail: &AccountMail) -> Client {
+        let neighbours = self.neighbours.clone();
+        let session = ImapSession::new(mail.clone(), neighbours, ([127, 0, 0, 1], 1).into(), self.drain.clone());
         assert!(session.capabilities().starts_with("IMAP4rev1 "));
         let (near, far) = tokio::io::duplex(64 * 1024);
         tokio::spawn(async move { Box::new(session).serve(Box::new(near), bytes::Bytes::new()).await });
@@ -66,6 +76,22 @@ impl House {
         let mut client = self.connect();
         client.ok("SELECT INBOX").await;
         client
+    }
+}
+
+/// The accounts that there are.
+#[derive(Default)]
+struct Book(Mutex<Vec<Account>>);
+
+#[async_trait]
+impl Neighbours for Book {
+    async fn account(&self, address: &Address) -> Result<Account, Failure> {
+        let book = self.0.lock().unwrap();
+        let found = book.iter().find(|account| account.address.key() == address.key());
+        match found.cloned().ok_or_else(|| Failure::new(Reason::NotFound, "there is no such account"))? {
+            account if account.store_group.as_str() == "g" => Ok(account),
+            _ => Err(Failure::new(Reason::Denied, "it lives elsewhere: estafeta account move")),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ async fn house() -> House {
     let directory = tempfile::tempdir().unwrap();
     let account = Account { quota_messages: Some(4), ..account(Some(10_240)) };
     let mail = open(directory.path()).await.create_account(&account).await.unwrap();
-    House { mail, drain: Drain::new(), _directory: directory }
+    House { mail, neighbours: Arc::default(), drain: Drain::new(), _directory: directory }
 }
 
 #[tokio::test]

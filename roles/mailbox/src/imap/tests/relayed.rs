@@ -1,10 +1,6 @@
 //! Clients that come through an access node.
 
-use std::sync::Arc;
-
 use super::*;
-use async_trait::async_trait;
-use estafeta_core::{Failure, Reason};
 use estafeta_net::connection::Connection;
 
 use crate::imap::{Mailroom, talk_relayed};
@@ -26,7 +22,9 @@ async fn the_account_is_named_and_the_stream_goes_on() {
     let address = ([127, 0, 0, 1], 1).into();
     let connection = Connection { stream: Box::new(near), peer: address, local: address, tls: None, identity: None };
     let mailroom = house.clone();
-    let talk = tokio::spawn(async move { talk_relayed(connection, &*mailroom, 1_000, &mailroom.drain).await });
+    let talk = tokio::spawn(async move {
+        talk_relayed(connection, &*mailroom, mailroom.neighbours.clone(), 1_000, &mailroom.drain).await
+    });
     let mut client = Client::new(far);
     let greeting = client.response().await.unwrap();
     assert!(greeting.starts_with("* OK [CAPABILITY ") && greeting.contains("AUTH=EXTERNAL"), "{greeting}");

@@ -129,7 +129,7 @@ async fn a_drain_says_goodbye() {
 async fn the_small_commands() {
     let house = House::new().await;
     let mut client = house.connect();
-    assert_eq!(client.ok("NAMESPACE").await.untagged, ["NAMESPACE ((\"\" \"/\")) NIL NIL"]);
+    assert_eq!(client.ok("NAMESPACE").await.untagged, ["NAMESPACE ((\"\" \"/\")) ((\"Other users/\" \"/\")) NIL"]);
     assert_eq!(client.ok("ENABLE X-FOO CONDSTORE").await.untagged, ["ENABLED CONDSTORE"]);
     assert_eq!(client.ok("ID NIL").await.untagged, ["ID (\"name\" \"Estafeta\")"]);
     assert!(client.ok("CAPABILITY").await.untagged[0].contains(" UIDPLUS"));

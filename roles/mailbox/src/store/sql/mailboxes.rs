@@ -2,7 +2,7 @@
 //!
 //! Invariants: every superior of a name has a row; a row that cannot be selected has inferiors.
 
-use super::{AccountRow, MailboxRow};
+use super::{AccountRow, MailboxRow, rights};
 use crate::store::{MailboxEntry, MailboxName, MailboxStatus, ModSeq, SpecialUse, StoreError, Uid, UidValidity};
 use estafeta_storage::sql::{Connection, Row, query};
 
@@ -130,8 +130,14 @@ pub async fn insert(
         query("INSERT INTO mailboxes (account, name, selectable, special_use, uidvalidity) VALUES (?, ?, ?, ?, ?)");
     let inserted =
         inserted.bind(account).bind(name.as_str()).bind(selectable).bind(special_use.map(SpecialUse::attribute));
-    inserted.bind(uid_validity).execute(connection).await?;
-    Ok(())
+    inserted.bind(uid_validity).execute(&mut *connection).await?;
+    // RFC 4314 §3: a new mailbox begins with the rights of the one above it.
+    let Some(above) = name.superiors().last() else { return Ok(()) };
+    let (above, new) = (find(connection, account, &above).await?, find(connection, account, name).await?);
+    match (above, new) {
+        (Some(above), Some(new)) => rights::inherit(connection, above.row, new.row).await,
+        _ => Ok(()),
+    }
 }
 
 /// Makes the superiors of a name that are missing, as names that only hold others.
@@ -185,6 +191,7 @@ pub async fn remove(connection: &mut Connection, mailbox: MailboxRow) -> Result<
         "DELETE FROM expunged WHERE mailbox = ?",
         "DELETE FROM keywords WHERE mailbox = ?",
         "DELETE FROM mailbox_entries WHERE mailbox = ?",
+        "DELETE FROM rights WHERE mailbox = ?",
         "DELETE FROM mailboxes WHERE id = ?",
     ] {
         query(statement).bind(mailbox).execute(&mut *connection).await?;

@@ -5,7 +5,7 @@ use estafeta_storage::sql::{Connection, Row, query, query_built};
 
 use super::{BlobRow, MailboxRow, blobs, keywords, mailboxes};
 use crate::store::flags::KeywordBits;
-use crate::store::{FlagAction, Flags, MessageEntry, ModSeq, StoreError, SystemFlags, Uid, UidSet};
+use crate::store::{FlagAction, FlagScope, Flags, MessageEntry, ModSeq, StoreError, SystemFlags, Uid, UidSet};
 
 /// Whole entries, to be followed by the table's name.
 macro_rules! entries {
@@ -204,6 +204,10 @@ pub async fn flag(
         FlagAction::Add => (-1, -1, system, keywords),
         FlagAction::Remove => (!system, !keywords, 0, 0),
         FlagAction::Replace => (0, 0, system, keywords),
+        FlagAction::ReplaceWithin(scope) => {
+            let (keep, named) = if scope.keywords { (0, keywords) } else { (-1, 0) };
+            (!i64::from(scope.system.bits()), keep, system, named)
+        }
     };
     let mut changed = 0;
     for range in uids.ranges() {
@@ -246,23 +250,24 @@ pub async fn expunge(
 }
 
 /// Copies the messages `chosen`, ascending, into `target` under UIDs from `first_uid` on. `keywords` says which number
-/// there each number here has; those without are left out.
+/// there each number here has; those without are left out, and so are system flags other than `system`.
 pub async fn copy(
     connection: &mut Connection,
     source: MailboxRow,
     chosen: &[Uid],
     target: MailboxRow,
     (first_uid, modseq): (u32, i64),
-    keywords: &[(usize, usize)],
+    (system, keywords): (SystemFlags, &[(usize, usize)]),
     now: i64,
 ) -> Result<(), StoreError> {
     let mapped: Vec<_> =
         keywords.iter().map(|(here, there)| format!("((keywords >> {here} & 1) << {there})")).collect();
     let mapped = if mapped.is_empty() { "0".to_owned() } else { mapped.join(" | ") };
+    let system = system.bits();
     // Only numbers of ours are put into the text.
     let statement = format!(
         "INSERT INTO messages (mailbox, uid, modseq, flags, keywords, size, internal_date, saved, blob, prefix)
-         SELECT ?4, ?5 + row_number() OVER (ORDER BY uid) - 1, ?6, flags, {mapped}, size, internal_date, ?7, blob, prefix
+         SELECT ?4, ?5 + row_number() OVER (ORDER BY uid) - 1, ?6, flags & {system}, {mapped}, size, internal_date, ?7, blob, prefix
          FROM messages WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3"
     );
     let mut next = i64::from(first_uid);
@@ -294,25 +299,27 @@ pub async fn forget_expunged(connection: &mut Connection, before: i64, limit: u3
     Ok(rows.len() as u64)
 }
 
-/// Copies messages into a mailbox, with the numbers and keywords that they get there: UID here and UID there.
+/// Copies messages into a mailbox, with those of their flags that are in the scope: UID here and UID there.
 pub async fn duplicate(
     connection: &mut Connection,
     source: MailboxRow,
     chosen: &[MessageEntry],
     target: MailboxRow,
+    scope: FlagScope,
     now: i64,
 ) -> Result<Vec<(Uid, Uid)>, StoreError> {
     if chosen.is_empty() {
         return Ok(Vec::new());
     }
     let numbers = mailboxes::advance(connection, target, chosen.len()).await?;
-    let used = KeywordBits(chosen.iter().fold(0, |all, message| all | message.flags.keywords.0));
+    let used = chosen.iter().filter(|_| scope.keywords).fold(0, |all, message| all | message.flags.keywords.0);
+    let used = KeywordBits(used);
     let here = keywords::list(connection, source).await?;
     let there = keywords::learn(connection, target, here.of(used)).await?;
     let mapped: Vec<_> =
         here.of(used).filter_map(|keyword| Some((here.number(keyword)?, there.number(keyword)?))).collect();
     let uids: Vec<Uid> = chosen.iter().map(|message| message.uid).collect();
-    copy(connection, source, &uids, target, (numbers.first_uid, numbers.modseq), &mapped, now).await?;
+    copy(connection, source, &uids, target, (numbers.first_uid, numbers.modseq), (scope.system, &mapped), now).await?;
     Ok(uids.into_iter().zip((numbers.first_uid..).map(Uid)).collect())
 }
 
@@ -322,10 +329,11 @@ pub async fn relocate(
     source: MailboxRow,
     uids: &UidSet,
     target: MailboxRow,
+    scope: FlagScope,
     now: i64,
 ) -> Result<Vec<(Uid, Uid)>, StoreError> {
     let chosen = find(connection, source, uids).await?;
-    let pairs = duplicate(connection, source, &chosen, target, now).await?;
+    let pairs = duplicate(connection, source, &chosen, target, scope, now).await?;
     if !pairs.is_empty() {
         let gone: Vec<Uid> = pairs.iter().map(|(here, _)| *here).collect();
         let numbers = mailboxes::advance(connection, source, 0).await?;

@@ -1,4 +1,4 @@
-//! The schema's third step: what is noted of mailboxes (METADATA).
+//! The schema's third step: what is noted of mailboxes (METADATA), and who may do what with them (ACL).
 
 /// The statements.
 pub const SHARING: &str = "
@@ -17,4 +17,27 @@ CREATE TABLE account_entries (
     value BLOB NOT NULL,
     PRIMARY KEY (account, entry)
 ) WITHOUT ROWID;
+
+-- RFC 4314. The owner has every right and no row. Who is meant is the account that had the address when it was named.
+CREATE TABLE rights (
+    mailbox INTEGER NOT NULL REFERENCES mailboxes,
+    -- An address as addresses are compared, or 'anyone', or 'authenticated'.
+    identifier TEXT NOT NULL,
+    -- Whether these rights are taken away rather than given.
+    negative INTEGER NOT NULL,
+    account BLOB,
+    rights INTEGER NOT NULL,
+    PRIMARY KEY (mailbox, identifier, negative)
+) WITHOUT ROWID;
+CREATE INDEX rights_account ON rights (account);
+CREATE INDEX rights_identifier ON rights (identifier);
+
+-- By which address others know whoever shares a mailbox.
+CREATE TABLE sharers (
+    account INTEGER NOT NULL REFERENCES accounts,
+    address_key TEXT NOT NULL,
+    address TEXT NOT NULL,
+    PRIMARY KEY (account)
+) WITHOUT ROWID;
+CREATE INDEX sharers_address ON sharers (address_key);
 ";

@@ -135,7 +135,9 @@ impl Bench {
                                 message.system = message.system & !system;
                                 message.keywords.retain(|one| !names.contains(one));
                             }
-                            FlagAction::Replace => (message.system, message.keywords) = (system, names.clone()),
+                            FlagAction::Replace | FlagAction::ReplaceWithin(_) => {
+                                (message.system, message.keywords) = (system, names.clone())
+                            }
                         }
                     }
                 }
