@@ -61,6 +61,10 @@ pub struct Field {
 /// The key by which an object of an answer says whether there is something to mend.
 pub const WRONG: &str = "wrong";
 
+/// The key of an answer that is not the last: its value is the input to ask the same operation with again, until there is
+/// none. `done`, `of` and `found` beside it say how far it is.
+pub const CONTINUE: &str = "continue";
+
 /// What an operation may use.
 #[derive(Clone)]
 pub struct OperationContext {

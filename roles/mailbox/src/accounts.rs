@@ -90,6 +90,21 @@ impl Accounts {
     }
 }
 
+impl Accounts {
+    /// The mail of an address, for an administrator: whether its account is enabled or not. Nothing is made.
+    pub async fn of_whoever(&self, address: &Address) -> Result<AccountMail, Failure> {
+        let account = self.directory_uncached.account(address).await?;
+        let elsewhere = || {
+            let text = format!(
+                "{address} has no mail on this node, which serves store group {}; the directory says that it lives in {}",
+                self.store_group, account.store_group
+            );
+            Failure::new(Reason::NotFound, text)
+        };
+        self.store.account(&account).await.map_err(failure)?.ok_or_else(elsewhere)
+    }
+}
+
 /// An address that has another owner now does not lead to what was meant for the one before.
 fn same(now: &Account, meant: &Account) -> Result<(), Failure> {
     if now.id == meant.id {

@@ -14,11 +14,13 @@ pub mod delivery;
 pub mod health;
 mod imap;
 pub mod lmtp;
+mod operations;
 pub mod pop3;
 pub mod relay;
 mod role;
 pub mod sessions;
 pub mod store;
+mod tasks;
 #[cfg(test)]
 mod tests;
 

@@ -15,8 +15,10 @@ use crate::config::Config;
 use crate::delivery::LocalDelivery;
 use crate::health::StoreHealth;
 use crate::lmtp::{self, Lmtp};
+use crate::operations::{MailboxOperations, operations};
 use crate::sessions::LocalSessions;
 use crate::store::{GarbageAges, Store, StoreError, StoreOptions};
+use crate::tasks::Tasks;
 use crate::{health, imap, pop3, relay};
 
 /// The service: messages from edge.
@@ -63,7 +65,7 @@ pub fn role() -> Role {
             service(MAILBOX_IMAP, 11143, "IMAP clients that access nodes relay", health::imap),
             service(MAILBOX_POP3, 11110, "POP3 clients that access nodes relay", health::pop3),
         ],
-        operations: Vec::new(),
+        operations: operations(),
         plan,
         clients: relay::clients(),
     }
@@ -94,6 +96,10 @@ impl Plan for Config {
         let provides = Provides {
             delivery: Some(Arc::new(delivery.clone())),
             sessions: Some(Arc::new(LocalSessions::new(accounts.clone(), context.drain.clone()))),
+            administration: Some(Arc::new(MailboxOperations {
+                accounts: accounts.clone(),
+                tasks: Tasks::new(context.drain.clone()),
+            })),
             health: Some(Arc::new(StoreHealth(store.clone()))),
             needs: Needs { disk: true, ..Needs::default() },
             ..Provides::default()

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use estafeta_core::RoleName;
-use estafeta_core::administration::{Administration, Field, Kind, Operation, Placing, WRONG};
+use estafeta_core::administration::{Administration, CONTINUE, Field, Kind, Operation, Placing, WRONG};
 use estafeta_net::role::Role;
 use estafeta_net::section::nearest;
 use serde_json::{Map, Value};
@@ -115,7 +115,7 @@ pub fn run(roles: &[Role], arguments: &ArgMatches, file: &Path) -> anyhow::Resul
     }
     let input = input(roles, row, arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let answer = runtime.block_on(SocketClient(socket).perform(row.name, input))?;
+    let answer = runtime.block_on(to_the_end(&SocketClient(socket), row.name, input))?;
     if arguments.get_flag("json") {
         table::print_json(&answer)
     } else {
@@ -125,6 +125,27 @@ pub fn run(roles: &[Role], arguments: &ArgMatches, file: &Path) -> anyhow::Resul
         0 => Ok(()),
         1 => Err(Exit::error(Code::Findings, "one of these has to be mended")),
         many => Err(Exit::error(Code::Findings, format_args!("{many} of these have to be mended"))),
+    }
+}
+
+/// Asks, and asks again while the answer is not the last. How far it is goes to standard error.
+async fn to_the_end(node: &SocketClient, operation: &str, mut input: Value) -> anyhow::Result<Value> {
+    let mut told = false;
+    loop {
+        let answer = node.perform(operation, input).await?;
+        let mut terminal = io::stderr();
+        let Some(next) = answer.get(CONTINUE) else {
+            if told {
+                writeln!(terminal)?;
+            }
+            return Ok(answer);
+        };
+        // One line that is written over, where somebody looks at it; else a line each time.
+        let end = if terminal.is_terminal() { "\r" } else { "\n" };
+        write!(terminal, "{} of {}, {} found{end}", answer["done"], answer["of"], answer["found"])?;
+        terminal.flush()?;
+        told = terminal.is_terminal();
+        input = next.clone();
     }
 }
 

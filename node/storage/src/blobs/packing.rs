@@ -64,6 +64,14 @@ impl Packing {
         }
     }
 
+    /// A body kept this way, whether that pays or not.
+    pub fn pack_as(self, body: &Bytes) -> Result<Bytes, StorageError> {
+        match self {
+            Self::Plain => Ok(body.clone()),
+            Self::Zstd => zstd::bulk::compress(body, LEVEL).map(Bytes::from).map_err(StorageError::Packed),
+        }
+    }
+
     /// The body again.
     pub fn unpack(self, kept: Bytes) -> Result<Bytes, StorageError> {
         match self {

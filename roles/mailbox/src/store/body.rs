@@ -179,7 +179,7 @@ impl Store {
 }
 
 /// What is computed off the threads that must not wait.
-async fn computed<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StorageError> {
+pub(super) async fn computed<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StorageError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| StorageError::Closed)
 }
 

@@ -34,6 +34,7 @@ mod sql;
 #[cfg(test)]
 mod tests;
 mod uid;
+mod verify;
 
 use estafeta_storage::sql::{Connection, query};
 use std::path::PathBuf;
@@ -66,6 +67,7 @@ pub use name::{DELIMITER, MailboxName, MailboxNameError, SpecialUse};
 pub use quota::Holding;
 pub use sharing::{FlagScope, Grant, SharedMailbox};
 pub use uid::{ModSeq, Uid, UidSet, UidValidity};
+pub use verify::{Finding, Progress};
 
 /// How to open a store.
 #[derive(Debug, Clone)]

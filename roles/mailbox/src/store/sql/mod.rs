@@ -15,6 +15,7 @@ pub mod rights;
 mod schema;
 mod schema_bodies;
 mod sharing;
+pub mod verify;
 
 pub use schema::MIGRATIONS;
 

@@ -6,6 +6,7 @@ mod garbage;
 mod messages;
 mod model;
 mod names;
+mod verify;
 
 use std::path::Path;
 

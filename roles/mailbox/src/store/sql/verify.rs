@@ -1,0 +1,197 @@
+//! What `verify` reads, and how it mends counts.
+//!
+//! A count is mended by the difference that was found, not by the number: what others add meanwhile stays counted, and the
+//! writer reads nothing over.
+
+use estafeta_core::AccountId;
+use estafeta_storage::sql::{Connection, Engine, Row, query};
+
+use super::{AccountRow, BlobRow, MailboxRow, blobs};
+use crate::store::StoreError;
+
+/// What the engine itself says of its file: nothing, when it is whole.
+pub async fn damage(connection: &mut Connection) -> Result<Vec<String>, StoreError> {
+    if connection.engine() != Engine::Sqlite {
+        // PostgreSQL checks its pages by itself, and has tools of its own.
+        return Ok(Vec::new());
+    }
+    let rows = query("PRAGMA quick_check(100)").fetch_all(connection).await?;
+    let said = rows.iter().map(|row| Ok(row.try_get::<String>(0)?)).collect::<Result<Vec<_>, StoreError>>()?;
+    Ok(said.into_iter().filter(|line| line != "ok").collect())
+}
+
+/// How many bodies there are.
+pub async fn count_bodies(connection: &mut Connection) -> Result<i64, StoreError> {
+    Ok(query("SELECT count(*) FROM blobs").fetch_one(connection).await?.try_get(0)?)
+}
+
+/// Up to `limit` bodies behind `after`, in order.
+pub async fn bodies_after(connection: &mut Connection, after: BlobRow, limit: u32) -> Result<Vec<BlobRow>, StoreError> {
+    let rows = query("SELECT id FROM blobs WHERE id > ? ORDER BY id LIMIT ?").bind(after).bind(limit);
+    rows.fetch_all(connection).await?.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// The bodies of an account's messages.
+pub async fn bodies_of(connection: &mut Connection, account: AccountRow) -> Result<Vec<BlobRow>, StoreError> {
+    let rows = query(
+        "SELECT DISTINCT messages.blob FROM messages JOIN mailboxes ON mailboxes.id = messages.mailbox
+         WHERE mailboxes.account = ? ORDER BY messages.blob",
+    );
+    rows.bind(account).fetch_all(connection).await?.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// Where a body is that must be there: none when it is condemned, or gone.
+pub async fn body(
+    connection: &mut Connection,
+    blob: BlobRow,
+) -> Result<Option<(estafeta_storage::blobs::BlobName, blobs::Kept)>, StoreError> {
+    let found = query(
+        "SELECT hash, generation, packing, bytes FROM blobs LEFT JOIN bodies ON bodies.blob = blobs.id
+         WHERE blobs.id = ? AND (condemned IS NULL OR refs > 0)",
+    );
+    let row = found.bind(blob).fetch_optional(connection).await?;
+    row.map(|row| Ok((blobs::name(&row)?, blobs::Kept::read(&row)?))).transpose()
+}
+
+/// Where a message is.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Whose.
+    pub account: AccountId,
+    /// In which mailbox.
+    pub mailbox: String,
+    /// Under which UID.
+    pub uid: u32,
+}
+
+/// Up to `limit` messages that name this body. It reads all messages: no index leads there.
+pub async fn places(connection: &mut Connection, blob: BlobRow, limit: u32) -> Result<Vec<Place>, StoreError> {
+    let found = query(
+        "SELECT accounts.account AS account, mailboxes.name AS name, uid FROM messages
+         JOIN mailboxes ON mailboxes.id = messages.mailbox JOIN accounts ON accounts.id = mailboxes.account
+         WHERE messages.blob = ? LIMIT ?",
+    );
+    let rows = found.bind(blob).bind(limit).fetch_all(connection).await?;
+    let place =
+        |row: &Row| Ok(Place { account: account_id(row)?, mailbox: row.try_get("name")?, uid: row.try_get("uid")? });
+    rows.iter().map(place).collect()
+}
+
+fn account_id(row: &Row) -> Result<AccountId, StoreError> {
+    let bytes: [u8; 16] = row
+        .try_get::<&[u8]>("account")?
+        .try_into()
+        .map_err(|_| estafeta_storage::sql::Error::Decode("an account of another length".into()))?;
+    Ok(AccountId(uuid::Uuid::from_bytes(bytes)))
+}
+
+/// Bodies whose references are counted wrongly, each with what must be added.
+pub async fn miscounted_bodies(connection: &mut Connection) -> Result<Vec<(BlobRow, i64)>, StoreError> {
+    let found = query(
+        "SELECT blobs.id, coalesce(counted.n, 0) - blobs.refs AS missing FROM blobs
+         LEFT JOIN (SELECT blob, count(*) AS n FROM messages GROUP BY blob) AS counted ON counted.blob = blobs.id
+         WHERE blobs.refs <> coalesce(counted.n, 0)",
+    );
+    found.fetch_all(connection).await?.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+/// Adds to the references of a body. One that is named again lives again, if its hash has no other that lives.
+pub async fn recount_body(connection: &mut Connection, blob: BlobRow, missing: i64) -> Result<(), StoreError> {
+    query("UPDATE blobs SET refs = refs + ?2 WHERE id = ?1").bind(blob).bind(missing).execute(&mut *connection).await?;
+    let revived = query(
+        "UPDATE blobs SET condemned = NULL WHERE id = ?1 AND refs > 0 AND NOT EXISTS
+         (SELECT 1 FROM blobs AS other WHERE other.hash = blobs.hash AND other.condemned IS NULL)",
+    );
+    revived.bind(blob).execute(connection).await?;
+    Ok(())
+}
+
+/// The accounts, each with what must be added to its messages and its bytes.
+pub async fn miscounted_accounts(
+    connection: &mut Connection,
+    only: Option<AccountRow>,
+) -> Result<Vec<(AccountRow, AccountId, [i64; 2])>, StoreError> {
+    let found = query(
+        "SELECT * FROM (SELECT accounts.id AS id, accounts.account AS account,
+            CAST(coalesce(counted.messages, 0) AS BIGINT) - accounts.messages AS messages,
+            CAST(coalesce(counted.bytes, 0) AS BIGINT) - accounts.used_bytes AS bytes FROM accounts
+         LEFT JOIN (SELECT mailboxes.account AS account, count(*) AS messages, sum(messages.size) AS bytes
+            FROM messages JOIN mailboxes ON mailboxes.id = messages.mailbox GROUP BY mailboxes.account) AS counted
+         ON counted.account = accounts.id WHERE ?1 = 0 OR accounts.id = ?1) AS missing WHERE messages <> 0 OR bytes <> 0",
+    );
+    let rows = found.bind(only.map_or(0, |account| account.0)).fetch_all(connection).await?;
+    let one = |row: &Row| Ok((row.try_get("id")?, account_id(row)?, [row.try_get("messages")?, row.try_get("bytes")?]));
+    rows.iter().map(one).collect()
+}
+
+/// Adds to an account's counts.
+pub async fn recount_account(
+    connection: &mut Connection,
+    account: AccountRow,
+    [messages, bytes]: [i64; 2],
+) -> Result<(), StoreError> {
+    let updated = query("UPDATE accounts SET messages = messages + ?2, used_bytes = used_bytes + ?3 WHERE id = ?1");
+    updated.bind(account).bind(messages).bind(bytes).execute(connection).await?;
+    Ok(())
+}
+
+/// A mailbox to look at.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// Its row.
+    pub row: MailboxRow,
+    /// Whose.
+    pub account: AccountId,
+    /// Its name.
+    pub name: String,
+}
+
+/// All mailboxes, or those of an account.
+pub async fn mailboxes(connection: &mut Connection, only: Option<AccountRow>) -> Result<Vec<Named>, StoreError> {
+    let found = query(
+        "SELECT mailboxes.id AS id, mailboxes.name AS name, accounts.account AS account
+         FROM mailboxes JOIN accounts ON accounts.id = mailboxes.account WHERE ?1 = 0 OR accounts.id = ?1 ORDER BY mailboxes.id",
+    );
+    let rows = found.bind(only.map_or(0, |account| account.0)).fetch_all(connection).await?;
+    let one = |row: &Row| Ok(Named { row: row.try_get("id")?, account: account_id(row)?, name: row.try_get("name")? });
+    rows.iter().map(one).collect()
+}
+
+/// What must be added to a mailbox's numbers: messages, unseen, deleted, bytes; and to its next UID and its modification
+/// sequence, which must be above all that was given out.
+pub async fn missing_in_mailbox(
+    connection: &mut Connection,
+    mailbox: MailboxRow,
+) -> Result<Option<[i64; 6]>, StoreError> {
+    let found = query(
+        "SELECT counted.messages - m.messages, counted.unseen - m.unseen, counted.deleted - m.deleted,
+            counted.bytes - m.size_bytes,
+            CASE WHEN counted.uid >= m.uidnext THEN counted.uid + 1 - m.uidnext ELSE 0 END,
+            CASE WHEN counted.modseq > m.modseq THEN counted.modseq - m.modseq ELSE 0 END
+         FROM mailboxes AS m, (SELECT count(*) AS messages, CAST(coalesce(sum(size), 0) AS BIGINT) AS bytes,
+            CAST(coalesce(sum(CASE WHEN flags & 1 = 0 THEN 1 ELSE 0 END), 0) AS BIGINT) AS unseen,
+            CAST(coalesce(sum(CASE WHEN flags & 8 <> 0 THEN 1 ELSE 0 END), 0) AS BIGINT) AS deleted,
+            coalesce(max(uid), 0) AS uid, coalesce(max(modseq), 0) AS modseq
+            FROM messages WHERE mailbox = ?1) AS counted WHERE m.id = ?1",
+    );
+    let Some(row) = found.bind(mailbox).fetch_optional(connection).await? else { return Ok(None) };
+    let mut missing = [0; 6];
+    for (index, value) in missing.iter_mut().enumerate() {
+        *value = row.try_get(index)?;
+    }
+    Ok(missing.iter().any(|value| *value != 0).then_some(missing))
+}
+
+/// Adds to a mailbox's numbers.
+pub async fn recount_mailbox(
+    connection: &mut Connection,
+    mailbox: MailboxRow,
+    missing: [i64; 6],
+) -> Result<(), StoreError> {
+    let updated = query(
+        "UPDATE mailboxes SET messages = messages + ?2, unseen = unseen + ?3, deleted = deleted + ?4,
+            size_bytes = size_bytes + ?5, uidnext = uidnext + ?6, modseq = modseq + ?7 WHERE id = ?1",
+    );
+    missing.into_iter().fold(updated.bind(mailbox), |query, value| query.bind(value)).execute(connection).await?;
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! What a verification finds, and what it mends.
+
+use tokio::sync::watch;
+
+use super::*;
+
+/// A body too large for a row.
+fn large(seed: u64) -> String {
+    let mut random = fastrand::Rng::with_seed(seed);
+    std::iter::repeat_with(|| random.alphanumeric()).take(40_000).collect()
+}
+
+async fn verify(store: &Store, only: Option<&AccountMail>, repair: bool) -> Vec<Finding> {
+    store.verify(only, repair, &watch::Sender::new(Progress::default())).await.unwrap()
+}
+
+async fn change(store: &Store, statement: &'static str) {
+    store
+        .run(async move |connection: &mut Connection| {
+            query(statement).execute(connection).await?;
+            Ok(())
+        })
+        .await
+        .unwrap();
+}
+
+/// The files of bodies.
+fn files(directory: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    let mut waiting = vec![directory.join("bodies")];
+    while let Some(path) = waiting.pop() {
+        for entry in std::fs::read_dir(path).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { waiting.push(path) } else { found.push(path) }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn a_whole_store_is_found_whole_and_how_far_it_is_is_told() {
+    let (_directory, store, mail) = ana().await;
+    append(&mail, "INBOX", "small").await;
+    append(&mail, "Sent", &large(1)).await;
+    let progress = watch::Sender::new(Progress::default());
+    assert_eq!(store.verify(None, false, &progress).await.unwrap(), []);
+    let mailboxes = mail.mailboxes().await.unwrap().len() as u64;
+    assert_eq!(*progress.borrow(), Progress { done: mailboxes + 2, of: mailboxes + 2, found: 0 });
+    assert_eq!(verify(&store, Some(&mail), true).await, []);
+}
+
+#[tokio::test]
+async fn wrong_numbers_are_told_and_mended() {
+    let (_directory, store, mail) = ana().await;
+    let inbox = mail.mailbox(&name("INBOX")).await.unwrap();
+    append(&mail, "INBOX", "one").await;
+    append(&mail, "INBOX", "two").await;
+    let (usage, status) = (mail.usage().await.unwrap(), mail.status(&name("INBOX")).await.unwrap());
+    for statement in [
+        "UPDATE mailboxes SET messages = 7, unseen = 0, size_bytes = 1, uidnext = 2, modseq = 2 WHERE name = 'INBOX'",
+        "UPDATE accounts SET messages = 9, used_bytes = 0",
+        "UPDATE blobs SET refs = 0, condemned = 1",
+    ] {
+        change(&store, statement).await;
+    }
+    let told = verify(&store, None, false).await;
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert!(told.iter().all(|finding| finding.wrong && finding.mending.starts_with("with --repair")), "{told:?}");
+    assert_eq!(verify(&store, None, false).await, told, "nothing was changed");
+    let mended = verify(&store, None, true).await;
+    assert!(mended.len() == 4 && mended.iter().all(|finding| !finding.wrong), "{mended:?}");
+    assert_eq!(verify(&store, None, false).await, []);
+    assert_eq!((mail.usage().await.unwrap(), mail.status(&name("INBOX")).await.unwrap()), (usage, status));
+    assert_eq!(append(&mail, "INBOX", "three").await, Uid(3));
+    assert_eq!(uids(&inbox).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn lost_and_damaged_bodies_are_told_with_their_messages_and_the_rest_is_read_on() {
+    let (directory, store, mail) = ana().await;
+    for seed in 0..4 {
+        append(&mail, "INBOX", &large(seed)).await;
+    }
+    append(&mail, "Sent", "small, and kept in a row").await;
+    let files = files(directory.path());
+    assert_eq!(files.len(), 4);
+    std::fs::remove_file(&files[0]).unwrap();
+    std::fs::write(&files[1], "damaged").unwrap();
+    change(&store, "UPDATE bodies SET bytes = (SELECT hash FROM blobs WHERE blobs.id = bodies.blob)").await;
+    // One has its content under another generation.
+    let copy = files[2].to_str().unwrap().replace(".0.zst", ".1.zst");
+    assert_ne!(copy.as_str(), files[2].to_str().unwrap());
+    std::fs::rename(&files[2], &copy).unwrap();
+    let told = verify(&store, Some(&mail), false).await;
+    let hopeless: Vec<_> = told.iter().filter(|finding| !finding.mending.starts_with("with --repair")).collect();
+    assert_eq!((told.len(), hopeless.len()), (4, 3), "{told:?}");
+    assert!(hopeless.iter().all(|finding| finding.what.contains(" UID ")), "{told:?}");
+    let mended = verify(&store, None, true).await;
+    assert_eq!(mended.iter().filter(|finding| finding.wrong).count(), 3, "{mended:?}");
+    assert!(files[2].exists());
+    assert_eq!(verify(&store, None, false).await.len(), 3);
+}
