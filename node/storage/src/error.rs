@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use estafeta_core::{Failure, Reason};
 
+use crate::sql::Fault;
+
 /// An error of the disk or the database. The text is for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
@@ -52,6 +54,23 @@ pub enum StorageError {
     /// A compressed body cannot be read.
     #[error("a compressed body is damaged ({0}): run estafeta mailbox verify, and restore it from a backup")]
     Packed(#[source] io::Error),
+    /// No PostgreSQL of those that were named is a primary that answers.
+    #[error("no PostgreSQL primary answers: {0}")]
+    Away(String),
+    /// A synchronous standby is required, and none is there.
+    #[error(
+        "no synchronous standby is connected and one is required: nothing is acknowledged until it is back; see pg_stat_replication and synchronous_standby_names"
+    )]
+    NoStandby,
+    /// The connection was lost in a commit, or the commit waited too long for a standby.
+    #[error("a commit was not answered: whether it was done is not known")]
+    Unknown,
+    /// The database refused a commit.
+    #[error("{0}")]
+    Refused(String),
+    /// What leads to a PostgreSQL is written wrongly.
+    #[error("{0}")]
+    Address(String),
     /// The database was closed, because the role stops.
     #[error("the database is closed")]
     Closed,
@@ -75,6 +94,9 @@ pub enum StorageError {
 /// SQLITE_FULL: <https://www.sqlite.org/rescode.html#full>.
 const SQLITE_FULL: &str = "13";
 
+/// disk_full: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+const POSTGRES_FULL: &str = "53100";
+
 impl StorageError {
     /// Makes the error of a file operation.
     pub(crate) fn file(doing: &'static str, path: &Path, source: io::Error) -> Self {
@@ -89,6 +111,33 @@ impl StorageError {
         matches!(self, Self::Full { .. })
     }
 
+    /// Whether the database is not to be had for now: it comes back, or another takes its place, by itself.
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Away(_) | Self::NoStandby | Self::Unknown | Self::Contended => true,
+            Self::Database(error) => Fault::of(error).is_some(),
+            _ => false,
+        }
+    }
+
+    /// Whether there is nothing more to try in this turn.
+    pub(crate) fn ends_a_turn(&self) -> bool {
+        matches!(self, Self::Away(_) | Self::NoStandby | Self::Unknown | Self::Closed)
+    }
+
+    /// The same for another job of a turn.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::NoStandby => Self::NoStandby,
+            Self::Unknown => Self::Unknown,
+            Self::Closed => Self::Closed,
+            Self::Contended => Self::Contended,
+            Self::Full { path } => Self::Full { path: path.clone() },
+            Self::Away(text) => Self::Away(text.clone()),
+            other => Self::Refused(other.to_string()),
+        }
+    }
+
     /// Whether a file does not exist.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound)
@@ -101,6 +150,7 @@ impl StorageError {
                 Failure::new(Reason::Unavailable, "insufficient storage, try again later").because(self)
             }
             Self::Closed => Failure::unavailable(self),
+            _ if self.is_away() => Failure::unavailable(self),
             Self::TooLarge { limit_bytes } => {
                 Failure::new(Reason::TooLarge, format!("larger than {limit_bytes} bytes"))
             }
@@ -112,7 +162,9 @@ impl StorageError {
 impl From<sqlx::Error> for StorageError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
-            sqlx::Error::Database(cause) if cause.code().as_deref() == Some(SQLITE_FULL) => {
+            sqlx::Error::Database(cause)
+                if cause.code().is_some_and(|code| code == SQLITE_FULL || code == POSTGRES_FULL) =>
+            {
                 Self::Full { path: "the database".into() }
             }
             sqlx::Error::PoolClosed => Self::Closed,

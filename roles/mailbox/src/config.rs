@@ -1,11 +1,14 @@
 //! The section `[mailbox]` of the configuration.
 
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use estafeta_core::StoreGroup;
+use estafeta_core::{Failure, StoreGroup};
 use estafeta_net::accept::ConnectionLimits;
 use estafeta_net::drive::Timeouts;
 use estafeta_net::section::ConfigError;
+use estafeta_storage::sql::{Servers, Synchronous};
 use serde::Deserialize;
 
 /// Every key of `[mailbox]`, with its default.
@@ -14,6 +17,21 @@ use serde::Deserialize;
 pub struct Config {
     /// The store group whose mail this node keeps. Accounts name their group; on SQLite a group has one node. Required.
     pub store_group: StoreGroup,
+    /// Where the rows are: none for a SQLite file in the data directory, or a PostgreSQL with all its hosts, as
+    /// `postgresql://user@db1.example.edu,db2.example.edu/mail`; the primary among them is found and followed. None by
+    /// default.
+    #[serde(default)]
+    pub database: Option<String>,
+    /// The file that holds the password for `database`, alone on its line. None by default.
+    #[serde(default)]
+    pub database_password_file: Option<PathBuf>,
+    /// With a PostgreSQL: `required` refuses to acknowledge anything while no synchronous standby is connected;
+    /// `as-configured` leaves that to the server. `as-configured` by default.
+    #[serde(default)]
+    pub synchronous: SynchronousStandby,
+    /// With a PostgreSQL: how many transactions are written at once. 4 by default.
+    #[serde(default = "default_writers")]
+    pub writers: u32,
     /// The largest message that is taken, in bytes. 104,857,600 by default: not below what edge accepts, for edge adds
     /// to it.
     #[serde(default = "default_message_limit_bytes")]
@@ -40,6 +58,17 @@ pub struct Config {
     pub delivery_timeout_seconds: u64,
 }
 
+/// What is asked of a PostgreSQL's replication.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SynchronousStandby {
+    /// What the server is configured to do.
+    #[default]
+    AsConfigured,
+    /// A standby has it too, or nothing is acknowledged.
+    Required,
+}
+
 /// What a sender hears when the mailbox is full.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -53,6 +82,10 @@ pub enum WhenOverQuota {
 
 fn default_message_limit_bytes() -> u32 {
     100 * 1024 * 1024
+}
+
+fn default_writers() -> u32 {
+    4
 }
 
 fn default_junk() -> bool {
@@ -82,6 +115,7 @@ impl Config {
             ("message_limit_bytes", self.message_limit_bytes == 0),
             ("connections_limit", self.connections_limit == 0),
             ("readers_limit", self.readers_limit == 0),
+            ("writers", self.writers == 0),
             ("delivery_timeout_seconds", self.delivery_timeout_seconds == 0),
         ] {
             if zero {
@@ -92,7 +126,39 @@ impl Config {
         if !sorted || self.warn_at_percent.iter().any(|percent| !(1..=100).contains(percent)) {
             return Err(ConfigError::new("warn_at_percent takes percentages from 1 to 100, ascending"));
         }
+        match &self.database {
+            Some(url) => {
+                drop(Servers::parse(url, None).map_err(|error| ConfigError::new(format!("database: {error}")))?)
+            }
+            None if self.database_password_file.is_some() => {
+                return Err(ConfigError::new("database_password_file is given without database"));
+            }
+            None if self.synchronous == SynchronousStandby::Required => {
+                return Err(ConfigError::new("synchronous = \"required\" is for a PostgreSQL: name it with database"));
+            }
+            None => {}
+        }
         Ok(self)
+    }
+
+    /// The PostgreSQL, if there is one. Its password is read now.
+    pub(crate) fn servers(&self) -> Result<Option<Servers>, Failure> {
+        let Some(url) = &self.database else { return Ok(None) };
+        let password =
+            match &self.database_password_file {
+                None => None,
+                Some(path) => Some(fs::read_to_string(path).map_err(|error| {
+                    Failure::internal(format!("database_password_file {}: {error}", path.display()))
+                })?),
+            };
+        let mut servers = Servers::parse(url, password.as_deref().map(|text| text.trim_end_matches(['\r', '\n'])))
+            .map_err(Failure::internal)?;
+        servers.synchronous = match self.synchronous {
+            SynchronousStandby::AsConfigured => Synchronous::AsConfigured,
+            SynchronousStandby::Required => Synchronous::Required,
+        };
+        servers.writers = self.writers;
+        Ok(Some(servers))
     }
 
     /// The limits of a service between nodes: all its connections may come from one node.
@@ -135,6 +201,8 @@ mod tests {
             ("store_group = 'G 1'", "store group"),
             ("store_group = 'g'\nreaders_limit = 0", "readers_limit"),
             ("store_group = 'g'\njunks = true", "junk"),
+            ("store_group = 'g'\ndatabase = 'mysql://h/db'", "postgresql://"),
+            ("store_group = 'g'\nsynchronous = 'required'", "database"),
             ("store_group = 'g'\nwarn_at_percent = [95, 80]", "ascending"),
             ("store_group = 'g'\nwarn_at_percent = [0]", "percentages"),
         ] {

@@ -85,6 +85,7 @@ impl Plan for Config {
         describe_metrics();
         let options = StoreOptions {
             directory: context.data.clone(),
+            servers: self.servers()?,
             message_limit_bytes: self.message_limit_bytes,
             readers: self.readers_limit,
             warn_at_percent: self.warn_at_percent.clone(),
@@ -192,6 +193,8 @@ async fn watch(store: &Store) -> Failure {
         match store.check().await {
             Ok(()) => failures = 0,
             Err(StoreError::Storage(error)) if error.is_full() => tracing::error!(%error, "nothing can be stored"),
+            // The primary is followed wherever it goes: to start anew would only cut off who waits.
+            Err(StoreError::Storage(error)) if error.is_away() => tracing::error!(%error, "the database is away"),
             Err(error) => {
                 failures += 1;
                 tracing::error!(%error, failures, "the store does not work");

@@ -1,5 +1,6 @@
 //! A connection to one of the engines, whichever it is: statements are written once, for both.
 
+use super::query::{Query, query, query_built};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnection, Postgres};
 use sqlx::sqlite::{Sqlite, SqliteConnection};
@@ -15,7 +16,42 @@ pub enum Engine {
 }
 
 /// A connection: the writer's, inside its transaction, or a reader's. [`super::query`] runs on it.
-pub struct Connection(Inner);
+pub struct Connection {
+    inner: Inner,
+    /// The gravest of what went wrong on it and the caller cannot mend, since that was asked last.
+    fault: Option<Fault>,
+}
+
+/// What a statement's failure means for the transaction around it, whatever the caller makes of it. The graver the later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fault {
+    /// It stood in another one's way (a deadlock, a lock that was not given): run again it may succeed.
+    Again,
+    /// The server is gone, or is no primary any more.
+    Lost,
+}
+
+impl Fault {
+    /// Of an error, if it is one: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+    pub(crate) fn of(error: &sqlx::Error) -> Option<Self> {
+        match error {
+            sqlx::Error::Database(cause) => match cause.code()?.as_ref() {
+                // serialization_failure, deadlock_detected, lock_not_available.
+                "40001" | "40P01" | "55P03" => Some(Self::Again),
+                // read_only_sql_transaction: it became a standby. too_many_connections. cannot_connect_now and its like.
+                "25006" | "53300" | "57P01" | "57P02" | "57P03" | "57P05" => Some(Self::Lost),
+                code if code.starts_with("08") => Some(Self::Lost),
+                _ => None,
+            },
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::WorkerCrashed => Some(Self::Lost),
+            _ => None,
+        }
+    }
+}
 
 enum Inner {
     Sqlite(Box<SqliteConnection>),
@@ -34,7 +70,7 @@ pub(super) enum Native<'a> {
 
 impl Connection {
     pub(super) fn native(&mut self) -> Native<'_> {
-        match &mut self.0 {
+        match &mut self.inner {
             Inner::Sqlite(connection) => Native::Sqlite(connection),
             Inner::SqliteReader(connection) => Native::Sqlite(connection),
             Inner::SqliteSnapshot(connection) => Native::Sqlite(connection),
@@ -46,15 +82,39 @@ impl Connection {
 
     /// Which engine it leads to: for the few statements that cannot be written once for both.
     pub fn engine(&self) -> Engine {
-        match &self.0 {
+        match &self.inner {
             Inner::Sqlite(_) | Inner::SqliteReader(_) | Inner::SqliteSnapshot(_) => Engine::Sqlite,
             Inner::Postgres(_) | Inner::PostgresReader(_) | Inner::PostgresSnapshot(_) => Engine::Postgres,
         }
     }
 
+    /// Whether others may write beside this connection's transaction, so that what it reads to change it must be locked:
+    /// the writer's on PostgreSQL.
+    pub fn must_lock(&self) -> bool {
+        matches!(self.inner, Inner::Postgres(_))
+    }
+
+    /// A statement that reads a table's rows, and locks them until the commit where it must.
+    pub fn locking(&self, select: &'static str) -> Query {
+        if self.must_lock() { query_built(format!("{select} FOR NO KEY UPDATE")) } else { query(select) }
+    }
+
+    /// Takes note of a statement's failure.
+    pub(super) fn note<T>(&mut self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        if let (Err(error), Engine::Postgres) = (&outcome, self.engine()) {
+            self.fault = self.fault.max(Fault::of(error));
+        }
+        outcome
+    }
+
+    /// What was noted since this was asked last.
+    pub(super) fn take_fault(&mut self) -> Option<Fault> {
+        self.fault.take()
+    }
+
     /// Says goodbye to the engine, where it is not a pool's connection.
     pub(super) async fn close(self) -> Result<(), sqlx::Error> {
-        match self.0 {
+        match self.inner {
             Inner::Sqlite(connection) => connection.close().await,
             Inner::Postgres(connection) => connection.close().await,
             _ => Ok(()),
@@ -62,38 +122,44 @@ impl Connection {
     }
 }
 
+impl From<Inner> for Connection {
+    fn from(inner: Inner) -> Self {
+        Self { inner, fault: None }
+    }
+}
+
 impl From<SqliteConnection> for Connection {
     fn from(connection: SqliteConnection) -> Self {
-        Self(Inner::Sqlite(Box::new(connection)))
+        Inner::Sqlite(Box::new(connection)).into()
     }
 }
 
 impl From<PgConnection> for Connection {
     fn from(connection: PgConnection) -> Self {
-        Self(Inner::Postgres(Box::new(connection)))
+        Inner::Postgres(Box::new(connection)).into()
     }
 }
 
 impl From<PoolConnection<Sqlite>> for Connection {
     fn from(connection: PoolConnection<Sqlite>) -> Self {
-        Self(Inner::SqliteReader(connection))
+        Inner::SqliteReader(connection).into()
     }
 }
 
 impl From<PoolConnection<Postgres>> for Connection {
     fn from(connection: PoolConnection<Postgres>) -> Self {
-        Self(Inner::PostgresReader(connection))
+        Inner::PostgresReader(connection).into()
     }
 }
 
 impl From<Transaction<'static, Sqlite>> for Connection {
     fn from(transaction: Transaction<'static, Sqlite>) -> Self {
-        Self(Inner::SqliteSnapshot(transaction))
+        Inner::SqliteSnapshot(transaction).into()
     }
 }
 
 impl From<Transaction<'static, Postgres>> for Connection {
     fn from(transaction: Transaction<'static, Postgres>) -> Self {
-        Self(Inner::PostgresSnapshot(transaction))
+        Inner::PostgresSnapshot(transaction).into()
     }
 }

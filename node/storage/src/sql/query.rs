@@ -30,16 +30,18 @@ pub enum Value {
 pub struct Query {
     sql: Cow<'static, str>,
     values: Vec<Value>,
+    /// Whether the engine keeps what it made of it, for the next time.
+    kept: bool,
 }
 
 /// A statement.
 pub fn query(sql: &'static str) -> Query {
-    Query { sql: Cow::Borrowed(sql), values: Vec::new() }
+    Query { sql: Cow::Borrowed(sql), values: Vec::new(), kept: true }
 }
 
 /// A statement that was put together: only of texts and numbers of ours, never of what somebody sent.
 pub fn query_built(sql: String) -> Query {
-    Query { sql: Cow::Owned(sql), values: Vec::new() }
+    Query { sql: Cow::Owned(sql), values: Vec::new(), kept: true }
 }
 
 impl Query {
@@ -49,36 +51,47 @@ impl Query {
         self
     }
 
+    /// One whose text will hardly come again.
+    pub fn once(mut self) -> Self {
+        self.kept = false;
+        self
+    }
+
     /// Runs it, and says how many rows it touched.
     pub async fn execute(self, connection: &mut Connection) -> Result<u64, sqlx::Error> {
-        match connection.native() {
-            Native::Sqlite(native) => Ok(self.sqlite().execute(native).await?.rows_affected()),
-            Native::Postgres(native) => Ok(self.postgres().execute(native).await?.rows_affected()),
-        }
+        let outcome = match connection.native() {
+            Native::Sqlite(native) => self.sqlite().execute(native).await.map(|done| done.rows_affected()),
+            Native::Postgres(native) => self.postgres().execute(native).await.map(|done| done.rows_affected()),
+        };
+        connection.note(outcome)
     }
 
     /// Runs it and gives every row.
     pub async fn fetch_all(self, connection: &mut Connection) -> Result<Vec<Row>, sqlx::Error> {
-        match connection.native() {
+        let outcome = match connection.native() {
             Native::Sqlite(native) => {
-                Ok(self.sqlite().fetch_all(native).await?.into_iter().map(|row| Row(Inner::Sqlite(row))).collect())
+                let rows = self.sqlite().fetch_all(native).await;
+                rows.map(|rows| rows.into_iter().map(|row| Row(Inner::Sqlite(row))).collect())
             }
             Native::Postgres(native) => {
-                Ok(self.postgres().fetch_all(native).await?.into_iter().map(|row| Row(Inner::Postgres(row))).collect())
+                let rows = self.postgres().fetch_all(native).await;
+                rows.map(|rows| rows.into_iter().map(|row| Row(Inner::Postgres(row))).collect())
             }
-        }
+        };
+        connection.note(outcome)
     }
 
     /// Runs it and gives its row, if there is one.
     pub async fn fetch_optional(self, connection: &mut Connection) -> Result<Option<Row>, sqlx::Error> {
-        match connection.native() {
+        let outcome = match connection.native() {
             Native::Sqlite(native) => {
-                Ok(self.sqlite().fetch_optional(native).await?.map(|row| Row(Inner::Sqlite(row))))
+                self.sqlite().fetch_optional(native).await.map(|row| row.map(|row| Row(Inner::Sqlite(row))))
             }
             Native::Postgres(native) => {
-                Ok(self.postgres().fetch_optional(native).await?.map(|row| Row(Inner::Postgres(row))))
+                self.postgres().fetch_optional(native).await.map(|row| row.map(|row| Row(Inner::Postgres(row))))
             }
-        }
+        };
+        connection.note(outcome)
     }
 
     /// Runs it and gives its one row; [`sqlx::Error::RowNotFound`] when there is none.
@@ -91,6 +104,7 @@ impl Query {
             Cow::Borrowed(sql) => sqlx::query(sql),
             Cow::Owned(sql) => sqlx::query(AssertSqlSafe(sql)),
         };
+        let query = query.persistent(self.kept);
         self.values.into_iter().fold(query, |query, value| match value {
             Value::Integer(value) => query.bind(value),
             Value::Real(value) => query.bind(value),
@@ -100,7 +114,7 @@ impl Query {
     }
 
     fn postgres(self) -> sqlx::query::Query<'static, Postgres, <Postgres as sqlx::Database>::Arguments> {
-        let query = sqlx::query(AssertSqlSafe(numbered(&self.sql)));
+        let query = sqlx::query(AssertSqlSafe(numbered(&self.sql))).persistent(self.kept);
         self.values.into_iter().fold(query, |query, value| match value {
             Value::Integer(value) => query.bind(value),
             Value::Real(value) => query.bind(value),
@@ -177,7 +191,20 @@ macro_rules! known_to_both {
     )*};
 }
 
-known_to_both!(i64, f64, &'r str, String, &'r [u8], Vec<u8>);
+known_to_both!(f64, &'r str, String, &'r [u8], Vec<u8>);
+
+impl<'r> FromColumn<'r> for i64 {
+    fn from_column(row: &'r Row, column: impl Column) -> Result<Self, sqlx::Error> {
+        match &row.0 {
+            Inner::Sqlite(row) => row.try_get(column),
+            // A bare number in a statement is one of 32 bits there.
+            Inner::Postgres(row) if row.try_get_raw(&column)?.type_info().name() == "INT4" => {
+                row.try_get::<i32, _>(column).map(i64::from)
+            }
+            Inner::Postgres(row) => row.try_get(column),
+        }
+    }
+}
 
 /// Integers that must be within bounds.
 macro_rules! within_bounds {

@@ -1,8 +1,12 @@
-//! Group commit: what is shared, what fails alone, what is durable when.
+//! Group commit: what is shared, what fails alone, what is durable when. Each test that says nothing of an engine runs on
+//! both.
+
+mod failover;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::suite::PostgresServer;
 use super::*;
 
 const MIGRATIONS: &[Migration] = &[
@@ -15,15 +19,71 @@ const MIGRATIONS: &[Migration] = &[
     ),
 ];
 
-async fn open(directory: &Path) -> (Database, Arc<AtomicUsize>) {
-    let commits = Arc::new(AtomicUsize::new(0));
-    let counted = commits.clone();
-    let mut options = DatabaseOptions::new(directory.join("test.db"), MIGRATIONS);
-    options.after_commit = Box::new(move || {
-        counted.fetch_add(1, Ordering::SeqCst);
-    });
-    (Database::open(options).await.unwrap(), commits)
+/// Counts commits.
+#[derive(Default)]
+struct Counter(AtomicUsize);
+
+impl Observer for Counter {
+    fn committed(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
 }
+
+/// Where a test's database is.
+enum Bench {
+    File(tempfile::TempDir),
+    Server(PostgresServer),
+}
+
+impl Bench {
+    fn sqlite() -> Self {
+        Self::File(tempfile::tempdir().unwrap())
+    }
+
+    fn postgres() -> Self {
+        Self::Server(PostgresServer::start(false))
+    }
+
+    fn options(&self) -> DatabaseOptions {
+        let place = match self {
+            Self::File(directory) => Place::File(directory.path().join("test.db")),
+            Self::Server(server) => Place::Servers(server.servers()),
+        };
+        DatabaseOptions { place, ..DatabaseOptions::new("", MIGRATIONS) }
+    }
+
+    async fn open(&self) -> (Database, Arc<Counter>) {
+        let commits = Arc::new(Counter::default());
+        let database = Database::open(DatabaseOptions { observer: commits.clone(), ..self.options() }).await;
+        (database.unwrap(), commits)
+    }
+}
+
+/// Each of these on both engines.
+macro_rules! on_both {
+    ($($name:ident),*) => {
+        mod sqlite {$(
+            #[tokio::test]
+            async fn $name() {
+                super::$name(super::Bench::sqlite()).await;
+            }
+        )*}
+        mod postgres {$(
+            #[tokio::test]
+            async fn $name() {
+                super::$name(super::Bench::postgres()).await;
+            }
+        )*}
+    };
+}
+
+on_both!(
+    many_jobs_share_few_commits,
+    a_job_that_fails_is_undone_alone,
+    when_the_commit_fails_only_the_job_to_blame_does,
+    a_job_that_panics_fails_alone,
+    a_job_whose_asker_went_away_is_done_all_the_same
+);
 
 async fn insert(database: &Database, id: i64, parent: i64) -> Result<(), StorageError> {
     database
@@ -57,8 +117,8 @@ async fn together(database: &Database, jobs: impl Iterator<Item = (i64, i64)>) -
 
 #[tokio::test]
 async fn what_is_answered_is_committed_and_synchronous() {
-    let directory = tempfile::tempdir().unwrap();
-    let (database, _) = open(directory.path()).await;
+    let bench = Bench::sqlite();
+    let (database, _) = bench.open().await;
     for id in 1..20 {
         insert(&database, id, 0).await.unwrap();
         assert_eq!(rows(&database).await.len() as i64, id);
@@ -76,19 +136,15 @@ async fn what_is_answered_is_committed_and_synchronous() {
     assert_eq!((mode.as_str(), synchronous, foreign_keys), ("wal", 2, 1));
 }
 
-#[tokio::test]
-async fn many_jobs_share_few_commits() {
-    let directory = tempfile::tempdir().unwrap();
-    let (database, commits) = open(directory.path()).await;
+async fn many_jobs_share_few_commits(bench: Bench) {
+    let (database, commits) = bench.open().await;
     assert!(together(&database, (1..=500).map(|id| (id, 0))).await.into_iter().all(|good| good));
     assert_eq!(rows(&database).await.len(), 500);
-    assert!(commits.load(Ordering::SeqCst) < 250, "{} commits", commits.load(Ordering::SeqCst));
+    assert!(commits.0.load(Ordering::SeqCst) < 250, "{} commits", commits.0.load(Ordering::SeqCst));
 }
 
-#[tokio::test]
-async fn a_job_that_fails_is_undone_alone() {
-    let directory = tempfile::tempdir().unwrap();
-    let (database, _) = open(directory.path()).await;
+async fn a_job_that_fails_is_undone_alone(bench: Bench) {
+    let (database, _) = bench.open().await;
     // Every second one repeats the id of the one before it.
     let outcomes = together(&database, (0..200).map(|number| (number / 2, 0))).await;
     assert_eq!(outcomes.iter().filter(|good| **good).count(), 100);
@@ -105,10 +161,8 @@ async fn a_job_that_fails_is_undone_alone() {
     assert_eq!(rows(&database).await.len(), 100);
 }
 
-#[tokio::test]
-async fn when_the_commit_fails_only_the_job_to_blame_does() {
-    let directory = tempfile::tempdir().unwrap();
-    let (database, _) = open(directory.path()).await;
+async fn when_the_commit_fails_only_the_job_to_blame_does(bench: Bench) {
+    let (database, _) = bench.open().await;
     let bad = |id: i64| id % 50 == 7;
     let outcomes = together(&database, (0..200).map(|id| (id, if bad(id) { 99 } else { 0 }))).await;
     for (id, good) in outcomes.into_iter().enumerate() {
@@ -117,10 +171,8 @@ async fn when_the_commit_fails_only_the_job_to_blame_does() {
     assert_eq!(rows(&database).await, (0..200).filter(|&id| !bad(id)).collect::<Vec<_>>());
 }
 
-#[tokio::test]
-async fn a_job_that_panics_fails_alone() {
-    let directory = tempfile::tempdir().unwrap();
-    let (database, _) = open(directory.path()).await;
+async fn a_job_that_panics_fails_alone(bench: Bench) {
+    let (database, _) = bench.open().await;
     let job = database.run(async |transaction| {
         query("INSERT INTO rows VALUES (1, 0)").execute(&mut *transaction).await?;
         if true {
@@ -133,10 +185,8 @@ async fn a_job_that_panics_fails_alone() {
     assert_eq!(rows(&database).await, [2]);
 }
 
-#[tokio::test]
-async fn a_job_whose_asker_went_away_is_done_all_the_same() {
-    let directory = tempfile::tempdir().unwrap();
-    let (database, _) = open(directory.path()).await;
+async fn a_job_whose_asker_went_away_is_done_all_the_same(bench: Bench) {
+    let (database, _) = bench.open().await;
     let task = tokio::spawn({
         let database = database.clone();
         async move { insert(&database, 1, 0).await }
@@ -149,10 +199,10 @@ async fn a_job_whose_asker_went_away_is_done_all_the_same() {
 
 #[tokio::test]
 async fn one_process_alone_and_everything_is_there_when_it_opens_again() {
-    let directory = tempfile::tempdir().unwrap();
-    let (database, _) = open(directory.path()).await;
+    let bench = Bench::sqlite();
+    let (database, _) = bench.open().await;
     insert(&database, 1, 0).await.unwrap();
-    let second = Database::open(DatabaseOptions::new(directory.path().join("test.db"), MIGRATIONS)).await;
+    let second = Database::open(bench.options()).await;
     let error = second.err().unwrap();
     assert!(
         matches!(&error, StorageError::Locked { holder, .. } if *holder == std::process::id().to_string()),
@@ -160,6 +210,6 @@ async fn one_process_alone_and_everything_is_there_when_it_opens_again() {
     );
     database.close().await;
     assert!(matches!(insert(&database, 2, 0).await, Err(StorageError::Closed)));
-    let (database, _) = open(directory.path()).await;
+    let (database, _) = bench.open().await;
     assert_eq!(rows(&database).await, [1]);
 }

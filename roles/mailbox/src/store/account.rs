@@ -244,7 +244,7 @@ impl AccountMail {
                 meter.warn(transaction, before, more, &bodies).await?;
                 Ok(Appended { uid_validity: found.uid_validity, uids: Uid(numbers.first_uid)..Uid(uid) })
             };
-            async move { store.inner.database.run(job).await }
+            async move { store.run_linking(job).await }
         };
         self.store.with_bodies(bodies, append).await
     }

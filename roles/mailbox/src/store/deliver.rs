@@ -88,7 +88,7 @@ impl AccountMail {
                 meter.warn(transaction, before, more, &bodies).await?;
                 Ok(Delivered::Stored(Uid(numbers.first_uid)))
             };
-            async move { store.inner.database.run(job).await }
+            async move { store.run_linking(job).await }
         };
         self.store.with_bodies(vec![consignment.body.clone()], deliver).await
     }

@@ -1,11 +1,14 @@
 //! Who waits for changes of which mailbox.
 //!
-//! A job of the database's writer says what it touches; after the commit all who watch then wake, also those who began
+//! A job of a database's writer, which has a thread of its own, says there what it touches; after the commit all who watch then wake, also those who began
 //! between the two: what they saw of the mailbox may be older than the commit. A job that was undone after it had
 //! touched something wakes them for nothing, which does no harm.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
+
+use estafeta_storage::sql::Observer;
 
 use tokio::sync::watch;
 
@@ -18,9 +21,15 @@ pub(super) struct Hub(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     watched: HashMap<MailboxRow, watch::Sender<()>>,
-    /// Since the last commit, watched or not.
-    touched: HashSet<MailboxRow>,
+    /// Since the last commit of each writer, watched or not.
+    touched: HashMap<ThreadId, HashSet<MailboxRow>>,
 }
+
+/// A notice to other nodes is up to this long; a longer one says only that much has changed.
+const NOTICE_BYTES: usize = 7000;
+
+/// The notice that says so.
+const EVERYTHING: &str = "*";
 
 impl Hub {
     fn state(&self) -> MutexGuard<'_, State> {
@@ -29,23 +38,66 @@ impl Hub {
 
     /// Inside the transaction: this mailbox changes.
     pub(super) fn touch(&self, mailbox: MailboxRow) {
-        self.state().touched.insert(mailbox);
+        self.state().touched.entry(thread::current().id()).or_default().insert(mailbox);
     }
 
-    /// After the commit.
-    pub(super) fn publish(&self) {
+    /// After the commit, on the thread that has touched.
+    fn publish(&self) {
         let mut state = self.state();
-        for mailbox in std::mem::take(&mut state.touched) {
-            if let Some(sender) = state.watched.get(&mailbox) {
-                sender.send_replace(());
-            }
-        }
+        let touched = state.touched.remove(&thread::current().id());
+        touched.into_iter().flatten().for_each(|mailbox| state.wake(mailbox));
+    }
+
+    /// These have changed on another node.
+    pub(super) fn changed_elsewhere(&self, mailboxes: impl IntoIterator<Item = MailboxRow>) {
+        let state = self.state();
+        mailboxes.into_iter().for_each(|mailbox| state.wake(mailbox));
+    }
+
+    /// What is watched now.
+    pub(super) fn watched(&self) -> Vec<MailboxRow> {
+        self.state().watched.keys().copied().collect()
     }
 
     /// Wakes on changes that are committed from now on.
     pub(super) fn watch(&self, mailbox: MailboxRow) -> Watcher {
         let receiver = self.state().watched.entry(mailbox).or_default().subscribe();
         Watcher { hub: self.clone(), mailbox, receiver }
+    }
+}
+
+impl State {
+    fn wake(&self, mailbox: MailboxRow) {
+        if let Some(sender) = self.watched.get(&mailbox) {
+            sender.send_replace(());
+        }
+    }
+}
+
+impl Observer for Hub {
+    fn notices(&self) -> Vec<String> {
+        let state = self.state();
+        let Some(touched) = state.touched.get(&thread::current().id()).filter(|touched| !touched.is_empty()) else {
+            return Vec::new();
+        };
+        let rows: Vec<String> = touched.iter().map(|mailbox| mailbox.0.to_string()).collect();
+        let notice = rows.join(",");
+        vec![if notice.len() <= NOTICE_BYTES { notice } else { EVERYTHING.to_owned() }]
+    }
+
+    fn committed(&self) {
+        self.publish();
+    }
+
+    fn heard(&self, notice: &str) {
+        if notice == EVERYTHING {
+            return self.missed();
+        }
+        self.changed_elsewhere(notice.split(',').filter_map(|row| row.parse().ok()).map(MailboxRow));
+    }
+
+    fn missed(&self) {
+        self.changed_elsewhere(self.watched());
     }
 }
 

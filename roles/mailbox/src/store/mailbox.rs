@@ -29,6 +29,12 @@ impl Mailbox {
         self.uid_validity
     }
 
+    /// Where it stands. Its UIDs may have begun another life, after a database was lost: then this mailbox is gone.
+    async fn state(&self, connection: &mut Connection) -> Result<State, StoreError> {
+        let state = mailboxes::state(connection, self.row).await?;
+        if state.status.uid_validity == self.uid_validity { Ok(state) } else { Err(StoreError::NoMailbox) }
+    }
+
     /// Wakes after every change from now on. Watch first, then take the snapshot, and nothing is missed.
     pub fn watch(&self) -> Watcher {
         self.mail.store.inner.hub.watch(self.row)
@@ -38,7 +44,7 @@ impl Mailbox {
     pub async fn snapshot(&self, claim: RecentClaim) -> Result<Snapshot, StoreError> {
         let taken = self.take_recent(claim).await?;
         let mut reader = self.mail.store.snapshot_reader().await?;
-        let state = mailboxes::state(&mut reader, self.row).await?;
+        let state = self.state(&mut reader).await?;
         Ok(Snapshot {
             uid_validity: state.status.uid_validity,
             uid_next: state.status.uid_next,
@@ -54,7 +60,7 @@ impl Mailbox {
     pub async fn changes(&self, since: ModSeq, claim: RecentClaim) -> Result<Changes, StoreError> {
         let taken = self.take_recent(claim).await?;
         let mut reader = self.mail.store.snapshot_reader().await?;
-        let state = mailboxes::state(&mut reader, self.row).await?;
+        let state = self.state(&mut reader).await?;
         if since < state.forgotten_modseq {
             return Err(StoreError::Forgotten);
         }
@@ -71,7 +77,7 @@ impl Mailbox {
     /// The UIDs that were expunged since, ascending. [`StoreError::Forgotten`] when those of that time are no longer known.
     pub async fn expunged(&self, since: ModSeq) -> Result<Vec<Uid>, StoreError> {
         let mut reader = self.mail.store.snapshot_reader().await?;
-        if since < mailboxes::state(&mut reader, self.row).await?.forgotten_modseq {
+        if since < self.state(&mut reader).await?.forgotten_modseq {
             return Err(StoreError::Forgotten);
         }
         messages::expunged(&mut reader, self.row, since).await
@@ -79,17 +85,18 @@ impl Mailbox {
 
     /// Takes what is recent, when the claim says so. The database is written only when there is something to take.
     async fn take_recent(&self, claim: RecentClaim) -> Result<Option<std::ops::Range<Uid>>, StoreError> {
+        let mailbox = self.clone();
         if claim == RecentClaim::Leave {
             return Ok(None);
         }
         let range = |state: State| state.recent_from..state.status.uid_next;
-        let there = range(mailboxes::state(&mut self.mail.store.reader().await?, self.row).await?);
+        let there = range(self.state(&mut self.mail.store.reader().await?).await?);
         if there.is_empty() {
             return Ok(Some(there));
         }
         let row = self.row;
         let take = async move |transaction: &mut Connection| {
-            let taken = range(mailboxes::state(transaction, row).await?);
+            let taken = range(mailbox.state(transaction).await?);
             mailboxes::take_recent(transaction, row).await?;
             Ok(Some(taken))
         };
@@ -99,7 +106,7 @@ impl Mailbox {
     /// Messages by UID, as they are now; what is gone is missing.
     pub async fn messages(&self, uids: &UidSet) -> Result<Vec<MessageEntry>, StoreError> {
         let mut reader = self.mail.store.snapshot_reader().await?;
-        mailboxes::state(&mut reader, self.row).await?;
+        self.state(&mut reader).await?;
         messages::find(&mut reader, self.row, uids).await
     }
 
@@ -130,9 +137,10 @@ impl Mailbox {
         change: &FlagChange,
         unchanged_since: Option<ModSeq>,
     ) -> Result<FlagsStored, StoreError> {
+        let mailbox = self.clone();
         let (row, uids, change, hub) = (self.row, uids.clone(), change.clone(), self.mail.store.inner.hub.clone());
         let job = async move |transaction: &mut Connection| {
-            let before = mailboxes::state(transaction, row).await?.status.highest_modseq;
+            let before = mailbox.state(transaction).await?.status.highest_modseq;
             let keywords = match change.action {
                 FlagAction::Remove => keywords::list(transaction, row).await?,
                 FlagAction::Add | FlagAction::Replace | FlagAction::ReplaceWithin(_) => {
@@ -175,9 +183,10 @@ impl Mailbox {
     }
 
     async fn remove_with(&self, uids: &UidSet, flags: SystemFlags) -> Result<Vec<Uid>, StoreError> {
+        let mailbox = self.clone();
         let (row, uids, hub) = (self.row, uids.clone(), self.mail.store.inner.hub.clone());
         let job = async move |transaction: &mut Connection| {
-            mailboxes::state(transaction, row).await?;
+            mailbox.state(transaction).await?;
             let chosen: Vec<Uid> = messages::find(transaction, row, &uids)
                 .await?
                 .into_iter()
@@ -212,11 +221,14 @@ impl Mailbox {
         (owner, to): (&AccountMail, &MailboxName),
         scope: FlagScope,
     ) -> Result<Copied, StoreError> {
+        let mailbox = self.clone();
         let (row, account, meter) = (self.row, owner.row, owner.meter());
         let copy = |store: Store, bodies: Arc<[Body]>| {
             let (uids, to, hub, meter) = (uids.clone(), to.clone(), store.inner.hub.clone(), meter.clone());
+            let mailbox = mailbox.clone();
             let job = async move |transaction: &mut Connection| -> Result<Copied, Linking> {
-                mailboxes::state(transaction, row).await?;
+                mailbox.state(transaction).await?;
+                accounts::lock(transaction, account).await?;
                 let target = mailboxes::select(transaction, account, &to).await?;
                 let chosen = messages::find(transaction, row, &uids).await?;
                 let bytes = chosen.iter().map(|message| u64::from(message.size)).sum();
@@ -227,7 +239,7 @@ impl Mailbox {
                 meter.warn(transaction, before, more, &bodies).await?;
                 Ok(Copied { uid_validity: target.uid_validity, uids })
             };
-            async move { store.inner.database.run(job).await }
+            async move { store.run_linking(job).await }
         };
         self.mail.store.with_bodies(Vec::new(), copy).await
     }
@@ -245,12 +257,15 @@ impl Mailbox {
         (owner, to): (&AccountMail, &MailboxName),
         scope: FlagScope,
     ) -> Result<Copied, StoreError> {
+        let mailbox = self.clone();
         let (row, account) = (self.row, owner.row);
         let meter = (account != self.mail.row).then(|| owner.meter());
         let relocate = |store: Store, bodies: Arc<[Body]>| {
             let (uids, to, hub, meter) = (uids.clone(), to.clone(), store.inner.hub.clone(), meter.clone());
+            let mailbox = mailbox.clone();
             let job = async move |transaction: &mut Connection| -> Result<Copied, Linking> {
-                mailboxes::state(transaction, row).await?;
+                mailbox.state(transaction).await?;
+                accounts::lock(transaction, account).await?;
                 let target = mailboxes::select(transaction, account, &to).await?;
                 let admitted = match &meter {
                     Some(meter) => {
@@ -269,7 +284,7 @@ impl Mailbox {
                 }
                 Ok(Copied { uid_validity: target.uid_validity, uids })
             };
-            async move { store.inner.database.run(job).await }
+            async move { store.run_linking(job).await }
         };
         self.mail.store.with_bodies(Vec::new(), relocate).await
     }

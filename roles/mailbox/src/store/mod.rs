@@ -20,6 +20,7 @@ mod account;
 mod body;
 mod contents;
 mod deliver;
+mod elsewhere;
 mod error;
 mod flags;
 mod garbage;
@@ -42,11 +43,13 @@ use std::sync::Arc;
 
 use estafeta_core::Message;
 use estafeta_core::directory::Account;
+use estafeta_storage::StorageError;
 use estafeta_storage::blobs::Blobs;
 use estafeta_storage::spool::{Spool, SpoolDirectory};
-use estafeta_storage::sql::{Database, DatabaseOptions};
+use estafeta_storage::sql::{Database, DatabaseOptions, Engine, Place, Servers};
 
 use hub::Hub;
+use sql::AccountRow;
 
 pub use account::{AccountMail, MailboxEntry};
 pub use contents::{Columns, KeptMessage};
@@ -72,8 +75,10 @@ pub use verify::{Finding, Progress};
 /// How to open a store.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
-    /// Its directory: the database, the bodies and the spool stand in it.
+    /// Its directory: the database (unless it is a PostgreSQL), the bodies and the spool stand in it.
     pub directory: PathBuf,
+    /// The PostgreSQL that has the rows; none for a SQLite file in the directory.
+    pub servers: Option<Servers>,
     /// The largest message that it takes, in bytes.
     pub message_limit_bytes: u32,
     /// How many read at the same moment at most.
@@ -86,6 +91,8 @@ pub struct StoreOptions {
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    /// Whose mail this handle is for, if it is an account's.
+    owner: Option<AccountRow>,
 }
 
 struct Inner {
@@ -101,32 +108,39 @@ impl Store {
     /// Opens the store, and makes it if it is missing. One process at a time may.
     pub async fn open(options: StoreOptions) -> Result<Self, StoreError> {
         let hub = Hub::default();
-        let published = hub.clone();
-        let database = Database::open(DatabaseOptions {
+        let mut database = DatabaseOptions {
             readers: options.readers,
-            after_commit: Box::new(move || published.publish()),
+            observer: Arc::new(hub.clone()),
+            after_loss: sql::RENEW_UIDVALIDITY,
             ..DatabaseOptions::new(options.directory.join("mailbox.db"), sql::MIGRATIONS)
-        });
+        };
+        if let Some(servers) = options.servers {
+            database.place = Place::Servers(servers);
+            database.lock = Some(options.directory.join("mailbox"));
+        }
+        let database = Database::open(database);
         // The database first: it holds the lock under which the directories are cleaned.
         let database = database.await?;
         let blobs = Blobs::open(&options.directory.join("bodies"))?;
         let spools = SpoolDirectory::open(&options.directory.join("spool"))?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                database,
-                blobs,
-                spools,
-                hub,
-                message_limit_bytes: options.message_limit_bytes,
-                warn_at_percent: options.warn_at_percent.into(),
-            }),
-        })
+        let inner = Arc::new(Inner {
+            database,
+            blobs,
+            spools,
+            hub,
+            message_limit_bytes: options.message_limit_bytes,
+            warn_at_percent: options.warn_at_percent.into(),
+        });
+        if inner.database.engine() == Engine::Postgres {
+            tokio::spawn(elsewhere::follow(Arc::downgrade(&inner)));
+        }
+        Ok(Self { inner, owner: None })
     }
 
     /// The mail of an account, if it lives here.
     pub async fn account(&self, account: &Account) -> Result<Option<AccountMail>, StoreError> {
         let row = sql::accounts::find(&mut self.reader().await?, account.id).await?;
-        Ok(row.map(|row| AccountMail { store: self.clone(), row, account: Arc::new(account.clone()) }))
+        Ok(row.map(|row| self.mail(row, account)))
     }
 
     /// Makes the mail of an account, with INBOX and the mailboxes that have a use, if it is not there yet. Only after
@@ -137,7 +151,10 @@ impl Store {
             if let Some(row) = sql::accounts::find(transaction, id).await? {
                 return Ok(row);
             }
-            let row = sql::accounts::insert(transaction, id).await?;
+            let Some(row) = sql::accounts::insert(transaction, id).await? else {
+                // Another node was quicker.
+                return sql::accounts::find(transaction, id).await?.ok_or(StoreError::from(StorageError::Contended));
+            };
             let uses = SpecialUse::ALL.into_iter().map(|(special_use, name)| (Some(special_use), name));
             for (special_use, name) in std::iter::once((None, "INBOX")).chain(uses) {
                 let name = name.parse().map_err(|_| StoreError::NotAllowed("not a mailbox name"))?;
@@ -147,7 +164,12 @@ impl Store {
             Ok(row)
         };
         let row = self.run(create).await?;
-        Ok(AccountMail { store: self.clone(), row, account: Arc::new(account.clone()) })
+        Ok(self.mail(row, account))
+    }
+
+    fn mail(&self, row: AccountRow, account: &Account) -> AccountMail {
+        let store = Self { owner: Some(row), ..self.clone() };
+        AccountMail { store, row, account: Arc::new(account.clone()) }
     }
 
     /// Where the text of an incoming message is gathered. It takes what the store takes.
@@ -194,11 +216,32 @@ impl Store {
         Ok(self.inner.database.snapshot().await?)
     }
 
+    /// Runs a job in a transaction. One on an account's mail has the account locked, so that on PostgreSQL too an account's
+    /// changes happen one after the other, whichever nodes they come from.
     async fn run<T, F>(&self, job: F) -> Result<T, StoreError>
     where
         F: AsyncFnMut(&mut Connection) -> Result<T, StoreError> + Send + 'static,
         T: Send + 'static,
     {
-        self.inner.database.run(job).await
+        self.run_linking(job).await
+    }
+
+    /// The same for a job that links bodies, and may ask for them to be placed anew.
+    async fn run_linking<T, E, F>(&self, mut job: F) -> Result<T, E>
+    where
+        F: AsyncFnMut(&mut Connection) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StorageError> + Send + 'static,
+    {
+        match self.owner {
+            None => self.inner.database.run(job).await,
+            Some(owner) => {
+                let locked = async move |transaction: &mut Connection| {
+                    sql::accounts::lock(transaction, owner).await.map_err(StorageError::from)?;
+                    job(transaction).await
+                };
+                self.inner.database.run_for(owner.0, locked).await
+            }
+        }
     }
 }

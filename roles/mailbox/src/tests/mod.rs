@@ -1,6 +1,7 @@
 //! The contracts' suites: on this node, and through the remote clients and listeners over mutual TLS.
 
 mod dovecot;
+pub mod engine;
 mod suites;
 
 use std::collections::BTreeMap;

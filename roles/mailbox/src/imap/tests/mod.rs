@@ -97,6 +97,7 @@ impl Neighbours for Book {
 
 async fn open(directory: &Path) -> Store {
     Store::open(StoreOptions {
+        servers: crate::tests::engine::servers(directory),
         directory: directory.to_owned(),
         message_limit_bytes: 1_000_000,
         readers: 4,

@@ -1,7 +1,7 @@
 //! Accounts: which live here, and how much they hold.
 
 use estafeta_core::AccountId;
-use estafeta_storage::sql::{Connection, query};
+use estafeta_storage::sql::{Connection, Error, query};
 
 use super::AccountRow;
 use crate::store::{Holding, StoreError};
@@ -13,11 +13,22 @@ pub async fn find(connection: &mut Connection, account: AccountId) -> Result<Opt
     Ok(row.map(|row| row.try_get("id")).transpose()?)
 }
 
-/// Makes the row.
-pub async fn insert(connection: &mut Connection, account: AccountId) -> Result<AccountRow, StoreError> {
-    let inserted =
-        query("INSERT INTO accounts (account) VALUES (?) RETURNING id").bind(account.0.as_bytes().as_slice());
-    Ok(inserted.fetch_one(connection).await?.try_get("id")?)
+/// Makes the row; none when it is there.
+pub async fn insert(connection: &mut Connection, account: AccountId) -> Result<Option<AccountRow>, StoreError> {
+    let inserted = query("INSERT INTO accounts (account) VALUES (?) ON CONFLICT DO NOTHING RETURNING id");
+    let row = inserted.bind(account.0.as_bytes().as_slice()).fetch_optional(connection).await?;
+    Ok(row.map(|row| row.try_get("id")).transpose()?)
+}
+
+/// Locks an account's row until the commit, where others may write at the same time.
+pub async fn lock(connection: &mut Connection, account: AccountRow) -> Result<(), Error> {
+    if connection.must_lock() {
+        query("SELECT id FROM accounts WHERE id = ? FOR NO KEY UPDATE")
+            .bind(account)
+            .fetch_optional(connection)
+            .await?;
+    }
+    Ok(())
 }
 
 /// What it holds.

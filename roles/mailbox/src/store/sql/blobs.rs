@@ -70,7 +70,8 @@ pub async fn link(
     hash: BlobHash,
     written: Option<&Written>,
 ) -> Result<Option<BlobRow>, StoreError> {
-    let living = query("SELECT id FROM blobs WHERE hash = ? AND condemned IS NULL").bind(hash.0.as_slice());
+    let living =
+        connection.locking("SELECT id FROM blobs WHERE hash = ? AND condemned IS NULL").bind(hash.0.as_slice());
     if let Some(row) = living.fetch_optional(&mut *connection).await? {
         return Ok(Some(row.try_get("id")?));
     }
@@ -99,7 +100,9 @@ pub async fn link(
 /// Condemns up to `limit` bodies that no message names, and says how many.
 pub async fn condemn_unused(connection: &mut Connection, now: i64, limit: u32) -> Result<u64, StoreError> {
     let condemned = query(
-        "UPDATE blobs SET condemned = ? WHERE id IN (SELECT id FROM blobs WHERE refs = 0 AND condemned IS NULL LIMIT ?)",
+        // What was linked while this waited for its lock is looked at again: so the conditions stand outside too.
+        "UPDATE blobs SET condemned = ? WHERE refs = 0 AND condemned IS NULL
+             AND id IN (SELECT id FROM blobs WHERE refs = 0 AND condemned IS NULL LIMIT ?)",
     );
     Ok(condemned.bind(now).bind(limit).execute(connection).await?)
 }

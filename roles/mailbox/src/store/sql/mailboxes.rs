@@ -4,7 +4,8 @@
 
 use super::{AccountRow, MailboxRow, rights};
 use crate::store::{MailboxEntry, MailboxName, MailboxStatus, ModSeq, SpecialUse, StoreError, Uid, UidValidity};
-use estafeta_storage::sql::{Connection, Row, query};
+use estafeta_storage::sql::{Connection, Row, query, query_built};
+use std::collections::HashMap;
 
 /// The most mailboxes of an account, and the most subscriptions.
 pub const MAILBOXES_LIMIT: i64 = 10_000;
@@ -45,7 +46,7 @@ pub async fn find(
     account: AccountRow,
     name: &MailboxName,
 ) -> Result<Option<Found>, StoreError> {
-    let found = query("SELECT id, selectable, uidvalidity FROM mailboxes WHERE account = ? AND name = ?");
+    let found = connection.locking("SELECT id, selectable, uidvalidity FROM mailboxes WHERE account = ? AND name = ?");
     let row = found.bind(account).bind(name.as_str()).fetch_optional(connection).await?;
     row.as_ref().map(Found::read).transpose()
 }
@@ -65,7 +66,8 @@ pub async fn of_use(
     account: AccountRow,
     special_use: SpecialUse,
 ) -> Result<Found, StoreError> {
-    let found = query("SELECT id, selectable, uidvalidity FROM mailboxes WHERE account = ? AND special_use = ?");
+    let found =
+        connection.locking("SELECT id, selectable, uidvalidity FROM mailboxes WHERE account = ? AND special_use = ?");
     match found.bind(account).bind(special_use.attribute()).fetch_optional(&mut *connection).await? {
         Some(row) => Found::read(&row),
         None => select(connection, account, &MailboxName::inbox()).await,
@@ -245,7 +247,7 @@ pub struct State {
 
 /// Where a mailbox stands.
 pub async fn state(connection: &mut Connection, mailbox: MailboxRow) -> Result<State, StoreError> {
-    let found = query(
+    let found = connection.locking(
         "SELECT uidvalidity, uidnext, modseq, recent_from, forgotten_modseq, messages, unseen, deleted, size_bytes
          FROM mailboxes WHERE id = ?",
     );
@@ -264,6 +266,26 @@ pub async fn state(connection: &mut Connection, mailbox: MailboxRow) -> Result<S
         recent_from: Uid(row.try_get("recent_from")?),
         forgotten_modseq: ModSeq(row.try_get::<i64>("forgotten_modseq")? as u64),
     })
+}
+
+/// How many mailboxes one statement asks about.
+const ASKED_AT_ONCE: usize = 500;
+
+/// The last change of each of these that is there.
+pub async fn modseqs(
+    connection: &mut Connection,
+    mailboxes: &[MailboxRow],
+) -> Result<HashMap<MailboxRow, i64>, StoreError> {
+    let mut found = HashMap::with_capacity(mailboxes.len());
+    for some in mailboxes.chunks(ASKED_AT_ONCE) {
+        // Only numbers of ours are put into the text.
+        let rows = some.iter().map(|row| row.0.to_string()).collect::<Vec<_>>().join(",");
+        let asked = query_built(format!("SELECT id, modseq FROM mailboxes WHERE id IN ({rows})"));
+        for row in asked.once().fetch_all(&mut *connection).await? {
+            found.insert(row.try_get(0)?, row.try_get(1)?);
+        }
+    }
+    Ok(found)
 }
 
 /// Nothing up to the next UID is recent any more.

@@ -291,7 +291,7 @@ pub async fn forget_expunged(connection: &mut Connection, before: i64, limit: u3
             .bind(modseq)
             .bind(uid);
         deleted.execute(&mut *connection).await?;
-        let noted = query("UPDATE mailboxes SET forgotten_modseq = max(forgotten_modseq, ?) WHERE id = ?")
+        let noted = query("UPDATE mailboxes SET forgotten_modseq = ?1 WHERE id = ?2 AND forgotten_modseq < ?1")
             .bind(modseq)
             .bind(mailbox);
         noted.execute(&mut *connection).await?;

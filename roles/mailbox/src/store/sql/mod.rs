@@ -17,7 +17,7 @@ mod schema_bodies;
 mod sharing;
 pub mod verify;
 
-pub use schema::MIGRATIONS;
+pub use schema::{MIGRATIONS, RENEW_UIDVALIDITY};
 
 use estafeta_storage::sql::{Column, Error, FromColumn, Row, Value};
 

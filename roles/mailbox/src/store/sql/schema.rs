@@ -15,6 +15,14 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration::new(4, "small bodies in rows", BODIES),
 ];
 
+/// After a promotion of a PostgreSQL that may have lost commits: UIDs that were told to somebody may be given again, so
+/// every mailbox begins another life (DESIGN.md, invariant 4). No two share one, now or later.
+pub const RENEW_UIDVALIDITY: &[&str] = &[
+    "UPDATE mailboxes SET uidvalidity = (SELECT value FROM counters WHERE name = 'uidvalidity') + n.place
+     FROM (SELECT id, row_number() OVER (ORDER BY id) AS place FROM mailboxes) n WHERE n.id = mailboxes.id",
+    "UPDATE counters SET value = value + (SELECT count(*) FROM mailboxes) WHERE name = 'uidvalidity'",
+];
+
 const MAILBOXES: &str = "
 -- UIDVALIDITY starts at random, so that a database made anew does not repeat the values of a lost one.
 CREATE TABLE counters (

@@ -194,6 +194,7 @@ async fn what_is_durable_is_there_when_the_store_opens_again() {
     let owner = mail.account().clone();
     assert!(
         Store::open(StoreOptions {
+            servers: crate::tests::engine::servers(directory.path()),
             directory: directory.path().into(),
             message_limit_bytes: 1,
             readers: 1,

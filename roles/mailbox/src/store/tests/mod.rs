@@ -2,6 +2,7 @@
 
 mod crash;
 mod delivery;
+mod failover;
 mod garbage;
 mod messages;
 mod model;
@@ -16,7 +17,12 @@ use estafeta_core::{AccountId, Message};
 use super::*;
 
 async fn open(directory: &Path) -> Store {
+    open_on(directory, crate::tests::engine::servers(directory)).await
+}
+
+async fn open_on(directory: &Path, servers: Option<Servers>) -> Store {
     Store::open(StoreOptions {
+        servers,
         directory: directory.to_owned(),
         message_limit_bytes: 1_000_000,
         readers: 2,

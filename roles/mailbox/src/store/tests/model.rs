@@ -234,22 +234,33 @@ impl Bench {
     }
 }
 
+fn run(operations: Vec<Operation>, servers: impl Fn(&Path) -> Option<Servers>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open_on(directory.path(), servers(directory.path())).await;
+        let mail = store.create_account(&account("ana", None)).await.unwrap();
+        let mut bench = Bench::new(mail).await;
+        for operation in operations {
+            bench.run(operation).await;
+            bench.check().await;
+        }
+        for observer in 0..2 {
+            bench.look(observer).await;
+        }
+        store.close().await;
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: if long() { 2000 } else { 16 }, max_shrink_iters: 200, ..ProptestConfig::default() })]
     #[test]
     fn the_store_agrees_with_its_model(operations in proptest::collection::vec(operation(), 1..40)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let (_directory, store, mail) = ana().await;
-            let mut bench = Bench::new(mail).await;
-            for operation in operations {
-                bench.run(operation).await;
-                bench.check().await;
-            }
-            for observer in 0..2 {
-                bench.look(observer).await;
-            }
-            store.close().await;
-        });
+        run(operations, |_| None);
+    }
+
+    #[test]
+    fn on_postgresql_it_agrees_too(operations in proptest::collection::vec(operation(), 1..40)) {
+        run(operations, |directory| Some(crate::tests::engine::on_postgres(directory)));
     }
 }

@@ -1,0 +1,41 @@
+//! What other nodes of the store group change: their notices come through the database; in case one is lost, what is watched
+//! is also looked at.
+
+use std::collections::HashMap;
+use std::sync::Weak;
+use std::time::Duration;
+
+use super::sql::{MailboxRow, mailboxes};
+use super::{Inner, StoreError};
+
+/// How often it is looked.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Looks until the store is gone.
+pub(super) async fn follow(store: Weak<Inner>) {
+    let mut seen = HashMap::new();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let Some(store) = store.upgrade() else { return };
+        match look(&store, &seen).await {
+            Ok(now) => seen = now,
+            Err(error) => tracing::debug!(%error, "changes of other nodes are not seen"),
+        }
+    }
+}
+
+/// Wakes who watches what changed since, and gives where everything that is watched stands now.
+async fn look(store: &Inner, seen: &HashMap<MailboxRow, i64>) -> Result<HashMap<MailboxRow, i64>, StoreError> {
+    let watched = store.hub.watched();
+    if watched.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let now = mailboxes::modseqs(&mut store.database.reader().await?, &watched).await?;
+    // One that is gone wakes its watchers too.
+    let stands = |row: &MailboxRow| now.get(row).copied();
+    store.hub.changed_elsewhere(watched.into_iter().filter(|row| match seen.get(row) {
+        Some(before) => stands(row) != Some(*before),
+        None => false,
+    }));
+    Ok(now)
+}
