@@ -25,6 +25,7 @@ pub struct PostgresServer {
 const KEEPER: &str = r#"trap 'kill -QUIT $server 2>/dev/null' TERM
 "$@" & server=$!
 wait $server; wait $server
+sleep 1
 [ -d "/proc/$KEPT_FOR" ] || rm -rf "$DIRECTORY""#;
 
 /// The directory of PostgreSQL's programs, the newest version's.
