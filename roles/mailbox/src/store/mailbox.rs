@@ -8,7 +8,7 @@ use estafeta_storage::sql::Connection;
 use super::body::{Body, Linking};
 use super::message::now_seconds;
 use super::sql::mailboxes::State;
-use super::sql::{MailboxRow, keywords, mailboxes, messages};
+use super::sql::{MailboxRow, accounts, keywords, mailboxes, messages};
 use super::{
     AccountMail, Changes, Copied, FlagAction, FlagChange, FlagScope, Flags, FlagsStored, Holding, MailboxName,
     MessageEntry, ModSeq, RecentClaim, Snapshot, Store, StoreError, SystemFlags, Uid, UidSet, UidValidity, Watcher,
