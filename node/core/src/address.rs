@@ -100,6 +100,19 @@ impl Address {
         &self.domain
     }
 
+    /// The address without its detail, and the detail: what stands behind the first `+` (RFC 5233 §4). None when there is none,
+    /// or nothing before it. Only who knows the address can say whether it is meant so: an address may have a `+` of its own.
+    pub fn split_detail(&self) -> Option<(Self, &str)> {
+        let (local, detail) = self.local.split_once('+')?;
+        let whole = !local.is_empty() && !detail.is_empty();
+        whole.then(|| (Self { local: local.to_owned(), domain: self.domain.clone() }, detail))
+    }
+
+    /// The address with a detail.
+    pub fn with_detail(&self, detail: &str) -> Result<Self, NameError> {
+        Self::new(&format!("{}+{detail}", self.local), self.domain.clone())
+    }
+
     /// The address as look-ups compare it: all lower case. RFC 5321 §2.4 lets a host treat local parts as it likes;
     /// people expect that case does not matter.
     pub fn key(&self) -> String {
@@ -171,6 +184,22 @@ impl From<Address> for String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn details() {
+        let split = |text: &str| {
+            let address: Address = text.parse().unwrap();
+            address.split_detail().map(|(base, detail)| (base.to_string(), detail.to_owned()))
+        };
+        assert_eq!(split("ana+lists@example.edu"), Some(("ana@example.edu".into(), "lists".into())));
+        assert_eq!(split("ana+a+b@example.edu"), Some(("ana@example.edu".into(), "a+b".into())));
+        for none in ["ana@example.edu", "+lists@example.edu", "ana+@example.edu"] {
+            assert_eq!(split(none), None, "{none}");
+        }
+        let ana: Address = "ana@example.edu".parse().unwrap();
+        assert_eq!(ana.with_detail("a b").unwrap().to_string(), "\"ana+a b\"@example.edu");
+        assert!(ana.with_detail("\n").is_err() && ana.with_detail(&"x".repeat(300)).is_err());
+    }
 
     #[test]
     fn known_addresses() {

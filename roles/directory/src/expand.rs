@@ -33,8 +33,16 @@ pub trait LookUp: Sync {
     async fn look_up(&self, addresses: &[Address]) -> Result<Vec<Found>, Failure>;
 }
 
-/// Where mail for `address` goes.
+/// Where mail for `address` goes. One that nobody has is looked for without its detail (RFC 5233).
 pub async fn resolve(directory: &dyn LookUp, address: &Address) -> Result<Resolution, Failure> {
+    let resolution = resolve_as_it_stands(directory, address).await?;
+    match address.split_detail() {
+        Some((base, _)) if resolution == Resolution::Unknown => resolve_as_it_stands(directory, &base).await,
+        _ => Ok(resolution),
+    }
+}
+
+async fn resolve_as_it_stands(directory: &dyn LookUp, address: &Address) -> Result<Resolution, Failure> {
     let mut known: HashMap<String, Found> = HashMap::new();
     let mut level = vec![address.clone()];
     let mut depth = 0;

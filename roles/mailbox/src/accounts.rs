@@ -44,6 +44,14 @@ impl Accounts {
         Ok(account)
     }
 
+    /// The account that mail to an address is for: the address as it stands, else without its detail (RFC 5233).
+    pub async fn recipient(&self, address: &Address) -> Result<Account, Failure> {
+        match (self.of(address).await, address.split_detail()) {
+            (Err(failure), Some((base, _))) if failure.reason == Reason::NotFound => self.of(&base).await,
+            (found, _) => found,
+        }
+    }
+
     /// The account of an address in this store group, with which mail can be shared, disabled or not. [`Reason::Denied`] when
     /// it lives in another.
     pub async fn neighbour(&self, address: &Address) -> Result<Account, Failure> {

@@ -11,6 +11,8 @@ use estafeta_net::section::ConfigError;
 use estafeta_storage::sql::{Servers, Synchronous};
 use serde::Deserialize;
 
+use crate::store::GarbageAges;
+
 /// Every key of `[mailbox]`, with its default.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,6 +49,13 @@ pub struct Config {
     /// empty list for no warnings. 80 and 95 by default.
     #[serde(default = "default_warn_at_percent")]
     pub warn_at_percent: Vec<u8>,
+    /// After how many days messages in Junk, and those in Trash, are expunged, counted from when they came there; 0 for never.
+    /// 30 by default.
+    #[serde(default = "default_emptied_days")]
+    pub junk_days: u32,
+    /// The same for Trash.
+    #[serde(default = "default_emptied_days")]
+    pub trash_days: u32,
     /// The most connections of each service between nodes. 50,000 by default: each user that access relays holds one.
     #[serde(default = "default_connections_limit")]
     pub connections_limit: usize,
@@ -94,6 +103,10 @@ fn default_junk() -> bool {
 
 fn default_warn_at_percent() -> Vec<u8> {
     vec![80, 95]
+}
+
+fn default_emptied_days() -> u32 {
+    30
 }
 
 fn default_connections_limit() -> usize {
@@ -166,6 +179,12 @@ impl Config {
         ConnectionLimits { connections: self.connections_limit, connections_per_address: self.connections_limit }
     }
 
+    /// How long the store keeps what.
+    pub(crate) fn garbage_ages(&self) -> GarbageAges {
+        let age = |days: u32| (days > 0).then(|| Duration::from_secs(u64::from(days) * 24 * 3600));
+        GarbageAges { junk: age(self.junk_days), trash: age(self.trash_days), ..GarbageAges::default() }
+    }
+
     /// How long an edge node may be silent or slow.
     pub(crate) fn delivery_timeouts(&self) -> Timeouts {
         let read = Duration::from_secs(self.delivery_timeout_seconds);
@@ -196,6 +215,8 @@ mod tests {
             read("store_group = 'g1'\nwhen_over_quota = 'refuse'").unwrap().when_over_quota,
             WhenOverQuota::Refuse
         );
+        assert_eq!(config.garbage_ages().trash, Some(Duration::from_secs(30 * 24 * 3600)));
+        assert_eq!(read("store_group = 'g1'\ntrash_days = 0").unwrap().garbage_ages().trash, None);
         for (text, word) in [
             ("", "store_group"),
             ("store_group = 'G 1'", "store group"),

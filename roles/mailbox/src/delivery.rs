@@ -45,7 +45,7 @@ impl LocalDelivery {
         let delivered = async {
             let mail = self.accounts.open(&recipient.account).await.map_err(Refusal::Elsewhere)?;
             let trace = trace(sender, &recipient.account.address);
-            mail.deliver(consignment, trace.as_bytes(), folder).await.map_err(Refusal::Store)
+            mail.deliver(consignment, trace.as_bytes(), folder.clone()).await.map_err(Refusal::Store)
         };
         let address = &recipient.account.address;
         let (label, outcome) = match delivered.await {
@@ -120,7 +120,7 @@ impl Delivery for LocalDelivery {
                 return vec![outcome; parcel.recipients.len()];
             }
         };
-        let folder = if self.junk && is_spam(&parcel.message) { Folder::Junk } else { Folder::Inbox };
+        let spam = self.junk && is_spam(&parcel.message);
         let mut outcomes = vec![None; parcel.recipients.len()];
         let mut running = JoinSet::new();
         for (index, recipient) in parcel.recipients.iter().enumerate() {
@@ -129,6 +129,7 @@ impl Delivery for LocalDelivery {
             }
             let (delivery, consignment, id) = (self.clone(), consignment.clone(), parcel.id);
             let (recipient, sender) = (recipient.clone(), parcel.sender.clone());
+            let folder = if spam { Folder::Junk } else { detailed(&recipient) };
             running.spawn(async move {
                 (index, delivery.deliver_one(&consignment, id, &recipient, sender.as_ref(), folder).await)
             });
@@ -141,6 +142,13 @@ impl Delivery for LocalDelivery {
             .map(|outcome| outcome.unwrap_or_else(|| estafeta_core::delivery::later("internal error")))
             .collect()
     }
+}
+
+/// The folder that the sender named behind a `+` (RFC 5233), which the store takes if there is one.
+fn detailed(recipient: &Recipient) -> Folder {
+    let own = recipient.original.key() == recipient.account.address.key();
+    let detail = recipient.original.split_detail().filter(|_| !own);
+    detail.map_or(Folder::Inbox, |(_, detail)| Folder::Named(detail.to_owned()))
 }
 
 /// A recipient whose task panicked stays without an outcome, and is tried again later.

@@ -109,7 +109,7 @@ impl Plan for Config {
         let run = async move {
             let listeners = config.listen(&context, &accounts, delivery)?;
             let collector = store.clone();
-            context.drain.spawn("garbage collection", collect(collector, context.drain.clone()));
+            context.drain.spawn("garbage collection", collect(collector, config.garbage_ages(), context.drain.clone()));
             let kept = tokio::select! {
                 failure = watch(&store) => Err(failure),
                 ended = listeners.run(&context.drain) => ended,
@@ -206,14 +206,14 @@ async fn watch(store: &Store) -> Failure {
     }
 }
 
-async fn collect(store: Store, drain: estafeta_net::drain::Drain) {
+async fn collect(store: Store, ages: GarbageAges, drain: estafeta_net::drain::Drain) {
     let mut wait = FIRST_COLLECTION;
     loop {
         tokio::select! {
             () = tokio::time::sleep(wait) => wait = COLLECTION,
             () = drain.begun() => return,
         }
-        if let Err(error) = store.collect_garbage(GarbageAges::default()).await {
+        if let Err(error) = store.collect_garbage(ages).await {
             tracing::warn!(%error, "garbage is collected next time");
         }
     }

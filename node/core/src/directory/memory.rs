@@ -42,6 +42,21 @@ impl MemoryDirectory {
 }
 
 impl Content {
+    fn resolve(&self, address: &Address) -> Resolution {
+        if !self.domains.contains(address.domain()) {
+            return Resolution::Foreign;
+        }
+        let mut found = Found::default();
+        match self.expand(address, 0, &mut found) {
+            Err(why) => Resolution::Blocked(why),
+            Ok(()) if !found.targets.is_empty() => Resolution::Recipients(found.targets),
+            Ok(()) if found.disabled || found.alias => {
+                Resolution::Blocked(format!("nobody behind {address} may receive"))
+            }
+            Ok(()) => Resolution::Unknown,
+        }
+    }
+
     fn free(&self, address: &Address) -> Result<(), Failure> {
         if !self.domains.contains(address.domain()) {
             return Err(Failure::new(
@@ -125,18 +140,9 @@ fn check_password(password: &Secret) -> Result<(), Failure> {
 #[async_trait]
 impl Directory for MemoryDirectory {
     async fn resolve(&self, address: &Address) -> Result<Resolution, Failure> {
-        let content = self.content();
-        if !content.domains.contains(address.domain()) {
-            return Ok(Resolution::Foreign);
-        }
-        let mut found = Found::default();
-        Ok(match content.expand(address, 0, &mut found) {
-            Err(why) => Resolution::Blocked(why),
-            Ok(()) if !found.targets.is_empty() => Resolution::Recipients(found.targets),
-            Ok(()) if found.disabled || found.alias => {
-                Resolution::Blocked(format!("nobody behind {address} may receive"))
-            }
-            Ok(()) => Resolution::Unknown,
+        Ok(match (self.content().resolve(address), address.split_detail()) {
+            (Resolution::Unknown, Some((base, _))) => self.content().resolve(&base),
+            (resolution, _) => resolution,
         })
     }
 

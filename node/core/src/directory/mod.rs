@@ -117,6 +117,8 @@ pub enum Target {
 #[async_trait]
 pub trait Directory: Send + Sync {
     /// Where mail for `address` goes.
+    ///
+    /// An address that nobody has is looked for without its detail, `name+detail@` as `name@` (RFC 5233).
     async fn resolve(&self, address: &Address) -> Result<Resolution, Failure>;
 
     /// Whose login this is. [`crate::Reason::Credentials`] when the name is unknown, the password wrong or the account

@@ -332,7 +332,11 @@ async fn resolutions(directory: &dyn Directory) {
     let resolve = async |text: &str| directory.resolve(&address(text)).await.unwrap();
     let everyone =
         [format!("ana@example.edu {}", ana.id), format!("bea@example.org {}", bea.id), "x@foreign.net".to_owned()];
-    assert_eq!(resolve("ANA@example.edu").await, Resolution::Recipients(vec![Target::Account(ana)]));
+    assert_eq!(resolve("ANA@example.edu").await, Resolution::Recipients(vec![Target::Account(ana.clone())]));
+    assert_eq!(resolve("ana+Some+thing@example.edu").await, Resolution::Recipients(vec![Target::Account(ana)]));
+    assert_eq!(recipients(resolve("staff+x@example.edu").await), everyone);
+    assert_eq!(resolve("nobody+ana@example.edu").await, Resolution::Unknown);
+    assert!(matches!(resolve("off+x@example.edu").await, Resolution::Blocked(_)));
     assert_eq!(recipients(resolve("staff@example.edu").await), everyone);
     assert_eq!(recipients(resolve("all@example.org").await), everyone);
     assert_eq!(resolve("nobody@example.edu").await, Resolution::Unknown);

@@ -85,7 +85,7 @@ impl Conversation<'_> {
         let ForwardPath::Mailbox(mailbox) = path else { return Err(UNKNOWN) };
         let address = address(&mailbox).ok_or(UNKNOWN)?;
         let Some(transaction) = &mut self.transaction else { return Err(UNEXPECTED) };
-        match self.lmtp.accounts.of(&address).await {
+        match self.lmtp.accounts.recipient(&address).await {
             Ok(account) => {
                 transaction.recipients.push(Recipient { account, original: address });
                 Ok(())

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use estafeta_core::Failure;
-use estafeta_core::delivery::{Answer, Delivery, Outcome, Parcel, later};
+use estafeta_core::delivery::{Answer, Delivery, Outcome, Parcel, Recipient, later};
 use estafeta_core::members::Candidate;
+use estafeta_core::{Address, Failure};
 use estafeta_net::connection::Connection;
 use estafeta_net::drain::Drain;
 use estafeta_net::drive::{Ended, Flow, Handler, Output, Timeouts, Upgrade, drive};
@@ -154,24 +154,28 @@ impl Delivery for RemoteDelivery {
 }
 
 fn envelope(parcel: &Parcel) -> Option<Envelope> {
-    let path = |address: &estafeta_core::Address| Mailbox::parse(&address.to_string()).ok();
+    let path = |address: &Address| Mailbox::parse(&address.to_string()).ok();
     let sender = match &parcel.sender {
         None => ReversePath::Null,
         Some(address) => ReversePath::Mailbox(path(address)?),
     };
     Some(Envelope {
         sender,
-        recipients: parcel
-            .recipients
-            .iter()
-            .map(|recipient| path(&recipient.account.address))
-            .collect::<Option<_>>()?,
+        recipients: parcel.recipients.iter().map(|recipient| path(&addressed(recipient))).collect::<Option<_>>()?,
         size_bytes: parcel.message.len() as u64,
         eight_bit: parcel.message.parts().iter().any(|part| !part.is_ascii()),
         // A store takes any header that the cluster has accepted; Dovecot's does not offer SMTPUTF8, and does too.
         smtputf8: false,
         envelope_id: Some(parcel.id.to_string()),
     })
+}
+
+/// Whom the mailbox node hears of: the account's address, with the detail that the sender wrote, if any (RFC 5233).
+fn addressed(recipient: &Recipient) -> Address {
+    let address = &recipient.account.address;
+    // The whole of an account's own address is no detail.
+    let detail = recipient.original.split_detail().filter(|_| recipient.original.key() != address.key());
+    detail.and_then(|(_, detail)| address.with_detail(detail).ok()).unwrap_or_else(|| address.clone())
 }
 
 fn outcome_of(reply: Reply) -> Outcome {

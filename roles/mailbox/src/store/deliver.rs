@@ -12,12 +12,14 @@ use super::sql::{deliveries, mailboxes, messages};
 use super::{AccountMail, Flags, Holding, MailboxName, SpecialUse, Store, StoreError, Uid};
 
 /// Where a delivery goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Folder {
     /// INBOX.
     Inbox,
     /// The mailbox for junk; INBOX when the account has none.
     Junk,
+    /// The mailbox of this name, whatever the case of its letters; INBOX when there is none.
+    Named(String),
 }
 
 /// What a delivery did.
@@ -62,13 +64,15 @@ impl AccountMail {
         let more = Holding { bytes: size.into(), messages: 1 };
         let deliver = |store: Store, bodies: Arc<[Body]>| {
             let (prefix, hub, meter) = (prefix.clone(), store.inner.hub.clone(), meter.clone());
+            let folder = folder.clone();
             let job = async move |transaction: &mut Connection| -> Result<Delivered, Linking> {
                 let now = now_seconds();
                 if !deliveries::note(transaction, id, row, now).await? {
                     return Ok(Delivered::Before);
                 }
                 let before = meter.admit(transaction, more).await?;
-                let found = match folder {
+                let found = match &folder {
+                    Folder::Named(name) => mailboxes::named(transaction, row, name).await?,
                     Folder::Inbox => mailboxes::select(transaction, row, &MailboxName::inbox()).await?,
                     Folder::Junk => mailboxes::of_use(transaction, row, SpecialUse::Junk).await?,
                 };

@@ -10,9 +10,10 @@ use std::time::{Duration, SystemTime};
 
 use estafeta_storage::blobs::{BlobName, Packing, SHARDS};
 
+use super::hub::Hub;
 use super::message::now_seconds;
-use super::sql::{blobs, deliveries, messages};
-use super::{Store, StoreError};
+use super::sql::{blobs, deliveries, mailboxes, messages};
+use super::{SpecialUse, Store, StoreError, Uid};
 
 /// How long what is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,13 +26,24 @@ pub struct GarbageAges {
     pub deliveries: Duration,
     /// Word of expunged messages, by which sessions catch up.
     pub expunged: Duration,
+    /// Messages in Junk, counted from when they came there; none for ever.
+    pub junk: Option<Duration>,
+    /// Messages in Trash, counted from when they came there; none for ever.
+    pub trash: Option<Duration>,
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 impl Default for GarbageAges {
     fn default() -> Self {
-        Self { grace: Duration::from_secs(3600), stray: DAY, deliveries: 10 * DAY, expunged: 30 * DAY }
+        Self {
+            grace: Duration::from_secs(3600),
+            stray: DAY,
+            deliveries: 10 * DAY,
+            expunged: 30 * DAY,
+            junk: None,
+            trash: None,
+        }
     }
 }
 
@@ -48,6 +60,27 @@ pub struct Collected {
     pub deliveries: u64,
     /// Expunged messages forgotten.
     pub expunged: u64,
+    /// Messages of Junk and Trash that were expunged for their age.
+    pub emptied: u64,
+}
+
+/// Expunges up to [`ROWS`] messages that came before `before` into a mailbox of this use, and says how many.
+async fn empty(
+    transaction: &mut Connection,
+    special_use: SpecialUse,
+    before: i64,
+    hub: &Hub,
+) -> Result<u64, StoreError> {
+    let old = messages::saved_before(transaction, special_use, before, ROWS).await?;
+    // By mailbox, in the order of their numbers, in which they are locked.
+    for of_one in old.chunk_by(|one, next| one.0 == next.0) {
+        let mailbox = of_one[0].0;
+        let uids: Vec<Uid> = of_one.iter().map(|(_, uid)| *uid).collect();
+        let numbers = mailboxes::advance(transaction, mailbox, 0).await?;
+        messages::expunge(transaction, mailbox, &uids, numbers.modseq, now_seconds()).await?;
+        hub.touch(mailbox);
+    }
+    Ok(old.len() as u64)
 }
 
 /// How many rows one transaction takes: others wait meanwhile.
@@ -57,6 +90,13 @@ impl Store {
     /// Collects once. Others may read and write meanwhile.
     pub async fn collect_garbage(&self, ages: GarbageAges) -> Result<Collected, StoreError> {
         let before = |age: Duration| now_seconds().saturating_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+        let mut emptied = 0;
+        for (special_use, age) in [(SpecialUse::Junk, ages.junk), (SpecialUse::Trash, ages.trash)] {
+            let Some(age) = age else { continue };
+            let (limit, hub) = (before(age), self.inner.hub.clone());
+            let empty = async move |transaction: &mut Connection| empty(transaction, special_use, limit, &hub).await;
+            emptied += self.repeat(empty).await?;
+        }
         let deleted = self.delete_condemned(before(ages.grace)).await?;
         let condemned =
             self.repeat(async |transaction| blobs::condemn_unused(transaction, now_seconds(), ROWS).await).await?;
@@ -67,9 +107,9 @@ impl Store {
         let limit = before(ages.expunged);
         let expunged =
             self.repeat(async move |transaction| messages::forget_expunged(transaction, limit, ROWS).await).await?;
-        let collected = Collected { condemned, strays, deleted, deliveries, expunged };
+        let collected = Collected { condemned, strays, deleted, deliveries, expunged, emptied };
         metrics::counter!("estafeta_mailbox_bodies_deleted_total").increment(collected.deleted);
-        tracing::info!(condemned, strays, deleted, deliveries, expunged, "garbage collected");
+        tracing::info!(condemned, strays, deleted, deliveries, expunged, emptied, "garbage collected");
         Ok(collected)
     }
 

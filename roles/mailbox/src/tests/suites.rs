@@ -15,6 +15,12 @@ struct ByImap(Arc<dyn Sessions>);
 #[async_trait]
 impl delivery_suite::Mailboxes for ByImap {
     async fn read(&self, account: &Account, junk: bool) -> Vec<Bytes> {
+        self.messages(account, if junk { "Junk" } else { "INBOX" }).await
+    }
+}
+
+impl ByImap {
+    async fn messages(&self, account: &Account, mailbox: &str) -> Vec<Bytes> {
         let request = SessionRequest {
             protocol: Protocol::Imap,
             account: account.clone(),
@@ -23,8 +29,7 @@ impl delivery_suite::Mailboxes for ByImap {
         };
         let session = self.0.open(&request).await.unwrap();
         let (near, mut far) = tokio::io::duplex(4096);
-        let commands =
-            format!("a SELECT {}\r\nb FETCH 1:* BODY.PEEK[]\r\nc LOGOUT\r\n", if junk { "Junk" } else { "INBOX" });
+        let commands = format!("a SELECT {mailbox}\r\nb FETCH 1:* BODY.PEEK[]\r\nc LOGOUT\r\n");
         let served = tokio::spawn(session.serve(Box::new(near), commands.into()));
         let mut said = Vec::new();
         far.read_to_end(&mut said).await.unwrap();
@@ -126,6 +131,25 @@ fn parcel(account: &Account, text: &str) -> Parcel {
         recipients: vec![Recipient { account: account.clone(), original: account.address.clone() }],
         message: Message::new(text.to_owned().into()),
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_detail_names_a_folder_here_and_by_lmtp() {
+    let node = Node::start().await;
+    let ana = node.account("ana@example.edu", None).await;
+    let detailed = |original: &str| Parcel {
+        recipients: vec![Recipient { account: ana.clone(), original: original.parse().unwrap() }],
+        ..parcel(&ana, "Subject: x\r\n\r\nx\r\n")
+    };
+    for delivery in [node.provides.delivery.clone().unwrap(), node.remote_delivery()] {
+        // By an alias, too.
+        for original in ["ana+drafts@example.edu", "ana.perez+Drafts@example.edu", "ana+none@example.edu"] {
+            assert_eq!(delivery.deliver(&detailed(original)).await, [Outcome::Delivered], "{original}");
+        }
+    }
+    let by_imap = ByImap(node.provides.sessions.clone().unwrap());
+    assert_eq!(by_imap.messages(&ana, "Drafts").await.len(), 4);
+    assert_eq!(by_imap.messages(&ana, "INBOX").await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

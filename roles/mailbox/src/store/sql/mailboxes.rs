@@ -74,6 +74,22 @@ pub async fn of_use(
     }
 }
 
+/// The mailbox of a name as a sender writes it: in any case, for addresses lose theirs; INBOX when there is none.
+pub async fn named(connection: &mut Connection, account: AccountRow, name: &str) -> Result<Found, StoreError> {
+    let inbox = MailboxName::inbox();
+    let found = match name.parse::<MailboxName>() {
+        Ok(exact) => find(connection, account, &exact).await?.filter(|found| found.selectable),
+        Err(_) => None,
+    };
+    if let Some(found) = found {
+        return Ok(found);
+    }
+    let like = name.to_lowercase();
+    let entries = list(connection, account).await?;
+    let alike = entries.into_iter().find(|entry| entry.selectable && entry.name.as_str().to_lowercase() == like);
+    select(connection, account, &alike.map_or(inbox, |entry| entry.name)).await
+}
+
 /// Whether no mailbox of the account is for this use.
 pub async fn use_is_free(
     connection: &mut Connection,

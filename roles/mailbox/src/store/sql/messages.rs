@@ -5,7 +5,9 @@ use estafeta_storage::sql::{Connection, Row, query, query_built};
 
 use super::{BlobRow, MailboxRow, blobs, keywords, mailboxes};
 use crate::store::flags::KeywordBits;
-use crate::store::{FlagAction, FlagScope, Flags, MessageEntry, ModSeq, StoreError, SystemFlags, Uid, UidSet};
+use crate::store::{
+    FlagAction, FlagScope, Flags, MessageEntry, ModSeq, SpecialUse, StoreError, SystemFlags, Uid, UidSet,
+};
 
 /// Whole entries, to be followed by the table's name.
 macro_rules! entries {
@@ -277,6 +279,21 @@ pub async fn copy(
         next += inserted.execute(&mut *connection).await? as i64;
     }
     Ok(())
+}
+
+/// Up to `limit` messages that came before `before` into a mailbox of this use, by mailbox.
+pub async fn saved_before(
+    connection: &mut Connection,
+    special_use: SpecialUse,
+    before: i64,
+    limit: u32,
+) -> Result<Vec<(MailboxRow, Uid)>, StoreError> {
+    let found = query(
+        "SELECT g.mailbox, g.uid FROM mailboxes m JOIN messages g ON g.mailbox = m.id
+         WHERE m.special_use = ? AND m.messages > 0 AND g.saved < ? ORDER BY g.mailbox, g.uid LIMIT ?",
+    );
+    let found = found.bind(special_use.attribute()).bind(before).bind(limit);
+    found.fetch_all(connection).await?.iter().map(|row| Ok((row.try_get(0)?, Uid(row.try_get(1)?)))).collect()
 }
 
 /// Forgets up to `limit` expunged messages from before `before`, and says how many. Their mailboxes remember up to

@@ -100,3 +100,21 @@ async fn who_waits_is_woken() {
     let changes = waiting.await.unwrap();
     assert_eq!((changes.changed.len(), changes.recent), (1, Uid(1)..Uid(2)));
 }
+
+#[tokio::test]
+async fn a_folder_that_is_named_gets_it_if_it_is_there() {
+    let (_directory, store, mail) = ana().await;
+    mail.create(&name("Lists/Ñandú"), None).await.unwrap();
+    for (folder, into) in [
+        ("lists/ñandú", "Lists/Ñandú"),
+        ("Lists/Ñandú", "Lists/Ñandú"),
+        ("Lists", "INBOX"),
+        ("nowhere", "INBOX"),
+        ("a//b", "INBOX"),
+    ] {
+        let before = mail.status(&name(into)).await.unwrap().messages;
+        let consignment = store.consign(DeliveryId::generate(), &text("x")).await.unwrap();
+        mail.deliver(&consignment, b"", Folder::Named(folder.to_owned())).await.unwrap();
+        assert_eq!(mail.status(&name(into)).await.unwrap().messages, before + 1, "{folder}");
+    }
+}

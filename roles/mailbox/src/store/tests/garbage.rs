@@ -11,7 +11,8 @@ const AT_ONCE: Duration = Duration::ZERO;
 const NEVER: Duration = Duration::from_secs(1 << 40);
 
 /// Ages at which nothing is old.
-const KEEP: GarbageAges = GarbageAges { grace: NEVER, stray: NEVER, deliveries: NEVER, expunged: NEVER };
+const KEEP: GarbageAges =
+    GarbageAges { grace: NEVER, stray: NEVER, deliveries: NEVER, expunged: NEVER, junk: None, trash: None };
 
 /// A second later: ages are compared in whole seconds.
 async fn a_second() {
@@ -133,4 +134,27 @@ async fn a_small_body_comes_and_goes_with_its_row() {
     }
     mail.deliver(&placed_before, b"", Folder::Inbox).await.unwrap();
     assert_eq!(inbox.text(Uid(4)).await.unwrap(), text(&small));
+}
+
+#[tokio::test]
+async fn junk_and_trash_are_emptied_after_an_age() {
+    let (_directory, store, mail) = ana().await;
+    for mailbox in ["INBOX", "Junk", "Trash"] {
+        append(&mail, mailbox, mailbox).await;
+    }
+    for _ in 0..3 {
+        a_second().await;
+    }
+    append(&mail, "Trash", "later").await;
+    let trash = mail.mailbox(&name("Trash")).await.unwrap();
+    let (mut watcher, since) = (trash.watch(), trash.snapshot(RecentClaim::Leave).await.unwrap().highest_modseq);
+    assert_eq!(store.collect_garbage(KEEP).await.unwrap().emptied, 0);
+    let ages = GarbageAges { trash: Some(Duration::from_secs(2)), junk: Some(Duration::from_secs(3600)), ..KEEP };
+    assert_eq!(store.collect_garbage(ages).await.unwrap().emptied, 1);
+    assert_eq!(uids(&trash).await, [2]);
+    assert!(watcher.take());
+    assert_eq!(trash.changes(since, RecentClaim::Leave).await.unwrap().expunged, [Uid(1)]);
+    assert_eq!(uids(&mail.mailbox(&name("Junk")).await.unwrap()).await, [1]);
+    assert_eq!(uids(&mail.mailbox(&name("INBOX")).await.unwrap()).await, [1]);
+    assert_eq!(mail.usage().await.unwrap().messages, 3);
 }
