@@ -18,4 +18,5 @@ mod cursor;
 pub mod message;
 pub mod response;
 pub mod server;
+pub mod thread;
 pub mod types;

@@ -138,6 +138,8 @@ impl Engine {
             Command::Status(status) => self.status(&status, reply.output()).await,
             Command::Expunge(expunge) => self.expunge(&expunge, reply.output()).await,
             Command::Search(search) => self.search(&search, reply).await,
+            Command::Sort(sort) => self.sort(&sort, reply).await,
+            Command::Thread(thread) => self.thread(&thread, reply).await,
             Command::Fetch(fetch) => self.fetch(&fetch, reply).await,
             Command::Store(store) => self.store(&store, reply.output()).await,
             Command::Copy(copy) => self.copy(&copy).await,
@@ -212,6 +214,10 @@ fn telling(command: &Command) -> Telling {
         Command::Store(store) => numbering(&store.messages),
         Command::Search(search) if search.by_uid => Telling::BY_UID,
         Command::Search(_) => Telling::NO_EXPUNGES,
+        // RFC 5256 §3: as SEARCH.
+        Command::Sort(sort) if sort.by_uid => Telling::BY_UID,
+        Command::Thread(thread) if thread.by_uid => Telling::BY_UID,
+        Command::Sort(_) | Command::Thread(_) => Telling::NO_EXPUNGES,
         Command::Copy(copy) | Command::Move(copy) if copy.messages.by_uid() => Telling::BY_UID,
         _ => Telling::ALL,
     }

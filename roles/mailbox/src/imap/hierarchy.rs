@@ -26,7 +26,14 @@ impl Engine {
             return Err(not_for("What another's mailboxes are for, the owner says"));
         }
         match place.mail.create(&place.name, special_use).await {
-            Ok(()) => Ok(Completion::ok("CREATE completed")),
+            Ok(()) => {
+                let completion = Completion::ok("CREATE completed");
+                // RFC 8474 §4.1. Another session may have deleted it already.
+                Ok(match place.mail.mailbox(&place.name).await {
+                    Ok(mailbox) => completion.with(Code::MailboxId(mailbox.object_number())),
+                    Err(_) => completion,
+                })
+            }
             Err(StoreError::NotAllowed(text)) if special_use.is_some() => Err(not_for(text)),
             Err(error) => Err(error.into()),
         }

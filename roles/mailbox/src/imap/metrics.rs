@@ -34,6 +34,8 @@ pub(super) fn name(command: &Command) -> &'static str {
         Command::Unselect => "unselect",
         Command::Expunge(_) => "expunge",
         Command::Search(_) => "search",
+        Command::Sort(_) => "sort",
+        Command::Thread(_) => "thread",
         Command::Fetch(_) => "fetch",
         Command::Store(_) => "store",
         Command::Copy(_) => "copy",

@@ -19,6 +19,7 @@ mod copy;
 mod engine;
 mod expunge;
 mod fetch;
+mod finding;
 mod flags;
 mod hierarchy;
 mod line_ends;
@@ -33,7 +34,9 @@ mod search;
 mod select;
 mod selected;
 mod session;
+mod sort;
 mod status;
+mod thread;
 mod translate;
 mod view;
 

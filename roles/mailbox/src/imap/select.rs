@@ -62,6 +62,8 @@ impl Engine {
         if let Some(validity) = wire_validity(selected.mailbox.uid_validity()) {
             output.notice(&Code::UidValidity(validity), "UIDs are valid");
         }
+        // RFC 8474 §4.2
+        output.notice(&Code::MailboxId(selected.mailbox.object_number()), "Its name for good");
         if let Some(uid) = wire_uid(uid_next) {
             output.notice(&Code::UidNext(uid), "The next UID");
         }

@@ -39,6 +39,7 @@ impl Engine {
             StatusItem::Deleted => status.deleted.into(),
             StatusItem::DeletedStorage => deleted_bytes.div_ceil(1024),
             StatusItem::Size => status.size_bytes,
+            StatusItem::MailboxId => status.object_number,
             StatusItem::HighestModSeq => status.highest_modseq.0,
             StatusItem::AppendLimit => self.mail.message_limit_bytes().into(),
         };

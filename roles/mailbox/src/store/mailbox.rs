@@ -35,6 +35,11 @@ impl Mailbox {
         if state.status.uid_validity == self.uid_validity { Ok(state) } else { Err(StoreError::NoMailbox) }
     }
 
+    /// What stands for it, whatever it is called (RFC 8474 §4): never used again.
+    pub fn object_number(&self) -> u64 {
+        object_number(self.row, self.uid_validity)
+    }
+
     /// Wakes after every change from now on. Watch first, then take the snapshot, and nothing is missed.
     pub fn watch(&self) -> Watcher {
         self.mail.store.inner.hub.watch(self.row)
@@ -288,4 +293,9 @@ impl Mailbox {
         };
         self.mail.store.with_bodies(Vec::new(), relocate).await
     }
+}
+
+/// The row alone would do, were it not for accounts that move to another store group: no two life times of UIDs are alike.
+pub(super) fn object_number(row: MailboxRow, uid_validity: UidValidity) -> u64 {
+    (row.0 as u64) << 32 | u64::from(uid_validity.0)
 }

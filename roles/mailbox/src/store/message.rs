@@ -138,6 +138,8 @@ pub struct MailboxStatus {
     pub recent: u32,
     /// The sum of their sizes, in bytes.
     pub size_bytes: u64,
+    /// What stands for the mailbox, whatever it is called.
+    pub object_number: u64,
 }
 
 /// How much an account holds.

@@ -19,8 +19,10 @@ pub mod quota;
 pub mod rename;
 pub mod search;
 pub mod select;
+pub mod sort;
 pub mod status;
 pub mod store;
+pub mod thread;
 mod uid;
 
 use super::cursor::{Cursor, Refusal};
@@ -67,6 +69,10 @@ pub enum Command {
     Expunge(expunge::Expunge),
     /// SEARCH, UID SEARCH (RFC 3501 §6.4.4).
     Search(search::Search),
+    /// SORT, UID SORT (RFC 5256 §3).
+    Sort(sort::Sort),
+    /// THREAD, UID THREAD (RFC 5256 §3).
+    Thread(thread::Thread),
     /// FETCH, UID FETCH (RFC 3501 §6.4.5).
     Fetch(fetch::Fetch),
     /// STORE, UID STORE (RFC 3501 §6.4.6).
@@ -131,6 +137,8 @@ pub(crate) static TABLE: &[Row] = &[
     row("STATUS", Allowed::Authenticated, status::parse),
     row("STORE", Allowed::Selected, |cursor| store::parse(cursor, Numbering::Sequence)),
     row("SEARCH", Allowed::Selected, |cursor| search::parse(cursor, Numbering::Sequence)),
+    row("SORT", Allowed::Selected, |cursor| sort::parse(cursor, Numbering::Sequence)),
+    row("THREAD", Allowed::Selected, |cursor| thread::parse(cursor, Numbering::Sequence)),
     row("COPY", Allowed::Selected, |cursor| {
         copy::parse(cursor, Numbering::Sequence).map(Command::Copy).map(Request::Role)
     }),

@@ -38,7 +38,7 @@ pub struct Give {
 
 impl Give {
     /// `"(" [search-return-opt *(SP search-return-opt)] ")"`; none means ALL (RFC 4731 §3.1).
-    fn parse(cursor: &mut Cursor<'_>) -> Result<Self, Refusal> {
+    pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Self, Refusal> {
         cursor.expect(b'(')?;
         let mut give = Self::default();
         while !cursor.take(b')') {
@@ -99,6 +99,10 @@ pub enum SearchKey {
     Text(String),
     /// Its sequence number is one of these.
     Sequence(SequenceSet),
+    /// It is the content of that EMAILID (RFC 8474 §6).
+    EmailId(String),
+    /// It is of the thread of that THREADID (RFC 8474 §6).
+    ThreadId(String),
     /// Its UID is one of these.
     Uid(SequenceSet),
     /// `$`: the last saved result holds it (RFC 5182 §2).
@@ -134,19 +138,28 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Result<Req
     }
     if cursor.take_word(b"CHARSET") {
         cursor.space()?;
-        let charset = cursor.astring()?;
-        // RFC 3501 §6.4.4: US-ASCII must be supported; what is sent without a charset is read as UTF-8 too.
-        if !charset.eq_ignore_ascii_case(b"UTF-8") && !charset.eq_ignore_ascii_case(b"US-ASCII") {
-            return Err(Refusal::BadCharset);
-        }
+        charset(cursor)?;
         cursor.space()?;
     }
+    let key = keys(cursor)?;
+    Ok(Request::Role(Command::Search(Search { by_uid: numbering == Numbering::Uid, key, give })))
+}
+
+/// A charset that texts are read in. RFC 3501 §6.4.4: US-ASCII must be supported; what is sent in it is read as UTF-8 too.
+pub(super) fn charset(cursor: &mut Cursor<'_>) -> Result<(), Refusal> {
+    let charset = cursor.astring()?;
+    let known = charset.eq_ignore_ascii_case(b"UTF-8") || charset.eq_ignore_ascii_case(b"US-ASCII");
+    if known { Ok(()) } else { Err(Refusal::BadCharset) }
+}
+
+/// `search-key *(SP search-key)`: all of them hold.
+pub(super) fn keys(cursor: &mut Cursor<'_>) -> Result<SearchKey, Refusal> {
     let mut keys = Keys { left: KEYS };
     let mut all = vec![keys.parse(cursor, 0)?];
     while cursor.take(b' ') && !cursor.at_end() {
         all.push(keys.parse(cursor, 0)?);
     }
-    Ok(Request::Role(Command::Search(Search { by_uid: numbering == Numbering::Uid, key: and(all), give })))
+    Ok(and(all))
 }
 
 fn and(mut keys: Vec<SearchKey>) -> SearchKey {
@@ -198,8 +211,8 @@ impl Keys {
 
     fn word(&mut self, cursor: &mut Cursor<'_>, depth: usize) -> Result<SearchKey, Refusal> {
         use SearchKey::{
-            All, And, Before, Body, Has, Header, Larger, ModSeq, Older, On, Or, Recent, SavedBefore, SavedOn,
-            SavedSince, SentBefore, SentOn, SentSince, Since, Smaller, Text, Uid, Younger,
+            All, And, Before, Body, EmailId, Has, Header, Larger, ModSeq, Older, On, Or, Recent, SavedBefore, SavedOn,
+            SavedSince, SentBefore, SentOn, SentSince, Since, Smaller, Text, ThreadId, Uid, Younger,
         };
 
         let word = cursor.atom()?.to_ascii_uppercase();
@@ -234,6 +247,8 @@ impl Keys {
             b"YOUNGER" => Younger(interval(cursor)?),
             b"OLDER" => Older(interval(cursor)?),
             b"MODSEQ" => ModSeq(mod_sequence(cursor)?),
+            b"EMAILID" => EmailId(object_id(cursor)?),
+            b"THREADID" => ThreadId(object_id(cursor)?),
             b"LARGER" => Larger(number(cursor)?),
             b"SMALLER" => Smaller(number(cursor)?),
             b"BCC" | b"CC" | b"FROM" | b"SUBJECT" | b"TO" => {
@@ -303,6 +318,14 @@ fn mod_sequence(cursor: &mut Cursor<'_>) -> Result<u64, Refusal> {
     cursor.number64()
 }
 
+/// `objectid = 1*255(ALPHA / DIGIT / "_" / "-")` (RFC 8474 §7)
+fn object_id(cursor: &mut Cursor<'_>) -> Result<String, Refusal> {
+    cursor.space()?;
+    let id = String::from_utf8_lossy(cursor.atom()?).into_owned();
+    let legal = id.len() <= 255 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    if legal { Ok(id) } else { Err(Refusal::Bad("Not an object identifier")) }
+}
+
 fn text(cursor: &mut Cursor<'_>) -> Result<String, Refusal> {
     cursor.space()?;
     cursor.text()
@@ -353,6 +376,8 @@ mod tests {
             ("SAVEDSINCE 1-Feb-1994", SavedSince(Date::new(1994, 2, 1).unwrap())),
             ("SAVEDATESUPPORTED", All),
             ("MODSEQ 620162338", ModSeq(620_162_338)),
+            ("EMAILID M6d99ac3275bb4e", EmailId("M6d99ac3275bb4e".to_owned())),
+            ("THREADID T64b478a75b7ea9_-", ThreadId("T64b478a75b7ea9_-".to_owned())),
             ("MODSEQ \"/flags/\\\\draft\" all 0", ModSeq(0)),
             (
                 "OR (DELETED 1) NOT SEEN DRAFT",
@@ -407,6 +432,8 @@ mod tests {
             "MODSEQ",
             "MODSEQ \"/flags/x\" 1",
             "$1",
+            "EMAILID",
+            "THREADID a.b",
         ] {
             assert_eq!(key(keys), None, "{keys}");
         }

@@ -36,11 +36,13 @@ pub enum StatusItem {
     HighestModSeq,
     /// `APPENDLIMIT`: the largest message that APPEND takes, in bytes (RFC 7889 §3).
     AppendLimit,
+    /// `MAILBOXID`: a name that outlives renaming (RFC 8474 §4.3).
+    MailboxId,
 }
 
 impl StatusItem {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Messages,
         Self::Recent,
         Self::UidNext,
@@ -51,6 +53,7 @@ impl StatusItem {
         Self::Size,
         Self::HighestModSeq,
         Self::AppendLimit,
+        Self::MailboxId,
     ];
 
     /// As it stands on the wire.
@@ -66,6 +69,7 @@ impl StatusItem {
             Self::Size => "SIZE",
             Self::HighestModSeq => "HIGHESTMODSEQ",
             Self::AppendLimit => "APPENDLIMIT",
+            Self::MailboxId => "MAILBOXID",
         }
     }
 

@@ -1,9 +1,9 @@
 //! UID (RFC 3501 §6.4.8): the same commands, with UIDs for numbers.
 
-use super::{Command, Numbering, Request, append, copy, expunge, fetch, search, store};
+use super::{Command, Numbering, Request, append, copy, expunge, fetch, search, sort, store, thread};
 use crate::imap::cursor::{Cursor, Refusal};
 
-/// `uid = "UID" SP (copy / fetch / search / store / move / uid-expunge / replace)`
+/// `uid = "UID" SP (copy / fetch / search / sort / store / thread / move / uid-expunge / replace)`
 pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Request, Refusal> {
     cursor.space()?;
     let name = cursor.word();
@@ -14,6 +14,10 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Request, Refusal> {
         store::parse(cursor, Numbering::Uid)
     } else if is("SEARCH") {
         search::parse(cursor, Numbering::Uid)
+    } else if is("SORT") {
+        sort::parse(cursor, Numbering::Uid)
+    } else if is("THREAD") {
+        thread::parse(cursor, Numbering::Uid)
     } else if is("COPY") {
         copy::parse(cursor, Numbering::Uid).map(Command::Copy).map(Request::Role)
     } else if is("MOVE") {

@@ -13,7 +13,9 @@ mod part;
 mod preview;
 pub mod search;
 mod section;
+pub mod sort;
 pub mod structure;
+pub mod subject;
 mod text;
 
 use std::ops::Range;

@@ -27,6 +27,18 @@ pub trait Candidate {
     fn size(&self) -> u64;
     /// Its bytes, if they are at hand.
     fn message(&self) -> Option<&Message>;
+    /// The message, if at least its header is at hand: nothing but the header is asked of it.
+    fn header(&self) -> Option<&Message> {
+        self.message()
+    }
+    /// Its EMAILID, if that is at hand.
+    fn email_id(&self) -> Option<&str> {
+        None
+    }
+    /// Its THREADID, if that is at hand.
+    fn thread_id(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// What a key is understood against: the searching session's numbers and the time.
@@ -70,6 +82,8 @@ enum Test {
     Header(String, Needle),
     Body(Needle),
     Text(Needle),
+    EmailId(String),
+    ThreadId(String),
     Sequence(Vec<RangeInclusive<u32>>),
     Uid(Vec<RangeInclusive<u32>>),
     Not(Box<Test>),
@@ -110,6 +124,8 @@ impl Test {
             SearchKey::Header { name, text } => Self::Header(name.clone(), Needle::new(text)),
             SearchKey::Body(text) => Self::Body(Needle::new(text)),
             SearchKey::Text(text) => Self::Text(Needle::new(text)),
+            SearchKey::EmailId(id) => Self::EmailId(id.clone()),
+            SearchKey::ThreadId(id) => Self::ThreadId(id.clone()),
             SearchKey::Sequence(set) => Self::Sequence(ranges(set, circumstances.last_sequence)),
             SearchKey::Uid(set) => Self::Uid(ranges(set, circumstances.last_uid)),
             SearchKey::Saved => Self::Uid(circumstances.saved.to_vec()),
@@ -128,7 +144,7 @@ impl Test {
     /// In three values: what is not known yet may not matter.
     fn holds(&self, candidate: &impl Candidate) -> Option<bool> {
         let sent = |compare: fn(&Date, &Date) -> bool, date: &Date| {
-            let message = candidate.message()?;
+            let message = candidate.header()?;
             // A message without a date was sent on no day.
             Some(message.sent_date().is_some_and(|sent| compare(&sent, date)))
         };
@@ -149,17 +165,53 @@ impl Test {
             Self::SentSince(date) => sent(Date::ge, date),
             Self::Larger(size) => Some(candidate.size() > *size),
             Self::Smaller(size) => Some(candidate.size() < *size),
-            Self::Header(name, needle) => Some(candidate.message()?.field_holds(name, needle)),
+            Self::Header(name, needle) => Some(candidate.header()?.field_holds(name, needle)),
             Self::Body(needle) => Some(candidate.message()?.body_holds(needle)),
             Self::Text(needle) => {
-                let message = candidate.message()?;
-                Some(message.header_holds(needle) || message.body_holds(needle))
+                if candidate.header()?.header_holds(needle) {
+                    return Some(true);
+                }
+                Some(candidate.message()?.body_holds(needle))
             }
+            Self::EmailId(id) => candidate.email_id().map(|one| one == id),
+            Self::ThreadId(id) => candidate.thread_id().map(|one| one == id),
             Self::Sequence(ranges) => Some(within(ranges, candidate.sequence())),
             Self::Uid(ranges) => Some(within(ranges, candidate.uid().get())),
             Self::Not(test) => test.holds(candidate).map(|holds| !holds),
             Self::Any(tests) => decide(tests, candidate, true),
             Self::Every(tests) => decide(tests, candidate, false),
+        }
+    }
+}
+
+/// What of messages a query may ask for, beside what a session knows anyway.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// The header.
+    pub header: bool,
+    /// EMAILID or THREADID.
+    pub ids: bool,
+}
+
+impl Query {
+    /// What it may ask for; the text it may ask for beside.
+    pub fn wants(&self) -> Wants {
+        let mut wants = Wants::default();
+        self.test.add_wants(&mut wants);
+        wants
+    }
+}
+
+impl Test {
+    fn add_wants(&self, wants: &mut Wants) {
+        match self {
+            Self::SentBefore(_) | Self::SentOn(_) | Self::SentSince(_) | Self::Header(..) | Self::Text(_) => {
+                wants.header = true;
+            }
+            Self::EmailId(_) | Self::ThreadId(_) => wants.ids = true,
+            Self::Not(test) => test.add_wants(wants),
+            Self::Any(tests) | Self::Every(tests) => tests.iter().for_each(|test| test.add_wants(wants)),
+            _ => {}
         }
     }
 }
@@ -188,7 +240,7 @@ impl Test {
     fn is_cheap(&self) -> bool {
         match self {
             Self::SentBefore(_) | Self::SentOn(_) | Self::SentSince(_) => false,
-            Self::Header(..) | Self::Body(_) | Self::Text(_) => false,
+            Self::Header(..) | Self::Body(_) | Self::Text(_) | Self::EmailId(_) | Self::ThreadId(_) => false,
             Self::Not(test) => test.is_cheap(),
             Self::Any(_) | Self::Every(_) => false,
             _ => true,

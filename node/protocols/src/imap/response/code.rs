@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::Output;
+use super::mailbox::mailbox_id;
 use crate::imap::capability::Capabilities;
 use crate::imap::types::{Flags, NumberSet, Uid, UidSet, UidValidity};
 
@@ -56,6 +57,8 @@ pub enum Code<'a> {
     MetadataMaxSize(u64),
     /// There would be too many entries (RFC 5464 §4.3).
     MetadataTooMany,
+    /// The mailbox's name that outlives renaming, by the number that stands for it (RFC 8474 §4.1, §4.2).
+    MailboxId(u64),
     /// What UNCHANGEDSINCE left alone, by the numbers that the command names (RFC 7162 §3.1.3).
     Modified(NumberSet),
     /// What was named does not exist (RFC 5530).
@@ -130,6 +133,7 @@ impl Output {
             Code::MetadataLongEntries(longest) => self.put_display(format_args!(" LONGENTRIES {longest}")),
             Code::MetadataMaxSize(most) => self.put_display(format_args!(" MAXSIZE {most}")),
             Code::MetadataTooMany => self.put(b" TOOMANY"),
+            Code::MailboxId(number) => self.put_display(format_args!(" ({})", mailbox_id(*number))),
             Code::Modified(numbers) => self.put_display(format_args!(" {numbers}")),
             Code::UidNext(uid) => self.put_display(format_args!(" {uid}")),
             Code::UidValidity(validity) => self.put_display(format_args!(" {validity}")),
@@ -161,6 +165,7 @@ impl Code<'_> {
             Self::InUse => b"INUSE",
             Self::Limit => b"LIMIT",
             Self::MetadataLongEntries(_) | Self::MetadataMaxSize(_) | Self::MetadataTooMany => b"METADATA",
+            Self::MailboxId(_) => b"MAILBOXID",
             Self::Modified(_) => b"MODIFIED",
             Self::NonExistent => b"NONEXISTENT",
             Self::NoPermission => b"NOPERM",
@@ -206,6 +211,7 @@ mod tests {
             (Code::PermanentFlags { flags: &Flags::new(), create: true }, "[PERMANENTFLAGS (\\*)] "),
             (Code::UidNext(uid), "[UIDNEXT 3955] "),
             (Code::UidValidity(validity), "[UIDVALIDITY 38505] "),
+            (Code::MailboxId(0x1f), "[MAILBOXID (F1f)] "),
             (Code::Unseen(17), "[UNSEEN 17] "),
             (Code::MetadataLongEntries(2199), "[METADATA LONGENTRIES 2199] "),
             (Code::MetadataMaxSize(1024), "[METADATA MAXSIZE 1024] "),

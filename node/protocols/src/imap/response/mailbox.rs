@@ -5,6 +5,7 @@ use super::Output;
 use crate::imap::capability::Capabilities;
 use crate::imap::command::search::Give;
 use crate::imap::command::status::StatusItem;
+use crate::imap::thread::{Step, Threads};
 use crate::imap::types::{Flags, HIERARCHY_SEPARATOR, MailboxName, NumberSet, Tag};
 
 /// One figure of a STATUS response.
@@ -103,6 +104,91 @@ impl Output {
         self.end_line();
     }
 
+    /// `* SORT …`: sequence numbers or UIDs, in order; with the highest modification sequence among them when the search
+    /// asked for one (RFC 7162 §3.1.6).
+    pub fn sort(&mut self, numbers: impl IntoIterator<Item = u32>, mod_sequence: Option<u64>) {
+        self.put(b"* SORT");
+        for number in numbers {
+            self.put_byte(b' ');
+            self.put_number(u64::from(number));
+        }
+        if let Some(value) = mod_sequence {
+            self.put_display(format_args!(" (MODSEQ {value})"));
+        }
+        self.end_line();
+    }
+
+    /// `* ESEARCH (TAG "…") …` of a SORT: as [`Output::extended_search`], but that `found` is in the order asked for, and the
+    /// least is the first (RFC 5267 §3.1).
+    pub(crate) fn extended_sort(
+        &mut self,
+        tag: Option<&Tag>,
+        by_uid: bool,
+        give: Give,
+        found: &[u32],
+        mod_sequence: Option<u64>,
+    ) {
+        self.put(b"* ESEARCH");
+        if let Some(tag) = tag {
+            self.put_display(format_args!(" (TAG \"{}\")", tag.as_str()));
+        }
+        if by_uid {
+            self.put(b" UID");
+        }
+        if let (true, Some(first)) = (give.min, found.first()) {
+            self.put_display(format_args!(" MIN {first}"));
+        }
+        if let (true, Some(last)) = (give.max, found.last()) {
+            self.put_display(format_args!(" MAX {last}"));
+        }
+        if give.all && !found.is_empty() {
+            self.put(b" ALL ");
+            self.ordered_set(found);
+        }
+        if give.count {
+            self.put_display(format_args!(" COUNT {}", found.len()));
+        }
+        if let Some(value) = mod_sequence {
+            self.put_display(format_args!(" MODSEQ {value}"));
+        }
+        self.end_line();
+    }
+
+    /// Numbers as a set whose order says something: a range only where they ascend one by one.
+    fn ordered_set(&mut self, numbers: &[u32]) {
+        let runs = numbers.chunk_by(|one, next| one.checked_add(1) == Some(*next));
+        for (index, run) in runs.enumerate() {
+            if index > 0 {
+                self.put_byte(b',');
+            }
+            match run {
+                [first, .., last] => self.put_display(format_args!("{first}:{last}")),
+                only => only.iter().for_each(|number| self.put_number(u64::from(*number))),
+            }
+        }
+    }
+
+    /// `* THREAD (…)(…)`, each message under its number (RFC 5256 §5).
+    pub fn thread(&mut self, threads: &Threads, number: impl Fn(usize) -> u32) {
+        self.put(b"* THREAD");
+        let mut before = None;
+        for step in threads.steps() {
+            match (step, before) {
+                (Step::Open, None | Some(Step::Message(_))) => self.put(b" ("),
+                (Step::Open, _) => self.put_byte(b'('),
+                (Step::Close, _) => self.put_byte(b')'),
+                (Step::Message(index), before) => {
+                    if matches!(before, Some(Step::Message(_))) {
+                        self.put_byte(b' ');
+                    }
+                    self.put_number(u64::from(number(index)));
+                }
+            }
+            before = Some(step);
+        }
+        self.end_line();
+    }
+
     /// `* STATUS mailbox (…)`
     pub fn mailbox_status(&mut self, mailbox: &MailboxName, values: &[StatusValue]) {
         self.put(b"* STATUS ");
@@ -112,7 +198,10 @@ impl Output {
             if index > 0 {
                 self.put_byte(b' ');
             }
-            self.put_display(format_args!("{} {value}", item.name()));
+            match item {
+                StatusItem::MailboxId => self.put_display(format_args!("{} ({})", item.name(), mailbox_id(*value))),
+                _ => self.put_display(format_args!("{} {value}", item.name())),
+            }
         }
         self.put(b")\r\n");
     }
@@ -160,6 +249,11 @@ impl Output {
     }
 }
 
+/// MAILBOXID, of the number that stands for it (RFC 8474 §4).
+pub(super) fn mailbox_id(number: u64) -> impl std::fmt::Display {
+    format!("F{number:x}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,6 +285,11 @@ mod tests {
         output.id(&[]);
         output.enabled(&[]);
         output.enabled(&["CONDSTORE"]);
+        output.sort([3, 1, 2], None);
+        output.sort([], Some(9));
+        let give = Give { min: true, max: true, all: true, count: true, ..Give::default() };
+        output.extended_sort(Some(&tag), true, give, &[9, 2, 3, 4, 1], Some(7));
+        output.mailbox_status(&MailboxName::inbox(), &[StatusValue { item: StatusItem::MailboxId, value: 0xabc }]);
         let expected = [
             "* 23 EXISTS",
             "* 0 RECENT",
@@ -210,6 +309,10 @@ mod tests {
             "* ID NIL",
             "* ENABLED",
             "* ENABLED CONDSTORE",
+            "* SORT 3 1 2",
+            "* SORT (MODSEQ 9)",
+            "* ESEARCH (TAG \"A282\") UID MIN 9 MAX 1 ALL 9,2:4,1 COUNT 5 MODSEQ 7",
+            "* STATUS INBOX (MAILBOXID (Fabc))",
             "",
         ];
         assert_eq!(output.drain(), expected.join("\r\n"));

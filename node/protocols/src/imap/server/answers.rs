@@ -16,6 +16,11 @@ impl Server {
         self.output.extended_search(self.tag.as_ref(), by_uid, give, found, mod_sequence);
     }
 
+    /// Answers the SORT that runs by ESEARCH (RFC 5267 §3.1). `found` is in the order asked for.
+    pub fn extended_sort(&mut self, by_uid: bool, give: Give, found: &[u32], mod_sequence: Option<u64>) {
+        self.output.extended_sort(self.tag.as_ref(), by_uid, give, found, mod_sequence);
+    }
+
     /// Moves the connection to another state: after SELECT, CLOSE, or an AUTHENTICATE that is not handed over. The
     /// command still has to be completed.
     pub fn enter(&mut self, state: State) {

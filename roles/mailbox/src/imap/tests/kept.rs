@@ -76,6 +76,43 @@ async fn identifiers_of_objects() {
         assert!(copy.contains(&format!("EMAILID ({email}) THREADID ({thread})")), "{copy}");
     }
     assert_eq!(copies.len(), 2);
+    // And they are searched for.
+    let search = client.ok(&format!("SEARCH EMAILID {}", ids[0].0)).await;
+    assert_eq!(search.untagged, ["SEARCH 1"]);
+    assert_eq!(client.ok(&format!("SEARCH THREADID {}", ids[0].1)).await.untagged, ["SEARCH 1 2"]);
+    assert_eq!(client.ok("SEARCH OR EMAILID Mx THREADID Ty").await.untagged, ["SEARCH"]);
+}
+
+#[tokio::test]
+async fn identifiers_of_mailboxes() {
+    let house = House::new().await;
+    let mut client = house.connect();
+    let created = client.ok("CREATE new").await.completion;
+    let id = created.split_once("[MAILBOXID (").unwrap().1.split_once(")]").unwrap().0.to_owned();
+    assert_eq!(client.ok("STATUS new (MAILBOXID)").await.untagged, [format!("STATUS new (MAILBOXID ({id}))")]);
+    // RFC 8474 §4: it outlives a new name; what is made under the old one is another.
+    client.ok("RENAME new newer").await;
+    let again = client.ok("CREATE new").await.completion;
+    assert!(!again.contains(&id), "{again}");
+    assert_eq!(client.ok("SELECT newer").await.with(&format!("OK [MAILBOXID ({id})]")).len(), 1);
+    let all = client.ok("LIST \"\" * RETURN (STATUS (MAILBOXID))").await;
+    assert_eq!(all.with("MAILBOXID").len(), all.with("LIST").len());
+    assert_eq!(all.with(&format!("STATUS newer (MAILBOXID ({id}))")).len(), 1);
+}
+
+#[tokio::test]
+async fn a_search_of_headers_reads_no_body() {
+    let house = House::new().await;
+    let mut client = house.select().await;
+    fill(&mut client, 3).await;
+    client.append("INBOX", "", MESSAGE).await;
+    client.ok("NOOP").await;
+    house.lose_bodies();
+    assert_eq!(client.ok("SEARCH SUBJECT number FROM ana").await.untagged, ["SEARCH 1 2 3"]);
+    assert_eq!(client.ok("SEARCH OR SUBJECT KEPT 2").await.untagged, ["SEARCH 2 4"]);
+    assert_eq!(client.ok("SEARCH TEXT example.edu").await.untagged, ["SEARCH 1 2 3 4"]);
+    assert_eq!(client.ok("SEARCH HEADER References \"\" SENTSINCE 1-Jan-1990").await.untagged, ["SEARCH"]);
+    client.fails("SEARCH BODY x", "NO").await;
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod relayed;
 mod replace;
 mod search;
 mod select;
+mod sort;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};

@@ -11,6 +11,7 @@ async fn what_select_says() {
     client.append("INBOX", "", &message(2)).await;
     let answer = client.ok("SELECT inbox").await;
     let validity = answer.with("[UIDVALIDITY ")[0].to_owned();
+    let name = answer.with("[MAILBOXID (F")[0].to_owned();
     assert_eq!(
         answer.untagged,
         [
@@ -20,6 +21,7 @@ async fn what_select_says() {
             "2 RECENT",
             "OK [UNSEEN 2] First message that is not seen",
             validity.as_str(),
+            name.as_str(),
             "OK [UIDNEXT 3] The next UID",
             "OK [HIGHESTMODSEQ 3] The last change",
         ]

@@ -3,6 +3,7 @@
 //! Invariants: every superior of a name has a row; a row that cannot be selected has inferiors.
 
 use super::{AccountRow, MailboxRow, rights};
+use crate::store::mailbox::object_number;
 use crate::store::{MailboxEntry, MailboxName, MailboxStatus, ModSeq, SpecialUse, StoreError, Uid, UidValidity};
 use estafeta_storage::sql::{Connection, Row, query, query_built};
 use std::collections::HashMap;
@@ -278,6 +279,7 @@ pub async fn state(connection: &mut Connection, mailbox: MailboxRow) -> Result<S
             deleted: row.try_get("deleted")?,
             recent: 0,
             size_bytes: row.try_get::<i64>("size_bytes")? as u64,
+            object_number: object_number(mailbox, UidValidity(row.try_get("uidvalidity")?)),
         },
         recent_from: Uid(row.try_get("recent_from")?),
         forgotten_modseq: ModSeq(row.try_get::<i64>("forgotten_modseq")? as u64),
