@@ -70,6 +70,15 @@ impl super::AccountMail {
         };
         self.store.run(forget).await.unwrap();
     }
+
+    /// Loses the bodies that stand in the database.
+    pub(crate) async fn lose_small_bodies(&self) {
+        let lose = async |transaction: &mut Connection| {
+            estafeta_storage::sql::query("DELETE FROM bodies").execute(transaction).await?;
+            Ok::<_, StoreError>(())
+        };
+        self.store.run(lose).await.unwrap();
+    }
 }
 
 impl Mailbox {

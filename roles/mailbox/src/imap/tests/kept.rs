@@ -25,7 +25,7 @@ async fn no_body_is_read_for_what_was_kept() {
                  BODY.PEEK[HEADER.FIELDS (SUBJECT)] BODY.PEEK[HEADER.FIELDS.NOT (FROM)]<2.9>)";
     // With the message's text too, then from what was kept alone.
     let read = client.ok("FETCH 1 (ENVELOPE BODY BODYSTRUCTURE BODY.PEEK[HEADER] BODY.PEEK[])").await;
-    house.lose_bodies();
+    house.lose_bodies().await;
     let kept = client.ok(&format!("FETCH 1 {items}")).await;
     let shared = &read.untagged[0][..read.untagged[0].find(" BODY[HEADER]").unwrap()];
     assert!(kept.untagged[0].starts_with(shared), "{kept:?}\n{read:?}");
@@ -47,7 +47,7 @@ async fn what_was_not_kept_is_made() {
     house.mail.forget_contents().await;
     assert_eq!(client.ok("FETCH 1:* (ENVELOPE BODYSTRUCTURE PREVIEW THREADID)").await.untagged, before.untagged);
     // And kept then.
-    house.lose_bodies();
+    house.lose_bodies().await;
     assert_eq!(client.ok("FETCH 1:* (ENVELOPE BODYSTRUCTURE PREVIEW THREADID)").await.untagged, before.untagged);
 }
 
@@ -107,7 +107,7 @@ async fn a_search_of_headers_reads_no_body() {
     fill(&mut client, 3).await;
     client.append("INBOX", "", MESSAGE).await;
     client.ok("NOOP").await;
-    house.lose_bodies();
+    house.lose_bodies().await;
     assert_eq!(client.ok("SEARCH SUBJECT number FROM ana").await.untagged, ["SEARCH 1 2 3"]);
     assert_eq!(client.ok("SEARCH OR SUBJECT KEPT 2").await.untagged, ["SEARCH 2 4"]);
     assert_eq!(client.ok("SEARCH TEXT example.edu").await.untagged, ["SEARCH 1 2 3 4"]);

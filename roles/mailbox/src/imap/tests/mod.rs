@@ -51,7 +51,8 @@ impl House {
     }
 
     /// Loses every body, so that what is still answered was kept elsewhere.
-    fn lose_bodies(&self) {
+    async fn lose_bodies(&self) {
+        self.mail.lose_small_bodies().await;
         let bodies = self._directory.path().join("bodies");
         std::fs::rename(&bodies, self._directory.path().join("lost")).unwrap();
         std::fs::create_dir(bodies).unwrap();

@@ -96,7 +96,7 @@ async fn conversations() {
     assert_eq!(client.ok("THREAD REFERENCES UTF-8 FROM nobody").await.untagged, ["THREAD"]);
     // Nothing of it is read from the bodies.
     client.append("INBOX", "", "Subject: x\r\nReferences: <4@x>\r\n\r\n\r\n").await;
-    house.lose_bodies();
+    house.lose_bodies().await;
     assert_eq!(client.ok("THREAD REFERENCES UTF-8 ALL").await.untagged, ["THREAD (1 3)(4 (2)(5))"]);
     client.fails("THREAD REFERENCES X ALL", "NO [BADCHARSET").await;
     client.fails("THREAD JWZ UTF-8 ALL", "BAD").await;
