@@ -12,7 +12,7 @@ use estafeta_storage::blobs::{BlobName, Packing, SHARDS};
 
 use super::hub::Hub;
 use super::message::now_seconds;
-use super::sql::{blobs, deliveries, mailboxes, messages};
+use super::sql::{accounts, blobs, deliveries, mailboxes, messages};
 use super::{SpecialUse, Store, StoreError, Uid};
 
 /// How long what is kept.
@@ -72,10 +72,11 @@ async fn empty(
     hub: &Hub,
 ) -> Result<u64, StoreError> {
     let old = messages::saved_before(transaction, special_use, before, ROWS).await?;
-    // By mailbox, in the order of their numbers, in which they are locked.
-    for of_one in old.chunk_by(|one, next| one.0 == next.0) {
-        let mailbox = of_one[0].0;
-        let uids: Vec<Uid> = of_one.iter().map(|(_, uid)| *uid).collect();
+    // In the order of their numbers, in which they are locked: accounts before mailboxes, as everywhere.
+    for of_one in old.chunk_by(|one, next| one.1 == next.1) {
+        let (account, mailbox, _) = of_one[0];
+        accounts::lock(transaction, account).await?;
+        let uids: Vec<Uid> = of_one.iter().map(|(.., uid)| *uid).collect();
         let numbers = mailboxes::advance(transaction, mailbox, 0).await?;
         messages::expunge(transaction, mailbox, &uids, numbers.modseq, now_seconds()).await?;
         hub.touch(mailbox);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use estafeta_storage::sql::{Connection, Row, query, query_built};
 
-use super::{BlobRow, MailboxRow, blobs, keywords, mailboxes};
+use super::{AccountRow, BlobRow, MailboxRow, blobs, keywords, mailboxes};
 use crate::store::flags::KeywordBits;
 use crate::store::{
     FlagAction, FlagScope, Flags, MessageEntry, ModSeq, SpecialUse, StoreError, SystemFlags, Uid, UidSet,
@@ -281,19 +281,24 @@ pub async fn copy(
     Ok(())
 }
 
-/// Up to `limit` messages that came before `before` into a mailbox of this use, by mailbox.
+/// Up to `limit` messages that came before `before` into a mailbox of this use, by account and mailbox.
 pub async fn saved_before(
     connection: &mut Connection,
     special_use: SpecialUse,
     before: i64,
     limit: u32,
-) -> Result<Vec<(MailboxRow, Uid)>, StoreError> {
+) -> Result<Vec<(AccountRow, MailboxRow, Uid)>, StoreError> {
     let found = query(
-        "SELECT g.mailbox, g.uid FROM mailboxes m JOIN messages g ON g.mailbox = m.id
-         WHERE m.special_use = ? AND m.messages > 0 AND g.saved < ? ORDER BY g.mailbox, g.uid LIMIT ?",
+        "SELECT m.account, g.mailbox, g.uid FROM mailboxes m JOIN messages g ON g.mailbox = m.id
+         WHERE m.special_use = ? AND m.messages > 0 AND g.saved < ? ORDER BY m.account, g.mailbox, g.uid LIMIT ?",
     );
     let found = found.bind(special_use.attribute()).bind(before).bind(limit);
-    found.fetch_all(connection).await?.iter().map(|row| Ok((row.try_get(0)?, Uid(row.try_get(1)?)))).collect()
+    found
+        .fetch_all(connection)
+        .await?
+        .iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, Uid(row.try_get(2)?))))
+        .collect()
 }
 
 /// Forgets up to `limit` expunged messages from before `before`, and says how many. Their mailboxes remember up to
