@@ -5,6 +5,7 @@
 //! - [`delivery`], [`lmtp`]: the contract `Delivery` on this node, and its listener;
 //! - [`sessions`], [`imap`], [`pop3`]: the contract `Sessions` on this node, and the engines, each with its listener;
 //! - [`relay`]: the clients of both contracts, for other nodes;
+//! - `transfer`: out to Maildir and in again; `operations`: what the administrator asks for;
 //! - [`role`]: the role's row.
 #![forbid(unsafe_code)]
 
@@ -23,6 +24,7 @@ pub mod store;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 pub use config::{Config, WhenOverQuota};
 pub use role::{LMTP, MAILBOX_IMAP, MAILBOX_POP3, role};

@@ -1,0 +1,127 @@
+//! Out and in again, once and again.
+
+use std::fs;
+
+use estafeta_core::directory::Account;
+use estafeta_core::{AccountId, DeliveryId, Message};
+use tokio::sync::watch;
+
+use super::*;
+use crate::store::{AccountMail, Folder, MailboxName, NewMessage, Progress, Store, StoreOptions, SystemFlags};
+
+fn name(text: &str) -> MailboxName {
+    text.parse().unwrap()
+}
+
+async fn account(store: &Store, name: &str) -> AccountMail {
+    let account = Account {
+        id: AccountId::random(),
+        address: format!("{name}@example.edu").parse().unwrap(),
+        name: String::new(),
+        store_group: "g".parse().unwrap(),
+        quota_bytes: None,
+        quota_messages: None,
+        enabled: true,
+        created: 0,
+    };
+    store.create_account(&account).await.unwrap()
+}
+
+async fn store(directory: &Path) -> Store {
+    let options = StoreOptions {
+        directory: directory.to_owned(),
+        message_limit_bytes: 1_000_000,
+        readers: 2,
+        warn_at_percent: Vec::new(),
+    };
+    Store::open(options).await.unwrap()
+}
+
+/// What a mailbox shows: flags, keywords, date and text of each message.
+async fn shown(mail: &AccountMail, mailbox: &str) -> Vec<(SystemFlags, Vec<String>, i64, Vec<u8>)> {
+    let mailbox = mail.mailbox(&name(mailbox)).await.unwrap();
+    let snapshot = mailbox.snapshot(crate::store::RecentClaim::Leave).await.unwrap();
+    let mut shown = Vec::new();
+    for entry in snapshot.messages {
+        let text = mailbox.text(entry.uid).await.unwrap().contiguous().to_vec();
+        let keywords = snapshot.keywords.of(entry.flags.keywords).map(|keyword| keyword.as_str().to_owned()).collect();
+        shown.push((entry.flags.system, keywords, entry.internal_date, text));
+    }
+    shown.sort_by(|one, other| one.3.cmp(&other.3));
+    shown
+}
+
+#[tokio::test]
+async fn mail_goes_out_and_comes_in_again_and_twice_is_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store(&directory.path().join("store")).await;
+    let (ana, ben) = (account(&store, "ana").await, account(&store, "ben").await);
+    let out = directory.path().join("out");
+    let progress = watch::Sender::new(Progress::default());
+
+    let consignment = store.consign(DeliveryId::generate(), &Message::new("Subject: 1\r\n\r\n".into())).await.unwrap();
+    ana.deliver(&consignment, b"Return-Path: <>\r\n", Folder::Inbox).await.unwrap();
+    ana.create(&name("Año/.2026/cur"), None).await.unwrap();
+    let flagged = NewMessage {
+        system: SystemFlags::SEEN | SystemFlags::FLAGGED,
+        keywords: vec!["$Forwarded".parse().unwrap()],
+        internal_date: Some(1_000_000_000),
+        ..NewMessage::received(Message::new("Subject: 2\r\n\r\n8 bits: \u{e9}\r\n".into()))
+    };
+    // Two that are alike stay two.
+    ana.append(&name("Año/.2026/cur"), vec![flagged.clone(), flagged]).await.unwrap();
+
+    let all = Transferred { messages: 3, ..Transferred::default() };
+    let again = Transferred { there_already: 3, ..Transferred::default() };
+    assert_eq!(export(&ana, &out, &progress).await.unwrap(), all);
+    assert_eq!(*progress.borrow(), Progress { done: 3, of: 3, found: 0 });
+    assert_eq!(export(&ana, &out, &progress).await.unwrap(), again);
+    assert_eq!(import(&ben, &out, &progress).await.unwrap(), all);
+    for mailbox in ["INBOX", "Año/.2026/cur"] {
+        assert_eq!(shown(&ben, mailbox).await, shown(&ana, mailbox).await);
+    }
+    assert_eq!(import(&ben, &out, &progress).await.unwrap(), again);
+    assert_eq!(import(&ana, &out, &progress).await.unwrap(), again, "where it came from it is already");
+
+    // A flag that changed renames the file and writes nothing anew.
+    let inbox = ana.mailbox(&MailboxName::inbox()).await.unwrap();
+    let change = crate::store::FlagChange {
+        action: crate::store::FlagAction::Add,
+        system: SystemFlags::ANSWERED,
+        keywords: Vec::new(),
+    };
+    inbox.store_flags(&crate::store::UidSet::all(), &change, None).await.unwrap();
+    assert_eq!(export(&ana, &out, &progress).await.unwrap(), again);
+    let files: Vec<_> = fs::read_dir(out.join("INBOX/cur")).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert!(files.len() == 1 && files[0].to_str().unwrap().ends_with(":2,R"), "{files:?}");
+}
+
+#[tokio::test]
+async fn a_maildir_of_another_program_comes_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store(&directory.path().join("store")).await;
+    let mail = account(&store, "ana").await;
+    let root = directory.path().join("Maildir");
+    for path in ["cur", "new", "tmp", ".Sent.2026/cur", ".Sent.2026/new"] {
+        fs::create_dir_all(root.join(path)).unwrap();
+    }
+    fs::write(root.join("cur/1.host:2,S"), "Subject: unix\n\nline\n").unwrap();
+    fs::write(root.join("new/2.host"), "Subject: crlf\r\n\r\nkept\nas it is\r\n").unwrap();
+    fs::write(root.join("cur/3.host:2,"), "").unwrap();
+    fs::write(root.join("tmp/4.host"), "half").unwrap();
+    fs::write(root.join(".Sent.2026/cur/5.host:2,ST"), "Subject: sent\n\n").unwrap();
+    let progress = watch::Sender::new(Progress::default());
+    let done = import(&mail, &root, &progress).await.unwrap();
+    assert_eq!(done, Transferred { messages: 3, there_already: 0, refused: 1 });
+    let texts: Vec<_> = shown(&mail, "INBOX").await.into_iter().map(|(flags, .., text)| (flags, text)).collect();
+    assert_eq!(
+        texts,
+        [
+            (SystemFlags::NONE, b"Subject: crlf\r\n\r\nkept\nas it is\r\n".to_vec()),
+            (SystemFlags::SEEN, b"Subject: unix\r\n\r\nline\r\n".to_vec()),
+        ]
+    );
+    assert_eq!(shown(&mail, "Sent/2026").await[0].0, SystemFlags::SEEN | SystemFlags::DELETED);
+    assert!(import(&mail, &directory.path().join("nowhere"), &progress).await.is_err());
+    assert_eq!(import(&mail, directory.path(), &progress).await.unwrap().messages, 3, "as mailboxes below Maildir");
+}
