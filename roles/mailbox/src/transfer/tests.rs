@@ -30,6 +30,7 @@ async fn account(store: &Store, name: &str) -> AccountMail {
 async fn store(directory: &Path) -> Store {
     let options = StoreOptions {
         directory: directory.to_owned(),
+        servers: crate::tests::engine::servers(directory),
         message_limit_bytes: 1_000_000,
         readers: 2,
         warn_at_percent: Vec::new(),
