@@ -50,7 +50,7 @@ pub fn check(config: &NodeConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A store group on SQLite has exactly one node (DESIGN.md, Words), and each mailbox node has one. An error comes with the
+/// A store group has exactly one node while its rows are in SQLite or its bodies in files (DESIGN.md, Words), and each mailbox node has one. An error comes with the
 /// key that it is about.
 fn store_groups(config: &NodeConfig) -> Result<(), (String, String)> {
     let mut seen: Vec<(&str, &str)> = Vec::new();
@@ -63,7 +63,7 @@ fn store_groups(config: &NodeConfig) -> Result<(), (String, String)> {
         };
         if let Some((other, _)) = seen.iter().find(|(_, known)| *known == group.as_str()) {
             let message = format!(
-                "the store group {group} is on the nodes {other} and {}: a store group on SQLite has exactly one node; give one of them another store_group",
+                "the store group {group} is on the nodes {other} and {}: a store group has exactly one node while its rows are in SQLite or its bodies in files; give one of them another store_group",
                 node.name
             );
             return Err((key, message));

@@ -328,7 +328,7 @@ mod tests {
         assert!(load(group).is_ok());
         let error = load(&format!("{group}{twice}")).err().unwrap();
         assert!(
-            error.contains("the store group g is on the nodes b and a: a store group on SQLite has exactly one node"),
+            error.contains("the store group g is on the nodes b and a: a store group has exactly one node while its rows are in SQLite"),
             "{error}"
         );
         let access = load("name = 'a'\nroles = ['access']\naddress = '127.0.0.1'\n").err().unwrap();

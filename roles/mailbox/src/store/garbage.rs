@@ -84,12 +84,19 @@ async fn empty(
     Ok(old.len() as u64)
 }
 
+/// For how long a node is the one that collects.
+const LEASE_SECONDS: u32 = 2 * 3600;
+
 /// How many rows one transaction takes: others wait meanwhile.
 const ROWS: u32 = 500;
 
 impl Store {
-    /// Collects once. Others may read and write meanwhile.
+    /// Collects once. Others may read and write meanwhile. Of several nodes one collects: whoever has the lease; that a
+    /// second one comes in between would do no harm, for each step looks at the rows that it locks.
     pub async fn collect_garbage(&self, ages: GarbageAges) -> Result<Collected, StoreError> {
+        if self.inner.database.lease("garbage", LEASE_SECONDS).await?.is_none() {
+            return Ok(Collected::default());
+        }
         let before = |age: Duration| now_seconds().saturating_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
         let mut emptied = 0;
         for (special_use, age) in [(SpecialUse::Junk, ages.junk), (SpecialUse::Trash, ages.trash)] {
