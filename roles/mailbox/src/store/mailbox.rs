@@ -56,7 +56,7 @@ impl Mailbox {
             highest_modseq: state.status.highest_modseq,
             recent: taken.unwrap_or(state.recent_from..state.status.uid_next),
             keywords: keywords::list(&mut reader, self.row).await?,
-            messages: messages::list(&mut reader, self.row).await?,
+            messages: self.mail.store.inner.known.messages(&mut reader, self.row, &state).await?,
         })
     }
 

@@ -1,6 +1,7 @@
 //! Messages as a session sees them: their particulars, a mailbox's state at one moment, and what changed since.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use estafeta_core::Message;
@@ -39,7 +40,7 @@ pub struct Snapshot {
     /// The names of its keywords.
     pub keywords: Keywords,
     /// Its messages, by UID.
-    pub messages: Vec<MessageEntry>,
+    pub messages: Arc<[MessageEntry]>,
 }
 
 /// What happened to a mailbox since a modification sequence.

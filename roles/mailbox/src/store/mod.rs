@@ -25,6 +25,7 @@ mod error;
 mod flags;
 mod garbage;
 mod hub;
+mod known;
 mod mailbox;
 mod message;
 mod metadata;
@@ -50,6 +51,7 @@ use estafeta_storage::sql::{Database, DatabaseOptions, Engine, Place, Servers};
 
 use hub::Hub;
 use sql::AccountRow;
+use known::KnownMailboxes;
 
 pub use account::{AccountMail, MailboxEntry};
 pub use contents::{Columns, KeptMessage};
@@ -100,6 +102,7 @@ struct Inner {
     blobs: Blobs,
     spools: SpoolDirectory,
     hub: Hub,
+    known: KnownMailboxes,
     message_limit_bytes: u32,
     warn_at_percent: Arc<[u8]>,
 }
@@ -135,6 +138,17 @@ impl Store {
             tokio::spawn(elsewhere::follow(Arc::downgrade(&inner)));
         }
         Ok(Self { inner, owner: None })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                database,
+                blobs,
+                spools,
+                hub,
+                known: KnownMailboxes::default(),
+                message_limit_bytes: options.message_limit_bytes,
+                warn_at_percent: options.warn_at_percent.into(),
+            }),
+        })
     }
 
     /// The mail of an account, if it lives here.

@@ -124,7 +124,7 @@ async fn check(directory: &Path, expected: &BTreeMap<(u32, u32), u32>) {
     let inbox = mail.mailbox(&MailboxName::inbox()).await.unwrap();
     let snapshot = inbox.snapshot(RecentClaim::Leave).await.unwrap();
     let mut found: BTreeMap<String, u32> = BTreeMap::new();
-    for message in &snapshot.messages {
+    for message in snapshot.messages.iter() {
         let body = inbox.text(message.uid).await.unwrap();
         assert_eq!(body.len(), message.size as usize);
         let line = String::from_utf8_lossy(body.body()).lines().next().unwrap().to_owned();

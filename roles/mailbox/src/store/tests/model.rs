@@ -210,7 +210,7 @@ impl Bench {
             self.modseqs[index] = snapshot.highest_modseq;
             assert_eq!(snapshot.uid_next, Uid(model.last_uid + 1));
             let mut found = BTreeMap::new();
-            for message in &snapshot.messages {
+            for message in snapshot.messages.iter() {
                 let body = mailbox.text(message.uid).await.unwrap();
                 assert_eq!(message.size as usize, body.len());
                 let keywords = snapshot.keywords.of(message.flags.keywords).map(ToString::to_string).collect();
