@@ -10,6 +10,7 @@ const ALWAYS: &str = "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE";
 /// What holds once a mailbox engine answers.
 const AUTHENTICATED: &[&str] = &[
     "ACL",
+    "BINARY",
     "CATENATE",
     "CHILDREN",
     "CONDSTORE",
@@ -25,6 +26,7 @@ const AUTHENTICATED: &[&str] = &[
     "MULTIAPPEND",
     "NAMESPACE",
     "OBJECTID",
+    "PARTIAL",
     "PREVIEW",
     "QRESYNC",
     "QUOTA",

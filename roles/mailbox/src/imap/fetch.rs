@@ -39,6 +39,11 @@ impl Engine {
             let changed = |sequence: &u32| selected.view.get(*sequence).is_some_and(|entry| entry.modseq.0 > since);
             sequences = sequences.into_iter().flatten().filter(changed).map(|sequence| sequence..=sequence).collect();
         }
+        if let Some(window) = fetch.window {
+            let page: Vec<u32> = sequences.into_iter().flatten().collect();
+            let page = page.get(window.of(page.len())).unwrap_or_default();
+            sequences = page.iter().map(|sequence| *sequence..=*sequence).collect();
+        }
         // RFC 4314 §4: without the right, \\Seen stays as it is.
         let seen = if fetch.sets_seen() && !selected.read_only && selected.rights.contains(Rights::SEEN) {
             set_seen(selected, &sequences, reply.output()).await?
@@ -47,6 +52,7 @@ impl Engine {
         };
         let columns = columns(&fetch.items);
         let mut missing = false;
+        let mut unknown_encoding = false;
         for page in pages(sequences) {
             let mut kept = match columns {
                 Some(columns) => {
@@ -81,6 +87,7 @@ impl Engine {
                         Err(error) => return Err(Refused::of_selected(error)),
                     }
                 };
+                unknown_encoding |= message.as_ref().is_some_and(|message| is_undecodable(&fetch.items, message));
                 let source = Source { entry, view: &selected.view, kept: kept.as_ref(), message: message.as_ref() };
                 let tell_flags = seen.contains(entry.uid) && !fetch.items.contains(&FetchItem::Flags);
                 reply.output().fetch(sequence, |items| {
@@ -95,6 +102,11 @@ impl Engine {
                 });
                 reply.send_much().await?;
             }
+        }
+        if unknown_encoding {
+            // RFC 3516 §4.3: the parts that can be decoded are told all the same.
+            let completion = Completion::no("The encoding of a part is not known").with(Code::UnknownCte);
+            return Err(Refused::Answer(completion));
         }
         if missing && !fetch.messages.by_uid() {
             // RFC 2180 §4.1.3: the client learns by EXPUNGE later which those are.
@@ -121,6 +133,15 @@ async fn set_seen(
     let stored = selected.mailbox.store_flags(&UidSet::from_uids(unseen), &change, None).await;
     let changed = selected.absorb_stored(output, stored.map_err(Refused::of_selected)?, Some);
     Ok(UidSet::from_uids(changed))
+}
+
+/// Whether a part is to be decoded that cannot be.
+fn is_undecodable(items: &[FetchItem], message: &Message) -> bool {
+    items.iter().any(|item| match item {
+        FetchItem::Binary { section, partial, .. } => message.binary(section, *partial).is_err(),
+        FetchItem::BinarySize(section) => message.binary(section, None).is_err(),
+        _ => false,
+    })
 }
 
 /// How many messages are asked of the store at once.
@@ -205,6 +226,13 @@ impl Source<'_> {
                 } else if let Some(message) = message {
                     items.structure(&structure(message, extended), extended);
                 }
+            }
+            (FetchItem::Binary { section, partial, .. }, _, Some(message)) => {
+                items.binary(section, *partial, message.binary(section, *partial).unwrap_or_default());
+            }
+            (FetchItem::BinarySize(section), _, Some(message)) => {
+                let content = message.binary(section, None).unwrap_or_default().unwrap_or_default();
+                items.binary_size(section, content.iter().map(bytes::Bytes::len).sum::<usize>() as u64);
             }
             (item, kept, message) => {
                 let source = message.or_else(|| kept.and_then(|kept| kept.kept.header()));

@@ -50,8 +50,15 @@ impl Engine {
 
 /// What of a result is given or saved: with MIN or MAX alone, only those (RFC 4731 §3.2, RFC 5182 §2.4).
 pub(super) fn given(give: Give, found: &[Found]) -> Vec<Found> {
-    if give.all || give.count || !(give.min || give.max) {
+    if give.all || give.count || !(give.min || give.max || give.window.is_some()) {
         return found.to_vec();
+    }
+    // RFC 9394 §3.1: a page like MIN and MAX.
+    if let Some(window) = give.window {
+        let page = window.of(found.len());
+        let wanted =
+            |place: usize| page.contains(&place) || (give.min && place == 0) || (give.max && place + 1 == found.len());
+        return found.iter().enumerate().filter(|(place, _)| wanted(*place)).map(|(_, found)| *found).collect();
     }
     let first = found.first().filter(|_| give.min);
     let last = found.last().filter(|last| give.max && first.is_none_or(|first| first.sequence != last.sequence));

@@ -2,7 +2,7 @@
 
 use super::{Command, Numbering, Request};
 use crate::imap::cursor::{Cursor, Refusal};
-use crate::imap::types::{Messages, Partial, Section, SectionPart};
+use crate::imap::types::{Messages, Partial, Section, SectionPart, Window};
 
 /// The most items that one command may name: each may cost the whole message.
 const ITEMS: usize = 64;
@@ -19,6 +19,8 @@ pub struct Fetch {
     pub changed_since: Option<u64>,
     /// `VANISHED`: say which of the messages were expunged since, too (RFC 7162 §3.2.6).
     pub vanished: bool,
+    /// `PARTIAL`: of the messages that are left then, only this page (RFC 9394 §3.2).
+    pub window: Option<Window>,
 }
 
 /// One thing that FETCH can say of a message (`fetch-att`).
@@ -54,6 +56,17 @@ pub enum FetchItem {
     ThreadId,
     /// `UID`
     Uid,
+    /// `BINARY[…]<…>` and `BINARY.PEEK[…]<…>`: a part without its transfer encoding (RFC 3516 §4.2).
+    Binary {
+        /// Which part.
+        section: Section,
+        /// Which stretch of it, decoded.
+        partial: Option<Partial>,
+        /// Whether it is read without setting `\Seen`.
+        peek: bool,
+    },
+    /// `BINARY.SIZE[…]`: how long the part is, decoded.
+    BinarySize(Section),
     /// `BODY[…]<…>` and `BODY.PEEK[…]<…>`
     Section {
         /// Which piece.
@@ -68,7 +81,10 @@ pub enum FetchItem {
 impl FetchItem {
     /// Whether asking for it sets `\Seen` (RFC 3501 §6.4.5).
     pub fn sets_seen(&self) -> bool {
-        matches!(self, Self::Rfc822 | Self::Rfc822Text | Self::Section { peek: false, .. })
+        matches!(
+            self,
+            Self::Rfc822 | Self::Rfc822Text | Self::Section { peek: false, .. } | Self::Binary { peek: false, .. }
+        )
     }
 
     /// Whether it can only be answered from the message's bytes.
@@ -78,7 +94,7 @@ impl FetchItem {
 }
 
 /// `fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")")
-///           [SP "(" "CHANGEDSINCE" SP mod-sequence-value [SP "VANISHED"] ")"]`
+///           [SP "(" fetch-modifier *(SP fetch-modifier) ")"]`
 pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Result<Request, Refusal> {
     let messages = numbering.messages(cursor)?;
     cursor.space()?;
@@ -97,27 +113,47 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Result<Req
     } else {
         parse_item(cursor, &mut items)?;
     }
-    let (mut changed_since, mut vanished) = (None, false);
+    let mut fetch = Fetch { messages, items, changed_since: None, vanished: false, window: None };
     if cursor.take(b' ') && !cursor.at_end() {
-        cursor.expect(b'(')?;
-        if !cursor.take_word(b"CHANGEDSINCE") {
+        parse_modifiers(cursor, numbering, &mut fetch)?;
+    }
+    if fetch.changed_since.is_some() && !fetch.items.contains(&FetchItem::ModSeq) {
+        fetch.items.push(FetchItem::ModSeq);
+    }
+    if numbering == Numbering::Uid && !fetch.items.contains(&FetchItem::Uid) {
+        fetch.items.insert(0, FetchItem::Uid);
+    }
+    Ok(Request::Role(Command::Fetch(fetch)))
+}
+
+/// `"(" fetch-modifier *(SP fetch-modifier) ")"`
+/// `fetch-modifier = "CHANGEDSINCE" SP mod-sequence-value / "VANISHED" / "PARTIAL" SP partial-range`
+fn parse_modifiers(cursor: &mut Cursor<'_>, numbering: Numbering, fetch: &mut Fetch) -> Result<(), Refusal> {
+    cursor.expect(b'(')?;
+    // RFC 7162 §3.2.6, RFC 9394 §3.2: the others only of UID FETCH.
+    let by_uid = numbering == Numbering::Uid;
+    loop {
+        if fetch.changed_since.is_none() && cursor.take_word(b"CHANGEDSINCE") {
+            cursor.space()?;
+            fetch.changed_since = Some(cursor.number64()?);
+        } else if by_uid && !fetch.vanished && cursor.take_word(b"VANISHED") {
+            fetch.vanished = true;
+        } else if by_uid && fetch.window.is_none() && cursor.take_word(b"PARTIAL") {
+            cursor.space()?;
+            fetch.window = Some(Window::parse(cursor)?);
+        } else {
             return Err(Refusal::Bad("Unknown modifier"));
         }
+        if cursor.take(b')') {
+            break;
+        }
         cursor.space()?;
-        changed_since = Some(cursor.number64()?);
-        // RFC 7162 §3.2.6: only of UID FETCH.
-        if numbering == Numbering::Uid && cursor.take(b' ') {
-            vanished = cursor.take_word(b"VANISHED");
-        }
-        cursor.expect(b')')?;
-        if !items.contains(&FetchItem::ModSeq) {
-            items.push(FetchItem::ModSeq);
-        }
     }
-    if numbering == Numbering::Uid && !items.contains(&FetchItem::Uid) {
-        items.insert(0, FetchItem::Uid);
+    // RFC 7162 §3.2.6: VANISHED says since when by CHANGEDSINCE.
+    if fetch.vanished && fetch.changed_since.is_none() {
+        return Err(Refusal::Bad("VANISHED needs CHANGEDSINCE"));
     }
-    Ok(Request::Role(Command::Fetch(Fetch { messages, items, changed_since, vanished })))
+    Ok(())
 }
 
 /// `fetch-att = "ENVELOPE" / "FLAGS" / "INTERNALDATE" / "RFC822" [".HEADER" / ".SIZE" / ".TEXT"] /
@@ -168,6 +204,17 @@ fn parse_item(cursor: &mut Cursor<'_>, items: &mut Vec<FetchItem>) -> Result<(),
         add(&Preview);
         return Ok(());
     }
+    if cursor.take_word(b"BINARY.SIZE") {
+        add(&FetchItem::BinarySize(parse_binary(cursor)?));
+        return Ok(());
+    }
+    let peek = cursor.take_word(b"BINARY.PEEK");
+    if peek || cursor.take_word(b"BINARY") {
+        let section = parse_binary(cursor)?;
+        let partial = Partial::parse_optional(cursor)?;
+        add(&FetchItem::Binary { section, partial, peek });
+        return Ok(());
+    }
     let peek = cursor.take_word(b"BODY.PEEK");
     if !peek && !cursor.take_word(b"BODY") {
         return Err(Refusal::Bad("Unknown item"));
@@ -181,6 +228,13 @@ fn parse_item(cursor: &mut Cursor<'_>, items: &mut Vec<FetchItem>) -> Result<(),
     let partial = Partial::parse_optional(cursor)?;
     add(&FetchItem::Section { section, partial, peek });
     Ok(())
+}
+
+/// `section-binary = "[" [section-part] "]"` (RFC 3516 §7): part numbers alone.
+fn parse_binary(cursor: &mut Cursor<'_>) -> Result<Section, Refusal> {
+    cursor.expect(b'[')?;
+    let section = Section::parse(cursor)?;
+    if *section.part() == SectionPart::Whole { Ok(section) } else { Err(Refusal::Bad("Expected part numbers alone")) }
 }
 
 impl Fetch {
@@ -288,6 +342,37 @@ mod tests {
     }
 
     #[test]
+    fn binary_parts_and_pages() {
+        let part = |path: &[u8]| Section::parse(&mut Cursor::new(path)).unwrap();
+        let partial = Partial::parse_optional(&mut Cursor::new(b"<0.10>")).unwrap();
+        assert_eq!(
+            items("FETCH 1 (BINARY[1.2] BINARY.PEEK[]<0.10> binary.size[1])"),
+            Some(vec![
+                FetchItem::Binary { section: part(b"1.2]"), partial: None, peek: false },
+                FetchItem::Binary { section: part(b"]"), partial, peek: true },
+                FetchItem::BinarySize(part(b"1]")),
+            ])
+        );
+        for line in ["BINARY", "BINARY[TEXT]", "BINARY[1.MIME]", "BINARY.SIZE", "BINARY.SIZE[1]<0.1>", "BINARY.PEEK"] {
+            assert_eq!(items(&format!("FETCH 1 {line}")), None, "{line}");
+        }
+        let Some(Command::Fetch(fetch)) = command("UID FETCH 1:* (UID FLAGS) (PARTIAL -1:-30 CHANGEDSINCE 98305)")
+        else {
+            panic!()
+        };
+        let window = Window::parse(&mut Cursor::new(b"-1:-30")).ok();
+        assert_eq!((fetch.window, fetch.changed_since), (window, Some(98305)));
+        for line in [
+            "FETCH 1 FLAGS (PARTIAL 1:2)",
+            "UID FETCH 1 FLAGS (PARTIAL 1)",
+            "UID FETCH 1 FLAGS (PARTIAL 1:2 PARTIAL 1:2)",
+            "UID FETCH 1 FLAGS (VANISHED)",
+        ] {
+            assert_eq!(command(line), None, "{line}");
+        }
+    }
+
+    #[test]
     fn what_sets_seen() {
         for (line, seen) in [
             ("FETCH 1 FULL", false),
@@ -295,6 +380,8 @@ mod tests {
             ("FETCH 1 RFC822.HEADER", false),
             ("FETCH 1 RFC822", true),
             ("FETCH 1 BODY[1]", true),
+            ("FETCH 1 BINARY[1]", true),
+            ("FETCH 1 (BINARY.PEEK[1] BINARY.SIZE[1])", false),
         ] {
             let Some(Command::Fetch(fetch)) = command(line) else { panic!("{line}") };
             assert_eq!(fetch.sets_seen(), seen, "{line}");

@@ -3,7 +3,7 @@
 
 use super::{Command, Numbering, Request};
 use crate::imap::cursor::{Cursor, Refusal};
-use crate::imap::types::{Date, Flag, Keyword, SequenceSet};
+use crate::imap::types::{Date, Flag, Keyword, SequenceSet, Window};
 
 /// The deepest nesting of keys.
 const DEPTH: usize = 32;
@@ -34,6 +34,8 @@ pub struct Give {
     pub count: bool,
     /// `SAVE`: remember the result as `$`.
     pub save: bool,
+    /// `PARTIAL`: only this page of the numbers (RFC 9394 §3.1).
+    pub window: Option<Window>,
 }
 
 impl Give {
@@ -48,6 +50,11 @@ impl Give {
                 b"ALL" => &mut give.all,
                 b"COUNT" => &mut give.count,
                 b"SAVE" => &mut give.save,
+                b"PARTIAL" if give.window.is_none() => {
+                    cursor.space()?;
+                    give.window = Some(Window::parse(cursor)?);
+                    &mut false
+                }
                 _ => return Err(Refusal::Bad("Unknown result option")),
             };
             *option = true;
@@ -56,6 +63,10 @@ impl Give {
             }
         }
         give.all |= give == Self::default();
+        // RFC 9394 §3.1
+        if give.all && give.window.is_some() {
+            return Err(Refusal::Bad("ALL and PARTIAL together make no sense"));
+        }
         Ok(give)
     }
 }

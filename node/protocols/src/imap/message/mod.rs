@@ -4,6 +4,7 @@
 //! parts are bounded in number and depth.
 
 mod address;
+pub mod binary;
 mod content_type;
 pub mod contents;
 pub mod envelope;

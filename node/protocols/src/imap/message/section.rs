@@ -60,7 +60,7 @@ impl Message {
     }
 
     /// Follows the numbers. A message that is no multipart has one part, itself (RFC 3501 §6.4.5).
-    fn find(&self, section: &Section) -> Option<&Part> {
+    pub(super) fn find(&self, section: &Section) -> Option<&Part> {
         let (first, rest) = section.path().split_first()?;
         let mut part = part_of_message(self.root(), first.get())?;
         for number in rest {

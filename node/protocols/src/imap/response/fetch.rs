@@ -117,15 +117,41 @@ impl FetchItems<'_> {
             }
             _ => return,
         };
+        output.optional_literal(content);
+    }
+}
+
+impl FetchItems<'_> {
+    /// `BINARY[…] …`: a part, decoded; as `~{n}` when there is a NUL in it (RFC 3516 §4.2).
+    pub fn binary(&mut self, section: &Section, partial: Option<Partial>, content: Option<Piece>) {
+        let output = self.begin(b"BINARY[");
+        output.section(section, partial);
         match content {
-            Some([first, second]) if first.is_empty() && second.is_empty() => output.put(b"\"\""),
-            Some(piece) => output.literal(piece),
-            None => output.put(b"NIL"),
+            Some(piece) if piece.iter().any(|stretch| stretch.contains(&0)) => {
+                output.put_byte(b'~');
+                output.literal(piece);
+            }
+            content => output.optional_literal(content),
         }
+    }
+
+    /// `BINARY.SIZE[…] n`, in bytes.
+    pub fn binary_size(&mut self, section: &Section, size: u64) {
+        let output = self.begin(b"BINARY.SIZE[");
+        output.section(section, None);
+        output.put_number(size);
     }
 }
 
 impl Output {
+    fn optional_literal(&mut self, content: Option<Piece>) {
+        match content {
+            Some([first, second]) if first.is_empty() && second.is_empty() => self.put(b"\"\""),
+            Some(piece) => self.literal(piece),
+            None => self.put(b"NIL"),
+        }
+    }
+
     /// `section ["<" number ">"] SP`, from behind the opening bracket.
     fn section(&mut self, section: &Section, partial: Option<Partial>) {
         for (index, number) in section.path().iter().enumerate() {

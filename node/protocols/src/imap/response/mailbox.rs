@@ -95,6 +95,14 @@ impl Output {
         if give.all && !found.is_empty() {
             self.put_display(format_args!(" ALL {}", found.iter().copied().collect::<NumberSet>()));
         }
+        if let Some(window) = give.window {
+            // RFC 9394 §3.1: "NIL" where there is nothing.
+            match found.get(window.of(found.len())) {
+                Some(page @ [_, ..]) => self
+                    .put_display(format_args!(" PARTIAL ({window} {})", page.iter().copied().collect::<NumberSet>())),
+                _ => self.put_display(format_args!(" PARTIAL ({window} NIL)")),
+            }
+        }
         if give.count {
             self.put_display(format_args!(" COUNT {}", found.len()));
         }

@@ -12,6 +12,7 @@ mod sequence_set;
 mod tag;
 mod uid;
 mod url;
+mod window;
 
 pub use date::{Date, DateTime};
 pub use flag::{Flag, Flags, Keyword};
@@ -23,5 +24,6 @@ pub use sequence_set::{Endpoint, Messages, SequenceSet};
 pub use tag::Tag;
 pub use uid::{NumberSet, Uid, UidSet, UidValidity};
 pub use url::MessageUrl;
+pub use window::Window;
 
 pub(crate) use section::header_name;

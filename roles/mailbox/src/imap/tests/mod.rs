@@ -2,6 +2,7 @@
 
 mod acl;
 mod append;
+mod binary;
 mod client;
 mod concurrency;
 mod condstore;
@@ -10,6 +11,7 @@ mod hierarchy;
 mod kept;
 mod messages;
 mod metadata;
+mod partial;
 mod quota;
 mod relayed;
 mod replace;
