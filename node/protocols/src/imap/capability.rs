@@ -5,7 +5,7 @@ use std::fmt;
 use crate::sasl::Mechanism;
 
 /// What holds before and after login alike.
-const ALWAYS: &str = "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE";
+const ALWAYS: &str = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE";
 
 /// What holds once a mailbox engine answers.
 const AUTHENTICATED: &[&str] = &[
@@ -42,8 +42,10 @@ const AUTHENTICATED: &[&str] = &[
     "STATUS=SIZE",
     "THREAD=ORDEREDSUBJECT",
     "THREAD=REFERENCES",
+    "UIDONLY",
     "UIDPLUS",
     "UNSELECT",
+    "UTF8=ACCEPT",
     "WITHIN",
 ];
 
@@ -97,11 +99,13 @@ mod tests {
     #[test]
     fn lists() {
         let clear = Capabilities::NotAuthenticated { start_tls: true, login: false, mechanisms: &[] };
-        assert_eq!(clear.to_string(), "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE STARTTLS LOGINDISABLED");
+        assert_eq!(clear.to_string(), "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE STARTTLS LOGINDISABLED");
         let mechanisms = &[Mechanism::Plain, Mechanism::Login];
         let secure = Capabilities::NotAuthenticated { start_tls: false, login: true, mechanisms };
-        assert_eq!(secure.to_string(), "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE AUTH=PLAIN AUTH=LOGIN");
+        assert_eq!(secure.to_string(), "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE AUTH=PLAIN AUTH=LOGIN");
         let authenticated = Capabilities::Authenticated { append_limit: 7 }.to_string();
-        assert!(authenticated.contains(" IDLE APPENDLIMIT=7 ") && authenticated.ends_with(" UIDPLUS UNSELECT WITHIN"));
+        assert!(
+            authenticated.contains(" IDLE APPENDLIMIT=7 ") && authenticated.ends_with(" UNSELECT UTF8=ACCEPT WITHIN")
+        );
     }
 }

@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 use std::num::NonZeroU32;
 
+use super::types::{Dialect, MailboxName, NameError};
+
 /// `ATOM-CHAR`
 pub(crate) const ATOM: u8 = 1;
 /// `ASTRING-CHAR = ATOM-CHAR / resp-specials`
@@ -40,6 +42,8 @@ pub(crate) enum Refusal {
     Bad(&'static str),
     /// Within the grammar, and still not possible: `NO [CANNOT]`.
     Cannot(&'static str),
+    /// It names a sequence number, and the client has said that it would not: `BAD [UIDREQUIRED]` (RFC 9586 §3).
+    UidRequired,
     /// A charset that SEARCH does not know: `NO [BADCHARSET (…)]`.
     BadCharset,
 }
@@ -48,6 +52,7 @@ pub(crate) enum Refusal {
 #[derive(Debug, Clone)]
 pub(crate) struct Cursor<'a> {
     rest: &'a [u8],
+    dialect: Dialect,
 }
 
 type Parsed<T> = Result<T, Refusal>;
@@ -55,7 +60,17 @@ type Parsed<T> = Result<T, Refusal>;
 impl<'a> Cursor<'a> {
     /// At the beginning of those bytes, which do not hold the line's end.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes }
+        Self { rest: bytes, dialect: Dialect::default() }
+    }
+
+    /// The same, of a client that speaks so.
+    pub(crate) fn speaking(self, dialect: Dialect) -> Self {
+        Self { dialect, ..self }
+    }
+
+    /// How the client speaks.
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// What was not read yet.
@@ -268,9 +283,17 @@ impl<'a> Cursor<'a> {
     }
 
     /// `mailbox = "INBOX" / astring` (RFC 3501 §5.1)
-    pub(crate) fn mailbox(&mut self) -> Parsed<super::types::MailboxName> {
+    pub(crate) fn mailbox(&mut self) -> Parsed<MailboxName> {
         let wire = self.astring()?;
-        super::types::MailboxName::from_wire(&wire).map_err(super::command::invalid_name)
+        self.mailbox_name(&wire).map_err(super::command::invalid_name)
+    }
+
+    /// The name that travelled so: in modified UTF-7, or in UTF-8 where that was agreed on.
+    pub(crate) fn mailbox_name(&self, wire: &[u8]) -> Result<MailboxName, NameError> {
+        if !self.dialect.is_utf8() {
+            return MailboxName::from_wire(wire);
+        }
+        MailboxName::new(std::str::from_utf8(wire).map_err(|_| NameError::Encoding)?)
     }
 }
 
@@ -330,6 +353,17 @@ mod tests {
         );
         assert_eq!(decimal(b"18446744073709551615"), Some(u64::MAX));
         assert_eq!((decimal(b"18446744073709551616"), decimal(b"1x")), (None, None));
+    }
+
+    #[test]
+    fn names_of_mailboxes_in_both_dialects() {
+        let name = |wire: &str, dialect| Cursor::new(wire.as_bytes()).speaking(dialect).mailbox().ok();
+        let (old, new) = (Dialect::default(), Dialect { rev2: true, ..Dialect::default() });
+        let name_is = |text: &str| MailboxName::new(text).ok();
+        assert_eq!((name("a&AOQ-", old), name("\"a&AOQ-\"", new)), (name_is("aä"), name_is("a&AOQ-")));
+        assert_eq!((name("\"Q&A\"", old), name("\"Q&A\"", new)), (None, name_is("Q&A")));
+        assert_eq!((name("ä", old), name("ä", Dialect { utf8: true, ..old })), (name_is("ä"), name_is("ä")));
+        assert_eq!(Cursor::new(b"\"\xff\"").speaking(new).mailbox().ok(), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use estafeta_protocols::imap::command::append::{self as command, Append, Literal};
 use estafeta_protocols::imap::message::Message;
 use estafeta_protocols::imap::response::{Code, Completion, Output};
-use estafeta_protocols::imap::types::{self as wire, MessageUrl, Rights};
+use estafeta_protocols::imap::types::{self as wire, Dialect, MessageUrl, Rights};
 use estafeta_storage::StorageError;
 use estafeta_storage::spool::Spool;
 
@@ -43,6 +43,8 @@ struct Coming {
     spool: Spool,
     /// What comes in is binary.
     binary: bool,
+    /// It comes as `UTF8 (…)`: whatever its literal is called, it is text.
+    utf8: bool,
 }
 
 impl Engine {
@@ -77,7 +79,15 @@ impl Engine {
     }
 
     /// The next message begins.
-    pub(super) async fn begin_message(&mut self, message: &command::NewMessage) -> Result<(), Refused> {
+    pub(super) async fn begin_message(
+        &mut self,
+        message: &command::NewMessage,
+        dialect: Dialect,
+    ) -> Result<(), Refused> {
+        // RFC 9755 §4
+        if message.utf8 && !dialect.utf8 {
+            return Err(Refused::Answer(Completion::bad("ENABLE UTF8=ACCEPT comes first")));
+        }
         let spool = self.mail.spool();
         let appending = self.appending()?;
         appending.end_message().await?;
@@ -86,8 +96,15 @@ impl Engine {
         system = system & appending.scope.system;
         keywords.retain(|_| appending.scope.keywords);
         let internal_date = message.date.map(|date| date.unix_seconds());
-        appending.coming =
-            Some(Coming { system, keywords, internal_date, line_ends: LineEnds::new(), spool, binary: false });
+        appending.coming = Some(Coming {
+            system,
+            keywords,
+            internal_date,
+            line_ends: LineEnds::new(),
+            spool,
+            binary: false,
+            utf8: message.utf8,
+        });
         Ok(())
     }
 
@@ -97,7 +114,8 @@ impl Engine {
         if !appending.usage.holds_one_more(literal.size) {
             return Err(StoreError::OverQuota.into());
         }
-        appending.coming()?.binary = literal.binary;
+        let coming = appending.coming()?;
+        coming.binary = literal.binary && !coming.utf8;
         Ok(())
     }
 

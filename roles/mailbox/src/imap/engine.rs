@@ -103,22 +103,7 @@ impl Engine {
                 reply.output().id(&[("name", "Estafeta")]);
                 Ok(Completion::ok("ID completed"))
             }
-            Command::Enable(enable) => {
-                // RFC 5161 §3.1: what is not known is passed over.
-                let known = ["CONDSTORE", "QRESYNC"].into_iter();
-                let enabled: Vec<&str> =
-                    known.filter(|name| enable.capabilities.iter().any(|one| one == name)).collect();
-                reply.output().enabled(&enabled);
-                if enabled.contains(&"QRESYNC") {
-                    self.qresync = true;
-                    self.selected.iter_mut().for_each(|selected| selected.qresync = true);
-                }
-                // RFC 7162 §3.2.3: QRESYNC is CONDSTORE and more.
-                if !enabled.is_empty() {
-                    self.enable_condstore(reply.output());
-                }
-                Ok(Completion::ok("ENABLE completed"))
-            }
+            Command::Enable(enable) => Ok(self.enable(&enable, reply.output())),
             Command::Namespace => {
                 let others = estafeta_protocols::imap::types::MailboxName::new(OTHERS);
                 let others = others.map_err(|_| Refused::no("Internal error"))?;
@@ -241,7 +226,7 @@ impl Handler<Server> for Engine {
                 self.go_on_appending(begun, server).await
             }
             Event::AppendMessage(message) => {
-                let begun = self.begin_message(&message).await;
+                let begun = self.begin_message(&message, server.output().dialect()).await;
                 self.go_on_appending(begun, server).await
             }
             Event::AppendLiteral(literal) => {

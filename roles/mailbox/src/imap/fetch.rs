@@ -90,7 +90,7 @@ impl Engine {
                 unknown_encoding |= message.as_ref().is_some_and(|message| is_undecodable(&fetch.items, message));
                 let source = Source { entry, view: &selected.view, kept: kept.as_ref(), message: message.as_ref() };
                 let tell_flags = seen.contains(entry.uid) && !fetch.items.contains(&FetchItem::Flags);
-                reply.output().fetch(sequence, |items| {
+                reply.output().fetch_of(sequence, wire_uid(entry.uid), |items| {
                     fetch.items.iter().for_each(|item| source.write(items, item));
                     if tell_flags {
                         source.write(items, &FetchItem::Flags);

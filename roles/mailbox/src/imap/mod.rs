@@ -16,6 +16,7 @@
 mod acl;
 mod append;
 mod copy;
+mod enable;
 mod engine;
 mod expunge;
 mod fetch;

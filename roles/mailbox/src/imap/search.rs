@@ -14,7 +14,10 @@ impl Engine {
         if by_mod_sequence {
             self.enable_condstore(reply.output());
         }
-        let saves = search.give.is_some_and(|give| give.save);
+        // RFC 9051 §6.4.4: IMAP4rev2 knows one form of the answer.
+        let all = Give { all: true, ..Give::default() };
+        let give = search.give.or(reply.output().dialect().rev2.then_some(all));
+        let saves = give.is_some_and(|give| give.save);
         let selected = self.selected()?;
         let found = match find(selected, &search.key).await {
             Ok(found) => found,
@@ -30,7 +33,7 @@ impl Engine {
         let numbers: Vec<u32> = found.iter().map(number).collect();
         let highest =
             |given: &[Found]| given.iter().map(|found| found.entry.modseq.0).max().filter(|_| by_mod_sequence);
-        match search.give {
+        match give {
             None => reply.output().search(numbers, highest(&found)),
             Some(give) => {
                 let given = given(give, &found);

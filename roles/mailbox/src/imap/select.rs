@@ -1,7 +1,7 @@
 //! SELECT, EXAMINE (RFC 3501 §6.3.1, §6.3.2), CLOSE (§6.4.2) and UNSELECT (RFC 3691).
 
 use estafeta_protocols::imap::command::select::{Resync, Select};
-use estafeta_protocols::imap::response::{Code, Completion, Output};
+use estafeta_protocols::imap::response::{Code, Completion, ListEntry, Output};
 use estafeta_protocols::imap::server::{Server, State};
 use estafeta_protocols::imap::types::Rights;
 
@@ -38,7 +38,9 @@ impl Engine {
         if select.resync.is_some() && !self.qresync {
             return Err(Refused::Answer(Completion::bad("ENABLE QRESYNC comes first")));
         }
-        if self.selected.is_some() && self.qresync {
+        let dialect = server.output().dialect();
+        // RFC 7162 §3.2.11, RFC 9051 §7.1
+        if self.selected.is_some() && (self.qresync || dialect.rev2) {
             server.output().notice(&Code::Closed, "The mailbox that was open is closed");
         }
         // RFC 3501 §6.3.1: a SELECT that fails leaves no mailbox open.
@@ -56,7 +58,8 @@ impl Engine {
         selected.tell_keywords(output);
         output.exists(selected.view.len());
         output.recent(selected.view.recent());
-        if let Some(unseen) = selected.view.first_unseen() {
+        // RFC 9051 appendix E, RFC 9586 §3.2: to whom it means nothing, it is not told.
+        if let Some(unseen) = selected.view.first_unseen().filter(|_| !dialect.rev2 && !dialect.uid_only) {
             output.notice(&Code::Unseen(unseen), "First message that is not seen");
         }
         if let Some(validity) = wire_validity(selected.mailbox.uid_validity()) {
@@ -66,6 +69,10 @@ impl Engine {
         output.notice(&Code::MailboxId(selected.mailbox.object_number()), "Its name for good");
         if let Some(uid) = wire_uid(uid_next) {
             output.notice(&Code::UidNext(uid), "The next UID");
+        }
+        // RFC 9051 §6.3.2: the name as it is, however it was written.
+        if dialect.rev2 {
+            output.list(&ListEntry { name: &select.mailbox, attributes: &[], child_info: &[] });
         }
         // RFC 7162 §3.1.2.1: also for those that have not asked for modification sequences.
         output.notice(&Code::HighestModSeq(selected.view.modseq().0), "The last change");

@@ -128,7 +128,8 @@ impl Selected {
         }
         if telling.expunges && self.view.has_gone() {
             let gone = self.view.remove_gone();
-            if self.qresync {
+            // RFC 9586 §3.5: without sequence numbers there is no EXPUNGE.
+            if self.qresync || output.dialect().uid_only {
                 output.vanished(&gone.iter().rev().map(|(_, uid)| uid.0).collect(), false);
             } else {
                 gone.into_iter().for_each(|(sequence, _)| output.expunge(sequence));
@@ -164,7 +165,7 @@ impl Selected {
     pub(super) fn tell_flags(&self, output: &mut Output, uid: Uid, with_uid: bool) {
         let Some(sequence) = self.view.sequence(uid) else { return };
         let Some(entry) = self.view.get(sequence) else { return };
-        output.fetch(sequence, |items| {
+        output.fetch_of(sequence, wire_uid(uid), |items| {
             if let Some(uid) = wire_uid(uid).filter(|_| with_uid) {
                 items.uid(uid);
             }
@@ -179,7 +180,7 @@ impl Selected {
     pub(super) fn tell_mod_sequence(&self, output: &mut Output, uid: Uid, with_uid: bool) {
         let Some(sequence) = self.view.sequence(uid) else { return };
         let Some(entry) = self.view.get(sequence) else { return };
-        output.fetch(sequence, |items| {
+        output.fetch_of(sequence, wire_uid(uid), |items| {
             if let Some(uid) = wire_uid(uid).filter(|_| with_uid) {
                 items.uid(uid);
             }

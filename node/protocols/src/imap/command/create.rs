@@ -22,7 +22,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Request, Refusal> {
     cursor.space()?;
     let wire = cursor.astring()?;
     let name = wire.strip_suffix(&[HIERARCHY_SEPARATOR as u8]).unwrap_or(&wire);
-    let mailbox = MailboxName::from_wire(name).map_err(super::invalid_name)?;
+    let mailbox = cursor.mailbox_name(name).map_err(super::invalid_name)?;
     let mut uses = Vec::new();
     if cursor.take(b' ') && !cursor.at_end() {
         cursor.expect(b'(')?;

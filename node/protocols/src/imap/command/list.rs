@@ -6,7 +6,7 @@ use super::metadata::Entries;
 use super::status::StatusItem;
 use super::{Command, Request};
 use crate::imap::cursor::{Cursor, Refusal};
-use crate::imap::types::ListPattern;
+use crate::imap::types::{Dialect, ListPattern};
 
 /// The most patterns in one command.
 const PATTERNS: usize = 32;
@@ -73,7 +73,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Request, Refusal> {
         if list.patterns.len() == PATTERNS {
             return Err(Refusal::Bad("Too many patterns"));
         }
-        list.patterns.push(pattern(&reference, &wire)?);
+        list.patterns.push(pattern(&reference, &wire, cursor.dialect())?);
         Ok(())
     };
     if cursor.take(b'(') {
@@ -103,13 +103,13 @@ pub(super) fn parse_lsub(cursor: &mut Cursor<'_>) -> Result<Request, Refusal> {
     let reference = cursor.astring()?;
     cursor.space()?;
     let wire = cursor.list_mailbox()?;
-    Ok(Request::Role(Command::Lsub(Lsub { pattern: pattern(&reference, &wire)? })))
+    Ok(Request::Role(Command::Lsub(Lsub { pattern: pattern(&reference, &wire, cursor.dialect())? })))
 }
 
 /// RFC 3501 §6.3.8: an empty pattern asks for the separator, whatever the reference.
-fn pattern(reference: &[u8], wire: &[u8]) -> Result<ListPattern, Refusal> {
+fn pattern(reference: &[u8], wire: &[u8], dialect: Dialect) -> Result<ListPattern, Refusal> {
     let reference = if wire.is_empty() { b"" } else { reference };
-    ListPattern::from_wire(reference, wire).ok_or(Refusal::Cannot("Not a pattern of mailbox names"))
+    ListPattern::from_wire(reference, wire, dialect).ok_or(Refusal::Cannot("Not a pattern of mailbox names"))
 }
 
 impl ListSelect {

@@ -94,7 +94,7 @@ fn mailbox(cursor: &mut Cursor<'_>) -> Result<Option<MailboxName>, Refusal> {
     if wire.is_empty() {
         return Ok(None);
     }
-    MailboxName::from_wire(&wire).map(Some).map_err(super::invalid_name)
+    cursor.mailbox_name(&wire).map(Some).map_err(super::invalid_name)
 }
 
 impl Entries {

@@ -122,6 +122,14 @@ pub(crate) struct Row {
     pub(crate) parse: fn(&mut Cursor<'_>) -> Result<Request, Refusal>,
 }
 
+impl Row {
+    /// Whether it names messages by sequence numbers, or answers with them (RFC 9586 §3).
+    pub(crate) fn names_sequence_numbers(&self) -> bool {
+        const NAMES: [&[u8]; 8] = [b"FETCH", b"STORE", b"SEARCH", b"COPY", b"MOVE", b"REPLACE", b"SORT", b"THREAD"];
+        NAMES.contains(&self.name)
+    }
+}
+
 const fn row(name: &'static str, allowed: Allowed, parse: fn(&mut Cursor<'_>) -> Result<Request, Refusal>) -> Row {
     Row { name: name.as_bytes(), allowed, parse }
 }

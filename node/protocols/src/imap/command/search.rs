@@ -148,6 +148,10 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Result<Req
         cursor.space()?;
     }
     if cursor.take_word(b"CHARSET") {
+        // RFC 9755 §3: everything is UTF-8 then, and this is an error.
+        if cursor.dialect().utf8 {
+            return Err(Refusal::Bad("No CHARSET after ENABLE UTF8=ACCEPT"));
+        }
         cursor.space()?;
         charset(cursor)?;
         cursor.space()?;
@@ -203,6 +207,7 @@ impl Keys {
         match cursor.peek() {
             Some(b'(') => self.parenthesised(cursor, depth),
             Some(b'$') => cursor.expect(b'$').map(|()| SearchKey::Saved),
+            Some(b'*' | b'0'..=b'9') if cursor.dialect().uid_only => Err(Refusal::UidRequired),
             Some(b'*' | b'0'..=b'9') => SequenceSet::parse(cursor).map(SearchKey::Sequence),
             _ => self.word(cursor, depth),
         }

@@ -62,6 +62,10 @@ fn parse_resync(cursor: &mut Cursor<'_>) -> Result<Resync, Refusal> {
     let mut known = None;
     while cursor.take(b' ') {
         if cursor.take(b'(') {
+            // RFC 9586 §3.3: it names sequence numbers.
+            if cursor.dialect().uid_only {
+                return Err(Refusal::UidRequired);
+            }
             // seq-match-data helps a server that has forgotten what was expunged: this one then compares all UIDs.
             SequenceSet::parse(cursor)?;
             cursor.space()?;

@@ -86,6 +86,8 @@ pub enum Code<'a> {
     TooBig,
     /// CREATE the mailbox first, then try again.
     TryCreate,
+    /// The command names a sequence number (RFC 9586 §3).
+    UidRequired,
     /// A part's transfer encoding that cannot be taken away, or stored (RFC 3516 §4.3, §4.4).
     UnknownCte,
     /// The next UID, at least.
@@ -179,6 +181,7 @@ impl Code<'_> {
             Self::TryCreate => b"TRYCREATE",
             Self::UidNext(_) => b"UIDNEXT",
             Self::UidValidity(_) => b"UIDVALIDITY",
+            Self::UidRequired => b"UIDREQUIRED",
             Self::Unavailable => b"UNAVAILABLE",
             Self::UnknownCte => b"UNKNOWN-CTE",
             Self::Unseen(_) => b"UNSEEN",

@@ -13,6 +13,18 @@ pub struct FetchItems<'a> {
 }
 
 impl Output {
+    /// The same of a message that is named by its UID, where it was agreed on that (RFC 9586 §3.4).
+    pub fn fetch_of(&mut self, sequence: u32, uid: Option<Uid>, write: impl FnOnce(&mut FetchItems<'_>)) {
+        match uid.filter(|_| self.dialect().uid_only) {
+            Some(uid) => {
+                self.put_display(format_args!("* {uid} UIDFETCH ("));
+                write(&mut FetchItems { output: self, first: true });
+                self.put(b")\r\n");
+            }
+            None => self.fetch(sequence, write),
+        }
+    }
+
     /// `* n FETCH (…)`, with the items that `write` writes; there must be at least one.
     pub fn fetch(&mut self, sequence: u32, write: impl FnOnce(&mut FetchItems<'_>)) {
         self.put(b"* ");
@@ -45,6 +57,8 @@ impl FetchItems<'_> {
 
     /// `FLAGS (…)`: each flag as it stands on the wire, and `\Recent` if the message is recent in this session.
     pub fn flags<'f>(&mut self, flags: impl IntoIterator<Item = &'f str>, recent: bool) {
+        // RFC 9051 appendix E: nothing is recent any more.
+        let recent = recent && !self.output.dialect().rev2;
         let output = self.name(b"FLAGS");
         let mut separator = b'(';
         for flag in flags.into_iter().chain(recent.then_some("\\Recent")) {

@@ -23,9 +23,11 @@ impl Output {
         self.numbered(count, b"EXISTS");
     }
 
-    /// `* n RECENT`: so many of them are recent in this session.
+    /// `* n RECENT`: so many of them are recent in this session. IMAP4rev2 does not know it (RFC 9051 appendix E).
     pub fn recent(&mut self, count: u32) {
-        self.numbered(count, b"RECENT");
+        if !self.dialect().rev2 {
+            self.numbered(count, b"RECENT");
+        }
     }
 
     /// `* n EXPUNGE`: that sequence number is gone, those behind it move up by one.

@@ -5,6 +5,8 @@ use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::imap::types::Dialect;
+
 /// From this size on, bytes are passed on as they are; below it, copying them into the next write is cheaper.
 const SHARE_BYTES: usize = 4 * 1024;
 
@@ -15,6 +17,7 @@ pub struct Output {
     tail: BytesMut,
     /// What `full` holds, in bytes.
     full_bytes: usize,
+    dialect: Dialect,
 }
 
 impl Output {
@@ -41,8 +44,18 @@ impl Output {
     /// Gives up the memory that is kept for the next response, when the connection falls silent.
     pub(crate) fn release(&mut self) {
         if self.is_empty() {
-            *self = Self::default();
+            *self = Self { dialect: self.dialect, ..Self::default() };
         }
+    }
+
+    /// How the client reads.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// The client has agreed on another way of speaking.
+    pub fn speak(&mut self, dialect: Dialect) {
+        self.dialect = dialect;
     }
 
     pub(crate) fn put(&mut self, bytes: &[u8]) {

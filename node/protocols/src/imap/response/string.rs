@@ -14,7 +14,10 @@ impl Output {
     /// `string = quoted / literal`
     pub(crate) fn string(&mut self, text: &[u8]) {
         // Only these are legal in a quoted string, and 8-bit is not (RFC 3501 §9: TEXT-CHAR is a 7-bit CHAR).
+        // where UTF-8 was not agreed on (RFC 9051 §9, RFC 9755 §3).
+        let utf8 = self.dialect().is_utf8() && std::str::from_utf8(text).is_ok();
         let quotable = |byte: &u8| matches!(byte, 0x01..=0x7f) && !matches!(byte, b'\r' | b'\n');
+        let quotable = |byte: &u8| quotable(byte) || (utf8 && *byte >= 0x80);
         if text.len() > QUOTED_BYTES || !text.iter().all(quotable) {
             self.literal_header(text.len());
             return self.put(text);
@@ -45,8 +48,11 @@ impl Output {
         if atom { self.put(text) } else { self.string(text) }
     }
 
-    /// `mailbox`, in modified UTF-7.
+    /// `mailbox`, in modified UTF-7, or in UTF-8 where that was agreed on.
     pub(crate) fn mailbox(&mut self, name: &MailboxName) {
+        if self.dialect().is_utf8() {
+            return self.astring(name.as_str().as_bytes());
+        }
         self.astring(name.to_wire().as_bytes());
     }
 

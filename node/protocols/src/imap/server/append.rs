@@ -25,7 +25,14 @@ impl Server {
     pub(super) fn announced(&mut self, announcement: Announcement) -> Option<Step<Event>> {
         let (tag, row, mut cursor) = self.head(announcement.text);
         let line = match row.and_then(|row| grammar(row, self.state, &mut cursor)) {
-            Some(mut grammar) => grammar.line(&mut cursor).map(|line| (grammar, line)),
+            Some(mut grammar) => {
+                // RFC 9586 §3: REPLACE by a sequence number.
+                let refused = row.filter(|row| self.output.dialect().uid_only && row.names_sequence_numbers());
+                match refused {
+                    Some(_) => Err(Refusal::UidRequired),
+                    None => grammar.line(&mut cursor).map(|line| (grammar, line)),
+                }
+            }
             // Where APPEND is not allowed, its message counts as any literal: a small one is read and refused.
             None => {
                 self.hold(announcement);
@@ -223,12 +230,13 @@ impl Server {
 
     /// Takes a command's tag and name apart; the cursor stands behind them.
     fn head(&self, text: usize) -> (Option<super::Tag>, Option<&'static Row>, Cursor<'_>) {
-        head(self.input.get(text))
+        let (tag, row, cursor) = head(self.input.get(text));
+        (tag, row, cursor.speaking(self.output.dialect()))
     }
 
     /// At the first of these bytes.
     fn cursor(&self, text: usize) -> Cursor<'_> {
-        Cursor::new(self.input.get(text))
+        Cursor::new(self.input.get(text)).speaking(self.output.dialect())
     }
 }
 

@@ -241,7 +241,8 @@ impl Server {
 
     /// Reads the command that makes up the first `text` bytes.
     fn understand(&self, text: usize) -> (Option<Tag>, Result<Request, Refusal>) {
-        let (tag, row, mut cursor) = head(self.input.get(text));
+        let (tag, row, cursor) = head(self.input.get(text));
+        let mut cursor = cursor.speaking(self.output.dialect());
         let request = match (&tag, row) {
             (None, _) => Err(Refusal::Bad("Expected a tag")),
             (Some(_), None) => Err(Refusal::Bad("Unknown command")),
@@ -252,6 +253,9 @@ impl Server {
 
     /// RFC 3501 §3: whether a command makes sense in this state.
     fn allow(&self, row: &Row) -> Result<(), Refusal> {
+        if self.output.dialect().uid_only && row.names_sequence_numbers() {
+            return Err(Refusal::UidRequired);
+        }
         match (row.allowed, self.state) {
             (Allowed::Always, _)
             | (Allowed::NotAuthenticated, State::NotAuthenticated)
@@ -348,6 +352,9 @@ impl Server {
             Refusal::Bad(text) => {
                 self.complete(Completion::bad(text));
                 self.fault();
+            }
+            Refusal::UidRequired => {
+                self.complete(Completion::bad("Name messages by UID").with(Code::UidRequired));
             }
             Refusal::Cannot(text) => self.complete(Completion::no(text).with(Code::Cannot)),
             Refusal::BadCharset => self.complete(Completion::no("Unknown charset").with(Code::BadCharset)),

@@ -120,7 +120,7 @@ fn greeting_says_what_is_open() {
     let mut dialog = Dialog::new(Server::greet(offer, false, Limits::default()));
     assert_eq!(
         dialog.say(""),
-        "* OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE STARTTLS LOGINDISABLED] Estafeta ready.\r\n"
+        "* OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE STARTTLS LOGINDISABLED] Estafeta ready.\r\n"
     );
     // No password in clear text is looked at.
     assert_eq!(dialog.say("a LOGIN ana secret\r\n"), "a NO [PRIVACYREQUIRED] Not without TLS\r\n");
@@ -130,7 +130,7 @@ fn greeting_says_what_is_open() {
     assert_eq!(dialog.say("c STARTTLS\r\nx NOOP\r\n"), "c OK Begin TLS negotiation now\r\n");
     assert_eq!(
         dialog.say("d CAPABILITY\r\ne STARTTLS\r\n"),
-        "* CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE AUTH=PLAIN\r\nd OK CAPABILITY completed\r\n\
+        "* CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE AUTH=PLAIN\r\nd OK CAPABILITY completed\r\n\
          e BAD TLS is on already\r\n"
     );
 }

@@ -1,5 +1,6 @@
 //! Patterns of LIST and LSUB.
 
+use super::Dialect;
 use super::mailbox_name::HIERARCHY_SEPARATOR;
 use super::modified_utf7;
 
@@ -13,8 +14,11 @@ pub struct ListPattern(Box<str>);
 
 impl ListPattern {
     /// The pattern `wire`, read from `reference`, both as they travelled; none when they are malformed or too long.
-    pub(crate) fn from_wire(reference: &[u8], wire: &[u8]) -> Option<Self> {
-        let (reference, pattern) = (modified_utf7::decode(reference)?, modified_utf7::decode(wire)?);
+    pub(crate) fn from_wire(reference: &[u8], wire: &[u8], dialect: Dialect) -> Option<Self> {
+        let decode = |wire: &[u8]| {
+            if dialect.is_utf8() { String::from_utf8(wire.to_vec()).ok() } else { modified_utf7::decode(wire) }
+        };
+        let (reference, pattern) = (decode(reference)?, decode(wire)?);
         // A pattern that begins at the root does not look at the reference (RFC 3501 §6.3.8).
         let whole = match pattern.strip_prefix(HIERARCHY_SEPARATOR) {
             Some(rooted) => rooted.to_owned(),
@@ -115,12 +119,15 @@ mod tests {
     #[test]
     fn reference_stands_before() {
         let pattern = |reference: &str, pattern: &str| {
-            ListPattern::from_wire(reference.as_bytes(), pattern.as_bytes()).unwrap().as_str().to_owned()
+            ListPattern::from_wire(reference.as_bytes(), pattern.as_bytes(), Dialect::default())
+                .unwrap()
+                .as_str()
+                .to_owned()
         };
         assert_eq!(pattern("a/", "%"), "a/%");
         assert_eq!(pattern("a/", "/b"), "b");
         assert_eq!(pattern("", "Entw&APw-rfe/%%*"), "Entwürfe/*");
-        assert_eq!(ListPattern::from_wire(b"", &[b'a'; PATTERN_BYTES + 1]), None);
+        assert_eq!(ListPattern::from_wire(b"", &[b'a'; PATTERN_BYTES + 1], Dialect::default()), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! parses again to the same.
 
 mod date;
+mod dialect;
 mod flag;
 mod list_pattern;
 mod mailbox_name;
@@ -15,6 +16,7 @@ mod url;
 mod window;
 
 pub use date::{Date, DateTime};
+pub use dialect::Dialect;
 pub use flag::{Flag, Flags, Keyword};
 pub use list_pattern::ListPattern;
 pub use mailbox_name::{HIERARCHY_SEPARATOR, MailboxName, NAME_BYTES, NameError};

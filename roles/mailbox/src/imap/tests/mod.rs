@@ -6,6 +6,7 @@ mod binary;
 mod client;
 mod concurrency;
 mod condstore;
+mod enable;
 mod fetch;
 mod hierarchy;
 mod kept;
