@@ -46,6 +46,7 @@ fuzz_target!(|data: &[u8]| {
             },
             Step::Write(bytes) => assert!(!bytes.is_empty()),
             Step::StartTls => server.secured(),
+            Step::Compress => server.compressed(),
             Step::Close => break,
             Step::Event(event) => match event {
                 Event::Authenticate(_) if logins < 2 => {

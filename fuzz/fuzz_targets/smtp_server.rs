@@ -18,6 +18,7 @@ fn run(server: &mut Server, message: &mut Vec<u8>) -> bool {
             Step::Read => return true,
             Step::Close => return false,
             Step::StartTls => server.secured(),
+            Step::Compress => server.compressed(),
             Step::Write(bytes) => assert!(bytes.ends_with(b"\r\n") && bytes.is_ascii()),
             Step::Event(Event::Data(bytes)) => message.extend_from_slice(&bytes),
             Step::Event(Event::Reset) => message.clear(),

@@ -4,11 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use estafeta_core::sessions::{BoxStream, TlsFacts};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use crate::deflate::DeflateStream;
 use crate::identity::PeerIdentity;
 
 /// How long a TLS handshake may take.
@@ -53,6 +55,13 @@ impl Connection {
         let tls = facts(session.protocol_version(), session.negotiated_cipher_suite());
         let identity = identity(session.peer_certificates());
         Ok(Self { stream: Box::new(stream), tls, identity, ..self })
+    }
+
+    /// The same, compressed from here on; `unread` was read ahead.
+    #[must_use]
+    pub fn compressed(self, unread: &Bytes) -> Self {
+        let stream = Box::new(DeflateStream::new(self.stream, unread));
+        Self { stream, ..self }
     }
 }
 

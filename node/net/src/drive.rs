@@ -183,6 +183,12 @@ pub async fn drive<M: Machine, H: Handler<M>>(
                 handler.secured(&Facts { tls: connection.tls.as_ref(), identity: connection.identity.as_ref() });
                 Flow::Continue
             }
+            Step::Compress => {
+                output!().flush().await?;
+                connection = connection.compressed(&machine.take_unread());
+                machine.compressed();
+                Flow::Continue
+            }
             // A machine that was told of the silence, and still wants to read, has nothing to say about it.
             Step::Read if silent => Flow::Close,
             Step::Read => {

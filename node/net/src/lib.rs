@@ -3,6 +3,7 @@
 
 pub mod accept;
 pub mod connection;
+pub mod deflate;
 pub mod drain;
 pub mod drive;
 pub mod http;

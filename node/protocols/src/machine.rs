@@ -24,6 +24,9 @@ pub enum Step<E> {
     /// Send what was written, then begin a TLS handshake on this stream and call [`Machine::secured`].
     /// Bytes that came in clear text behind the command were dropped or refused by the machine (no injection).
     StartTls,
+    /// Send what was written, then go on compressed by DEFLATE in both directions, what [`Machine::take_unread`] gives
+    /// included, and call [`Machine::compressed`].
+    Compress,
     /// Send what was written, then close.
     Close,
 }
@@ -41,6 +44,9 @@ pub trait Machine: Send {
 
     /// The TLS handshake that [`Step::StartTls`] asked for is complete.
     fn secured(&mut self);
+
+    /// The compression that [`Step::Compress`] asked for is on.
+    fn compressed(&mut self) {}
 
     /// The next thing to do.
     fn next(&mut self) -> Step<Self::Event>;

@@ -1,11 +1,13 @@
 //! Whose mail lives here: the directory says who belongs to this store group, the store says who has come.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use estafeta_core::contracts::Contracts;
 use estafeta_core::directory::{Account, CacheAges, Directory, DirectoryCache};
-use estafeta_core::{Address, Failure, Reason, StoreGroup};
+use estafeta_core::{Address, Failure, Reason, Secret, StoreGroup};
+use estafeta_net::login::Gate;
 
 use crate::store::{AccountMail, Store, StoreError};
 
@@ -21,6 +23,8 @@ pub struct Accounts {
     /// Asked at each opening; what it last said serves while no directory answers.
     directory: Arc<DirectoryCache>,
     directory_uncached: Arc<dyn Directory>,
+    /// For those who log in here.
+    gate: Arc<Gate>,
 }
 
 impl Accounts {
@@ -29,7 +33,8 @@ impl Accounts {
         let directory_uncached = contracts.directory_uncached.clone();
         let ages = CacheAges { positive: FRESH, negative: FRESH, ..CacheAges::default() };
         let directory = Arc::new(DirectoryCache::new(directory_uncached.clone(), ages));
-        Self { store, store_group, directory, directory_uncached }
+        let gate = Arc::new(Gate::new(contracts.directory.clone()));
+        Self { store, store_group, directory, directory_uncached, gate }
     }
 
     /// Where the mail is.
@@ -64,6 +69,17 @@ impl Accounts {
              by estafeta account move"
         );
         Err(Failure::new(Reason::Denied, text))
+    }
+
+    /// Whose login this is, with the same patience as the access nodes have.
+    pub async fn authenticate(
+        &self,
+        login: &str,
+        password: &Secret,
+        on_behalf_of: Option<&str>,
+        client: IpAddr,
+    ) -> Result<Account, Failure> {
+        self.gate.authenticate(login, password, on_behalf_of, client).await
     }
 
     /// Whether an account belongs here and may be used.

@@ -143,7 +143,8 @@ impl Config {
             let (mailroom, drain) = (mailroom.clone(), conversations.clone());
             let neighbours = Arc::new(mailroom.clone());
             async move {
-                log_end(MAILBOX_IMAP, imap::talk_relayed(connection, &mailroom, neighbours, limit_bytes, &drain).await)
+                let talk = imap::talk_relayed(connection, &mailroom, neighbours, &mailroom, limit_bytes, &drain);
+                log_end(MAILBOX_IMAP, talk.await)
             }
         })?;
 

@@ -1,15 +1,16 @@
 //! The local implementation of the contract `Sessions`: an account's mail, open on this node.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use estafeta_core::directory::Account;
 use estafeta_core::sessions::{Protocol, Session, SessionRequest, Sessions};
-use estafeta_core::{Address, Failure, Reason};
+use estafeta_core::{Address, Failure, Reason, Secret};
 use estafeta_net::drain::Drain;
 
 use crate::accounts::Accounts;
-use crate::imap::{ImapSession, Mailroom, Neighbours};
+use crate::imap::{Doorkeeper, ImapSession, Mailroom, Neighbours};
 use crate::pop3::Pop3Session;
 use crate::store::AccountMail;
 
@@ -32,7 +33,8 @@ impl Sessions for LocalSessions {
         let mail = self.accounts.open(&request.account).await?;
         Ok(match request.protocol {
             Protocol::Imap => {
-                Box::new(ImapSession::new(mail, Arc::new(self.accounts.clone()), request.client, self.drain.clone()))
+                let accounts = Arc::new(self.accounts.clone());
+                Box::new(ImapSession::new(mail, accounts.clone(), accounts, request.client, self.drain.clone()))
             }
             Protocol::Pop3 => Box::new(Pop3Session::open(&mail, request.client, self.drain.clone()).await?),
         })
@@ -54,5 +56,20 @@ impl Mailroom for Accounts {
 impl Neighbours for Accounts {
     async fn account(&self, address: &Address) -> Result<Account, Failure> {
         self.neighbour(address).await
+    }
+}
+
+/// For clients that log in here, after UNAUTHENTICATE.
+#[async_trait]
+impl Doorkeeper for Accounts {
+    async fn admit(
+        &self,
+        login: &str,
+        password: &Secret,
+        on_behalf_of: Option<&str>,
+        client: IpAddr,
+    ) -> Result<AccountMail, Failure> {
+        let account = self.authenticate(login, password, on_behalf_of, client).await?;
+        self.open(&account).await
     }
 }

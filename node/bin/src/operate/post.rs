@@ -120,7 +120,7 @@ impl Letter {
                 Step::Event(Event::Content) => machine.abort(),
                 Step::Event(event) => self.take(event, machine),
                 Step::Write(_) => {}
-                Step::Read | Step::StartTls | Step::Close => return,
+                Step::Read | Step::StartTls | Step::Compress | Step::Close => return,
             }
         }
     }

@@ -210,7 +210,7 @@ mod tests {
                     assert_eq!((message.msgid, response.name.as_deref()), (0, Some(NOTICE_OF_DISCONNECTION)));
                     notice = Some(response);
                 }
-                Step::StartTls => panic!(),
+                Step::StartTls | Step::Compress => panic!(),
             }
         }
     }

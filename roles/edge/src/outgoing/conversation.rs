@@ -169,7 +169,7 @@ impl Conversation<'_> {
                 Step::Event(Event::Content) => machine.abort(),
                 Step::Event(Event::Ready) => machine.quit(),
                 Step::Write(_) => {}
-                Step::Read | Step::StartTls | Step::Close => break,
+                Step::Read | Step::StartTls | Step::Compress | Step::Close => break,
             }
         }
         if let Some(job) = self.sending.take() {

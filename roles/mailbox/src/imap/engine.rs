@@ -99,6 +99,8 @@ impl Engine {
         match command {
             Command::Noop => Ok(Completion::ok("NOOP completed")),
             Command::Check => Ok(Completion::ok("CHECK completed")),
+            // Carried out by whoever gave this client its place (`seat`).
+            Command::Unauthenticate => Err(Refused::no("Not here")),
             Command::Id(_) => {
                 reply.output().id(&[("name", "Estafeta")]);
                 Ok(Completion::ok("ID completed"))

@@ -30,6 +30,7 @@ pub(super) fn name(command: &Command) -> &'static str {
         Command::Status(_) => "status",
         Command::Namespace => "namespace",
         Command::Check => "check",
+        Command::Unauthenticate => "unauthenticate",
         Command::Close => "close",
         Command::Unselect => "unselect",
         Command::Expunge(_) => "expunge",

@@ -5,6 +5,7 @@
 //! | `engine` | the conversation: events in, commands carried out, changes told |
 //! | `view` | what this session's client knows of its mailbox: sequence numbers |
 //! | `selected` | the open mailbox, and when the client hears what others did to it |
+//! | `seat` | who has the mail open: after UNAUTHENTICATE nobody, or somebody else |
 //! | `relayed` | the listener's side for clients that an access node relays |
 //!
 //! Invariants (RFC 3501 §7.4.1, RFC 2180):
@@ -32,6 +33,7 @@ mod quota;
 mod refusal;
 mod relayed;
 mod search;
+mod seat;
 mod select;
 mod selected;
 mod session;
@@ -47,4 +49,5 @@ mod tests;
 pub use metrics::describe_metrics;
 pub use place::Neighbours;
 pub use relayed::{Mailroom, talk_relayed};
+pub use seat::Doorkeeper;
 pub use session::ImapSession;

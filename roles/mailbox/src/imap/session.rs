@@ -13,8 +13,8 @@ use estafeta_net::drain::Drain;
 use estafeta_net::drive::{Timeouts, Upgrade, drive};
 use estafeta_protocols::imap::server::{Limits, Server};
 
-use super::engine::Engine;
 use super::place::Neighbours;
+use super::seat::{Doorkeeper, Seat};
 use crate::store::AccountMail;
 
 /// How long a client may be silent and slow. RFC 3501 §5.4: at least 30 minutes; RFC 2177 §3: clients leave IDLE and
@@ -25,16 +25,24 @@ pub(super) const TIMEOUTS: Timeouts = Timeouts { read: Duration::from_secs(31 * 
 pub struct ImapSession {
     mail: AccountMail,
     neighbours: Arc<dyn Neighbours>,
+    doorkeeper: Arc<dyn Doorkeeper>,
     client: SocketAddr,
     drain: Drain,
     capabilities: String,
 }
 
 impl ImapSession {
-    /// For the client at that address. When `drain` begins, the session says goodbye between two commands.
-    pub fn new(mail: AccountMail, neighbours: Arc<dyn Neighbours>, client: SocketAddr, drain: Drain) -> Self {
+    /// For the client at that address, who may share with `neighbours`. After UNAUTHENTICATE, `doorkeeper` looks at who
+    /// comes next. When `drain` begins, the session says goodbye between two commands.
+    pub fn new(
+        mail: AccountMail,
+        neighbours: Arc<dyn Neighbours>,
+        doorkeeper: Arc<dyn Doorkeeper>,
+        client: SocketAddr,
+        drain: Drain,
+    ) -> Self {
         let capabilities = limits(&mail).capabilities().to_string();
-        Self { mail, neighbours, client, drain, capabilities }
+        Self { mail, neighbours, doorkeeper, client, drain, capabilities }
     }
 }
 
@@ -45,12 +53,12 @@ impl Session for ImapSession {
     }
 
     async fn serve(self: Box<Self>, stream: BoxStream, unread: Bytes) -> io::Result<()> {
-        let Self { mail, neighbours, client, drain, .. } = *self;
+        let Self { mail, neighbours, doorkeeper, client, drain, .. } = *self;
         let mut server = Box::new(Server::authenticated(&unread, limits(&mail)));
         drop(unread);
-        let mut engine = Box::new(Engine::new(mail, neighbours));
+        let mut seat = Box::new(Seat::of(mail, neighbours, doorkeeper.as_ref(), client));
         let connection = Connection { stream, peer: client, local: client, tls: None, identity: None };
-        drive(connection, server.as_mut(), engine.as_mut(), Upgrade::Never, TIMEOUTS, &drain).await.map(drop)
+        drive(connection, server.as_mut(), seat.as_mut(), Upgrade::Never, TIMEOUTS, &drain).await.map(drop)
     }
 }
 

@@ -131,7 +131,7 @@ pub(super) mod tests {
                 Step::Write(bytes) => sent.push_str(std::str::from_utf8(&bytes).unwrap()),
                 Step::Event(outcome) => return (sent, Some(outcome)),
                 Step::Read | Step::Close => return (sent, None),
-                Step::StartTls => panic!(),
+                Step::StartTls | Step::Compress => panic!(),
             }
         }
     }

@@ -6,6 +6,7 @@
 pub mod acl;
 pub mod append;
 pub(crate) mod authenticate;
+mod compress;
 pub mod copy;
 pub mod create;
 pub mod enable;
@@ -59,6 +60,9 @@ pub enum Command {
     Status(status::Status),
     /// NAMESPACE (RFC 2342 §5).
     Namespace,
+    /// UNAUTHENTICATE: nobody is logged in any more (RFC 8437). Answered by
+    /// [`Server::forget`](crate::imap::server::Server::forget).
+    Unauthenticate,
     /// CHECK (RFC 3501 §6.4.1).
     Check,
     /// CLOSE: expunge without a word, and unselect (RFC 3501 §6.4.2).
@@ -101,6 +105,8 @@ pub(crate) enum Request {
         initial: Option<Vec<u8>>,
     },
     Idle,
+    /// COMPRESS DEFLATE.
+    Compress,
     /// An APPEND or REPLACE without a literal.
     Append(Vec<append::AppendStep>),
     Role(Command),
@@ -180,6 +186,8 @@ pub(crate) static TABLE: &[Row] = &[
     row("GETQUOTAROOT", Allowed::Authenticated, quota::parse_get_root),
     row("SETQUOTA", Allowed::Authenticated, quota::parse_set),
     row("ENABLE", Allowed::Authenticated, enable::parse),
+    row("COMPRESS", Allowed::Authenticated, compress::parse),
+    row("UNAUTHENTICATE", Allowed::Authenticated, |_| Ok(Request::Role(Command::Unauthenticate))),
     row("ID", Allowed::Always, id::parse),
     row("CAPABILITY", Allowed::Always, |_| Ok(Request::Capability)),
     row("LOGOUT", Allowed::Always, |_| Ok(Request::Logout)),
@@ -269,6 +277,7 @@ pub(crate) mod tests {
             ("CLOSE", Command::Close),
             ("UNSELECT", Command::Unselect),
             ("NAMESPACE", Command::Namespace),
+            ("UNAUTHENTICATE", Command::Unauthenticate),
         ] {
             assert_eq!(command(line), Some(expected));
             assert_eq!(command(&format!("{} x", line.trim())), None);

@@ -32,6 +32,8 @@ pub enum Code<'a> {
     ClientBug,
     /// The mailbox that was open is so no more: what follows is of the next (RFC 7162 §3.2.11).
     Closed,
+    /// Compressed already (RFC 4978 §3).
+    CompressionActive,
     /// The messages that COPY or MOVE made, each against its source.
     CopyUid {
         /// Of the destination.
@@ -160,6 +162,7 @@ impl Code<'_> {
             Self::Capability(_) => b"CAPABILITY",
             Self::ClientBug => b"CLIENTBUG",
             Self::Closed => b"CLOSED",
+            Self::CompressionActive => b"COMPRESSIONACTIVE",
             Self::CopyUid { .. } => b"COPYUID",
             Self::ExpungeIssued => b"EXPUNGEISSUED",
             Self::HasChildren => b"HASCHILDREN",

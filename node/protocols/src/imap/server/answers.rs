@@ -1,8 +1,10 @@
 //! How a role answers events.
 
-use super::{Phase, Server, State};
+use super::{Offer, Phase, Server, State};
+use crate::imap::capability::Capabilities;
 use crate::imap::command::search::Give;
 use crate::imap::response::{Code, Completion, Output};
+use crate::imap::types::Dialect;
 
 impl Server {
     /// Where untagged responses go: while a command runs, or in IDLE.
@@ -27,6 +29,16 @@ impl Server {
         self.state = state;
     }
 
+    /// UNAUTHENTICATE is done (RFC 8437 §2): nobody is logged in, nothing is switched on any more, and this is how
+    /// somebody may log in next. TLS and compression stay.
+    pub fn forget(&mut self, offer: Offer) {
+        (self.state, self.offer) = (State::NotAuthenticated, offer);
+        self.output.speak(Dialect::default());
+        let capabilities = self.offer.capabilities(self.secure).to_string();
+        let code = Code::Capability(Capabilities::Listed(&capabilities));
+        self.complete(Completion::ok("Nobody is logged in").with(code));
+    }
+
     /// Ends the command that runs. Without one, it does nothing.
     pub fn complete(&mut self, completion: Completion<'_>) {
         let next = match self.phase {
@@ -36,7 +48,12 @@ impl Server {
             Phase::Receiving { remaining } => Phase::Skipping { remaining },
             Phase::Received => Phase::Skipping { remaining: 0 },
             Phase::Ready | Phase::Running | Phase::Authenticating(_) => Phase::Ready,
-            Phase::Skipping { .. } | Phase::Idling | Phase::AwaitingTls | Phase::HandingOver | Phase::Closing => return,
+            Phase::Skipping { .. }
+            | Phase::Idling
+            | Phase::AwaitingTls
+            | Phase::AwaitingCompression
+            | Phase::HandingOver
+            | Phase::Closing => return,
         };
         self.appending = None;
         self.output.completion(self.tag.take().as_ref(), &completion);

@@ -100,6 +100,8 @@ enum Phase {
     Idling,
     /// STARTTLS was answered.
     AwaitingTls,
+    /// COMPRESS was answered.
+    AwaitingCompression,
     /// The account is open elsewhere.
     HandingOver,
     /// All is said.
@@ -119,6 +121,7 @@ pub struct Server {
     appending: Option<Box<append::Appending>>,
     offer: Offer,
     secure: bool,
+    compressed: bool,
     limits: Limits,
     /// Commands in a row that were not understood.
     faults: u32,
@@ -153,6 +156,7 @@ impl Server {
             appending: None,
             offer,
             secure,
+            compressed: false,
             limits,
             faults: 0,
             ended: false,
@@ -191,6 +195,7 @@ impl Server {
             Phase::Idling if self.draining => self.leave(),
             Phase::Idling => self.advance_idle(),
             Phase::AwaitingTls => Some(Step::StartTls),
+            Phase::AwaitingCompression => Some(Step::Compress),
             Phase::HandingOver => Some(Step::Event(Event::HandOver)),
             Phase::Closing => Some(Step::Close),
         }
@@ -296,6 +301,15 @@ impl Server {
                 self.phase = Phase::Idling;
                 Some(Step::Event(Event::IdleBegin))
             }
+            Request::Compress if self.compressed => {
+                self.complete(Completion::no("Compressed already").with(Code::CompressionActive));
+                None
+            }
+            Request::Compress => {
+                self.complete(Completion::ok("DEFLATE begins"));
+                self.phase = Phase::AwaitingCompression;
+                None
+            }
             Request::Append(steps) => {
                 self.begin_append(Grammar::append(), steps, None);
                 None
@@ -399,6 +413,13 @@ impl Machine for Server {
     fn secured(&mut self) {
         if matches!(self.phase, Phase::AwaitingTls) {
             self.secure = true;
+            self.phase = Phase::Ready;
+        }
+    }
+
+    fn compressed(&mut self) {
+        if matches!(self.phase, Phase::AwaitingCompression) {
+            self.compressed = true;
             self.phase = Phase::Ready;
         }
     }

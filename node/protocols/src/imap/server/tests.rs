@@ -59,6 +59,7 @@ impl Dialog {
                 Step::Read => return,
                 Step::Write(bytes) => self.sent.extend_from_slice(&bytes),
                 Step::StartTls => self.server.secured(),
+                Step::Compress => self.server.compressed(),
                 Step::Close => {
                     self.closed = true;
                     assert_eq!(self.server.next(), Step::Close);
@@ -357,6 +358,30 @@ fn the_second_message_is_refused_like_the_first() {
         "c NO [TRYCREATE] No such mailbox\r\nd NO [TRYCREATE] No such mailbox\r\ne NO [TRYCREATE] No such mailbox\r\n"
     );
     assert_eq!(dialog.say("f NOOP\r\n"), "f OK Done\r\n");
+}
+
+#[test]
+fn compression_and_leaving_without_closing() {
+    let mut dialog = Dialog::selected();
+    assert_eq!(dialog.say("a COMPRESS DEFLATE\r\n"), "a OK DEFLATE begins\r\n");
+    assert_eq!(dialog.say("b COMPRESS DEFLATE\r\n"), "b NO [COMPRESSIONACTIVE] Compressed already\r\n");
+    dialog.server.output().speak(crate::imap::types::Dialect { uid_only: true, ..Default::default() });
+    assert_eq!(dialog.say("c FETCH 1 FLAGS\r\n"), "c BAD [UIDREQUIRED] Name messages by UID\r\n");
+    dialog.mute = true;
+    dialog.feed(b"d UNAUTHENTICATE\r\n");
+    assert_eq!(dialog.events, [Event::Command(Command::Unauthenticate)]);
+    let mut front = Dialog::front();
+    assert_eq!(
+        front.say("a UNAUTHENTICATE\r\nb COMPRESS DEFLATE\r\n"),
+        "a BAD Not authenticated\r\nb BAD Not authenticated\r\n"
+    );
+    let mut server = Server::authenticated(b"a UNAUTHENTICATE\r\n", Limits::default());
+    assert_eq!(server.next(), Step::Event(Event::Command(Command::Unauthenticate)));
+    server.forget(Offer { login: true, ..Offer::default() });
+    let mut dialog = Dialog::new(server);
+    assert!(dialog.say("").starts_with("a OK [CAPABILITY IMAP4rev1 "));
+    assert_eq!(dialog.say("b SELECT INBOX\r\n"), "b BAD Not authenticated\r\n");
+    assert_eq!(dialog.say("c LOGIN a b\r\n"), "c OK Logged in\r\n");
 }
 
 #[test]

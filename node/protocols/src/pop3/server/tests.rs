@@ -62,6 +62,7 @@ impl Dialog {
                 Step::Read => return,
                 Step::Write(bytes) => self.sent.extend_from_slice(&bytes),
                 Step::StartTls => self.server.secured(),
+                Step::Compress => panic!("POP3 knows no compression"),
                 Step::Close => {
                     self.closed = true;
                     assert_eq!(self.server.next(), Step::Close);

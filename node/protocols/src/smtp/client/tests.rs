@@ -70,6 +70,7 @@ impl Play {
                 }
                 Step::Event(Event::Outcome(outcome)) => self.outcomes.push(outcome),
                 Step::Event(Event::Failed(problem)) => self.failed = Some(problem),
+                Step::Compress => panic!("SMTP knows no compression"),
                 Step::StartTls => {
                     self.wants_tls = true;
                     return written;
@@ -339,6 +340,7 @@ fn converse(play: &mut Play, dialect: Dialect, tls: server::Tls, cut_bytes: usiz
             match server.next() {
                 Step::Read | Step::Close => break,
                 Step::Write(bytes) => said.extend_from_slice(&bytes),
+                Step::Compress => panic!("SMTP knows no compression"),
                 Step::StartTls => {
                     server.secured();
                     break;

@@ -79,6 +79,7 @@ impl Play {
                     self.decide(&told, true);
                     self.told.push(told);
                 }
+                Step::Compress => panic!("SMTP knows no compression"),
                 Step::StartTls => {
                     self.wants_tls = true;
                     return;

@@ -17,19 +17,21 @@ mod quota;
 mod relayed;
 mod replace;
 mod search;
+mod seat;
 mod select;
 mod sort;
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use estafeta_core::directory::Account;
 use estafeta_core::sessions::Session;
-use estafeta_core::{AccountId, Address, Failure, Reason};
+use estafeta_core::{AccountId, Address, Failure, Reason, Secret};
 use estafeta_net::drain::Drain;
 
-use super::{ImapSession, Neighbours};
+use super::{Doorkeeper, ImapSession, Mailroom, Neighbours};
 use crate::pop3::Pop3Session;
 use crate::store::{AccountMail, Store, StoreOptions};
 use client::Client;
@@ -68,12 +70,17 @@ impl House {
 
     /// A session on somebody's mail.
     fn connect_to(&self, mail: &AccountMail) -> Client {
-        let neighbours = self.neighbours.clone();
-        let session = ImapSession::new(mail.clone(), neighbours, ([127, 0, 0, 1], 1).into(), self.drain.clone());
+        let session = self.session_of(mail);
         assert!(session.capabilities().starts_with("IMAP4rev1 "));
         let (near, far) = tokio::io::duplex(64 * 1024);
         tokio::spawn(async move { Box::new(session).serve(Box::new(near), bytes::Bytes::new()).await });
         Client::new(far)
+    }
+
+    /// Somebody's mail, open.
+    fn session_of(&self, mail: &AccountMail) -> ImapSession {
+        let (neighbours, rooms) = (self.neighbours.clone(), Arc::new(Rooms(self.mail.clone())));
+        ImapSession::new(mail.clone(), neighbours, rooms, ([127, 0, 0, 1], 1).into(), self.drain.clone())
     }
 
     /// Another session that has selected INBOX.
@@ -96,6 +103,36 @@ impl Neighbours for Book {
         match found.cloned().ok_or_else(|| Failure::new(Reason::NotFound, "there is no such account"))? {
             account if account.store_group.as_str() == "g" => Ok(account),
             _ => Err(Failure::new(Reason::Denied, "it lives elsewhere: estafeta account move")),
+        }
+    }
+}
+
+/// Who lets people in: Ana, who is here, and Bob, whose mail is elsewhere.
+struct Rooms(AccountMail);
+
+#[async_trait]
+impl Mailroom for Rooms {
+    async fn open(&self, address: &str) -> Result<AccountMail, Failure> {
+        match address {
+            "ana@example.edu" => Ok(self.0.clone()),
+            _ => Err(Failure::new(Reason::NotFound, "no such account")),
+        }
+    }
+}
+
+#[async_trait]
+impl Doorkeeper for Rooms {
+    async fn admit(
+        &self,
+        login: &str,
+        password: &Secret,
+        on_behalf_of: Option<&str>,
+        _: IpAddr,
+    ) -> Result<AccountMail, Failure> {
+        match (login, password.expose(), on_behalf_of) {
+            ("ana@example.edu", "secret", None) => Ok(self.0.clone()),
+            ("bob@example.edu", "secret", None) => Err(Failure::unavailable("another store group")),
+            _ => Err(Failure::new(Reason::Credentials, "wrong name or password")),
         }
     }
 }

@@ -3,28 +3,16 @@
 use super::*;
 use estafeta_net::connection::Connection;
 
-use crate::imap::{Mailroom, talk_relayed};
-
-#[async_trait]
-impl Mailroom for House {
-    async fn open(&self, address: &str) -> Result<AccountMail, Failure> {
-        match address {
-            "ana@example.edu" => Ok(self.mail.clone()),
-            _ => Err(Failure::new(Reason::NotFound, "no such account")),
-        }
-    }
-}
+use crate::imap::talk_relayed;
 
 #[tokio::test]
 async fn the_account_is_named_and_the_stream_goes_on() {
-    let house = Arc::new(House::new().await);
+    let house = House::new().await;
     let (near, far) = tokio::io::duplex(64 * 1024);
     let address = ([127, 0, 0, 1], 1).into();
     let connection = Connection { stream: Box::new(near), peer: address, local: address, tls: None, identity: None };
-    let mailroom = house.clone();
-    let talk = tokio::spawn(async move {
-        talk_relayed(connection, &*mailroom, mailroom.neighbours.clone(), 1_000, &mailroom.drain).await
-    });
+    let (rooms, neighbours, drain) = (Rooms(house.mail.clone()), house.neighbours.clone(), house.drain.clone());
+    let talk = tokio::spawn(async move { talk_relayed(connection, &rooms, neighbours, &rooms, 1_000, &drain).await });
     let mut client = Client::new(far);
     let greeting = client.response().await.unwrap();
     assert!(greeting.starts_with("* OK [CAPABILITY ") && greeting.contains("AUTH=EXTERNAL"), "{greeting}");
