@@ -188,14 +188,14 @@ impl AccountMail {
         to: &MailboxName,
         new: NewMessage,
     ) -> Result<Appended, StoreError> {
-        self.put(to, vec![new], Some((from.row, uid))).await
+        self.put(to, vec![new], Some((from.mail.row, (from.row, uid)))).await
     }
 
     async fn put(
         &self,
         to: &MailboxName,
         new: Vec<NewMessage>,
-        replaced: Option<(MailboxRow, Uid)>,
+        replaced: Option<(AccountRow, (MailboxRow, Uid))>,
     ) -> Result<Appended, StoreError> {
         let mut rows = Vec::with_capacity(new.len());
         let mut bodies = Vec::with_capacity(new.len());
@@ -212,10 +212,17 @@ impl AccountMail {
         let append = |store: Store, bodies: Arc<[Body]>| {
             let (to, rows, hub, meter) = (to.clone(), rows.clone(), store.inner.hub.clone(), meter.clone());
             let job = async move |transaction: &mut Connection| -> Result<Appended, Linking> {
+                // Accounts before mailboxes, and each in the order of their numbers.
+                let other = replaced.map(|(other, _)| other).filter(|other| other.0 != row.0);
+                let mut accounts: Vec<AccountRow> = other.into_iter().chain([row]).collect();
+                accounts.sort_unstable_by_key(|account| account.0);
+                for account in accounts {
+                    accounts::lock(transaction, account).await?;
+                }
                 let found = mailboxes::select(transaction, row, &to).await?;
                 let now = now_seconds();
                 let numbers = match replaced {
-                    Some(replaced) => {
+                    Some((_, replaced)) => {
                         hub.touch(replaced.0);
                         expunge_replaced(transaction, replaced, (found.row, rows.len()), now).await?
                     }
