@@ -50,8 +50,8 @@ use estafeta_storage::spool::{Spool, SpoolDirectory};
 use estafeta_storage::sql::{Database, DatabaseOptions, Engine, Place, Servers};
 
 use hub::Hub;
-use sql::AccountRow;
 use known::KnownMailboxes;
+use sql::AccountRow;
 
 pub use account::{AccountMail, MailboxEntry};
 pub use contents::{Columns, KeptMessage};
@@ -131,6 +131,7 @@ impl Store {
             blobs,
             spools,
             hub,
+            known: KnownMailboxes::default(),
             message_limit_bytes: options.message_limit_bytes,
             warn_at_percent: options.warn_at_percent.into(),
         });
@@ -138,17 +139,6 @@ impl Store {
             tokio::spawn(elsewhere::follow(Arc::downgrade(&inner)));
         }
         Ok(Self { inner, owner: None })
-        Ok(Self {
-            inner: Arc::new(Inner {
-                database,
-                blobs,
-                spools,
-                hub,
-                known: KnownMailboxes::default(),
-                message_limit_bytes: options.message_limit_bytes,
-                warn_at_percent: options.warn_at_percent.into(),
-            }),
-        })
     }
 
     /// The mail of an account, if it lives here.

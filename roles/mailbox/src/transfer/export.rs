@@ -73,7 +73,7 @@ async fn export_mailbox(
         .collect();
     let prepared = directory.clone();
     let mut there = blocking(move || prepare(&prepared, &keywords)).await?;
-    for entry in &snapshot.messages {
+    for entry in snapshot.messages.iter() {
         let base = format!("{}.{}.estafeta", snapshot.uid_validity.0, entry.uid.0);
         let held = |keyword| snapshot.keywords.bit(keyword).is_some_and(|bit| entry.flags.keywords.contains(bit));
         let numbers =

@@ -191,7 +191,7 @@ async fn put(
 /// What a mailbox holds, and how many of each.
 async fn identities(mailbox: &Mailbox) -> Result<HashMap<Identity, usize>, Failure> {
     let mut there = HashMap::new();
-    for entry in mailbox.snapshot(RecentClaim::Leave).await?.messages {
+    for entry in mailbox.snapshot(RecentClaim::Leave).await?.messages.iter() {
         let text = match mailbox.text(entry.uid).await {
             Ok(text) => text,
             // Expunged meanwhile, or lost: then it is not there.

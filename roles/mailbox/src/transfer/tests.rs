@@ -43,7 +43,7 @@ async fn shown(mail: &AccountMail, mailbox: &str) -> Vec<(SystemFlags, Vec<Strin
     let mailbox = mail.mailbox(&name(mailbox)).await.unwrap();
     let snapshot = mailbox.snapshot(crate::store::RecentClaim::Leave).await.unwrap();
     let mut shown = Vec::new();
-    for entry in snapshot.messages {
+    for entry in snapshot.messages.iter() {
         let text = mailbox.text(entry.uid).await.unwrap().contiguous().to_vec();
         let keywords = snapshot.keywords.of(entry.flags.keywords).map(|keyword| keyword.as_str().to_owned()).collect();
         shown.push((entry.flags.system, keywords, entry.internal_date, text));

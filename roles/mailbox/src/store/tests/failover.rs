@@ -134,7 +134,7 @@ async fn check(mails: &[AccountMail], told: &Told) {
             let snapshot = mailbox.snapshot(RecentClaim::Leave).await.unwrap();
             let mailbox_name =
                 ["INBOX", "Archive", "Sent", "Trash"].into_iter().find(|one| *one == entry.name.as_str());
-            for message in &snapshot.messages {
+            for message in snapshot.messages.iter() {
                 let body = String::from_utf8(mailbox.text(message.uid).await.unwrap().contiguous().to_vec()).unwrap();
                 used += u64::from(message.size);
                 let mailbox_name = mailbox_name.expect("nothing was put elsewhere");
