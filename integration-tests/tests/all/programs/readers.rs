@@ -1,4 +1,4 @@
-//! Programs that read and keep mail: Python's libraries, mbsync, fetchmail, mutt.
+//! Programs that read and keep mail: Python's libraries, mbsync, OfflineIMAP, fetchmail, getmail, mutt.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -124,6 +124,112 @@ fn mbsync_both_ways_and_then_nothing() -> anyhow::Result<()> {
         let before = (files(&mail)?, server_state(cluster, &ana)?);
         let said = sync()?;
         ensure!(before == (files(&mail)?, server_state(cluster, &ana)?), "a second run changed something:\n{said}");
+        Ok(())
+    })
+}
+
+/// What a program is to believe that pins a certificate.
+fn fingerprint(certificate: &Path) -> anyhow::Result<String> {
+    let mut openssl = Command::new("openssl");
+    let said = run(openssl.args(["x509", "-noout", "-fingerprint", "-sha256", "-in"]).arg(certificate))?;
+    let digits = said.trim().rsplit('=').next().context("no fingerprint")?;
+    Ok(digits.replace(':', "").to_lowercase())
+}
+
+#[test]
+fn offlineimap_both_ways_and_then_nothing() -> anyhow::Result<()> {
+    Cluster::run(&Topology::apart(), |cluster| {
+        let ana = cluster.account("ana")?;
+        let mut imap = session(cluster, &ana)?;
+        for mailbox in ["Papers", "Papers/Old"] {
+            imap.command(&format!("CREATE \"{mailbox}\""))?.ok()?;
+        }
+        for (mailbox, count) in [("INBOX", 12), ("Papers", 4), ("Papers/Old", 2)] {
+            for number in 0..count {
+                let flags = ["", "\\Seen", "\\Flagged \\Answered", "\\Draft"][number % 4];
+                imap.append(mailbox, flags, letter(&format!("{mailbox} {number}"), "ñ").as_bytes())?.ok()?;
+            }
+        }
+        let place = cluster.directory.path().join("offlineimap");
+        let mail = place.join("mail");
+        fs::create_dir_all(&mail)?;
+        let address = cluster.at("imaps")?;
+        let file = place.join("offlineimaprc");
+        fs::write(
+            &file,
+            format!(
+                "[general]\naccounts = e\nmetadata = {at}/metadata\n\n[Account e]\nlocalrepository = near\n\
+                 remoterepository = far\n\n[Repository near]\ntype = Maildir\nlocalfolders = {mail}\nsep = /\n\n\
+                 [Repository far]\ntype = IMAP\nremotehost = {}\nremoteport = {}\nremoteuser = {ana}\n\
+                 remotepass = {PASSWORD}\nssl = yes\ncert_fingerprint = {}\n",
+                address.ip(),
+                address.port(),
+                fingerprint(&shown_certificate(cluster, "access1")?)?,
+                at = place.display(),
+                mail = mail.display(),
+            ),
+        )?;
+        let sync = || run(Command::new("offlineimap").env("HOME", &place).args(["-o", "-u", "basic", "-c"]).arg(&file));
+        sync()?;
+        ensure!(files(&mail)?.len() == 18, "{} messages came here", files(&mail)?.len());
+
+        // Changes on both sides.
+        fs::write(mail.join("INBOX/new/1700000000.1.here"), "From: b@example.com\nSubject: written here\n\nx\n")?;
+        imap.command("SELECT Papers")?.ok()?;
+        imap.command("STORE 1 +FLAGS (\\Flagged)")?.ok()?;
+        imap.command("STORE 2 +FLAGS (\\Deleted)")?.ok()?;
+        imap.command("EXPUNGE")?.ok()?;
+        imap.command("LOGOUT")?.ok()?;
+        sync()?;
+        let inbox = session(cluster, &ana)?.command("STATUS INBOX (MESSAGES)")?.texts().join(" ");
+        ensure!(inbox.contains("MESSAGES 13"), "{inbox}");
+        ensure!(files(&mail)?.len() == 18, "one came and one went");
+
+        let before = (files(&mail)?, server_state(cluster, &ana)?);
+        let said = sync()?;
+        ensure!(before == (files(&mail)?, server_state(cluster, &ana)?), "a second run changed something:\n{said}");
+        Ok(())
+    })
+}
+
+#[test]
+fn getmail_by_pop3_and_imap() -> anyhow::Result<()> {
+    Cluster::run(&Topology::apart(), |cluster| {
+        let ana = cluster.account("ana")?;
+        for (retriever, service, more) in
+            [("SimplePOP3SSLRetriever", "pop3s", ""), ("SimpleIMAPSSLRetriever", "imaps", "mailboxes = (\"INBOX\",)\n")]
+        {
+            let place = cluster.directory.path().join(retriever);
+            for directory in ["mail/new", "mail/cur", "mail/tmp"] {
+                fs::create_dir_all(place.join(directory))?;
+            }
+            let address = cluster.at(service)?;
+            fs::write(
+                place.join("getmailrc"),
+                format!(
+                    "[retriever]\ntype = {retriever}\nserver = {}\nport = {}\nusername = {ana}\npassword = {PASSWORD}\n{more}\
+                     ca_certs = {}\n\n[destination]\ntype = Maildir\npath = {}/mail/\n\n\
+                     [options]\nread_all = false\ndelete = false\n",
+                    address.ip(),
+                    address.port(),
+                    cluster.authority.display(),
+                    place.display(),
+                ),
+            )?;
+            let get = || run(Command::new("getmail").arg(format!("--getmaildir={}", place.display())));
+            let mut smtp = Smtp::connect(cluster.at("smtp")?)?;
+            for number in 1..=3 {
+                let message = letter(&format!("{retriever} {number}"), "x");
+                smtp.send("sender@example.com", &[&ana], message.as_bytes())?.expect(250)?;
+            }
+            get()?;
+            let got = files(&place.join("mail"))?;
+            let of_now = |text: &&Vec<u8>| String::from_utf8_lossy(text).contains(&format!("Subject: {retriever} "));
+            ensure!(got.values().filter(of_now).count() == 3, "{got:?}");
+            // It knows again by UIDL, or by UID, what it has seen.
+            get()?;
+            ensure!(files(&place.join("mail"))?.len() == got.len(), "a second run brought something again");
+        }
         Ok(())
     })
 }
