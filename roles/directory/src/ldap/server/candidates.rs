@@ -73,7 +73,7 @@ pub enum Candidates {
     /// These.
     Few(VecDeque<Entry>),
     /// The tree, as far as it can be below the base.
-    Walk(Walk),
+    Walk(Box<Walk>),
 }
 
 impl Candidates {
@@ -91,7 +91,9 @@ impl Candidates {
             return Ok(Self::Few(at(store, base, domains).await?.into_iter().collect()));
         }
         match reach {
-            Reach::Everything => Ok(Self::Walk(Walk::new(store.clone(), base.clone(), scope, domains, after))),
+            Reach::Everything => {
+                Ok(Self::Walk(Box::new(Walk::new(store.clone(), base.clone(), scope, domains, after))))
+            }
             Reach::Only(keys) => {
                 let mut few = of_keys(store, keys, domains).await?;
                 few.retain(|position, _| after.as_ref().is_none_or(|after| position > after));
