@@ -20,6 +20,7 @@ mod enrolment;
 mod failover;
 mod health;
 mod mail;
+mod mailboxes;
 mod memory;
 mod operate;
 mod programs;

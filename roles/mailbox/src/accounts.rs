@@ -119,13 +119,28 @@ impl Accounts {
     pub async fn of_whoever(&self, address: &Address) -> Result<AccountMail, Failure> {
         let account = self.directory_uncached.account(address).await?;
         let elsewhere = || {
-            let text = format!(
-                "{address} has no mail on this node, which serves store group {}; the directory says that it lives in {}",
-                self.store_group, account.store_group
-            );
+            let text = if account.store_group == self.store_group {
+                format!(
+                    "{address} has no mail yet: its mailboxes are made when the first message or the first login comes"
+                )
+            } else {
+                format!(
+                    "{address} has no mail on this node, which serves store group {}; the directory says that it lives in {}",
+                    self.store_group, account.store_group
+                )
+            };
             Failure::new(Reason::NotFound, text)
         };
         self.store.account(&account).await.map_err(failure)?.ok_or_else(elsewhere)
+    }
+
+    /// The same, to put mail into: that of an account that belongs here is made when it never came.
+    pub async fn of_whoever_made(&self, address: &Address) -> Result<AccountMail, Failure> {
+        let account = self.directory_uncached.account(address).await?;
+        if account.store_group == self.store_group {
+            return self.store.create_account(&account).await.map_err(failure);
+        }
+        self.of_whoever(address).await
     }
 }
 

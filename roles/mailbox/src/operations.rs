@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::accounts::Accounts;
-use crate::store::{AccountMail, Finding};
+use crate::store::Finding;
 use crate::tasks::Tasks;
 use crate::transfer::{self, Transferred};
 
@@ -140,7 +140,8 @@ impl MailboxOperations {
         if let Some(task) = transfer.task {
             return self.tasks.follow(task).await;
         }
-        let (mail, to) = self.opened(transfer).await?;
+        let (address, to) = named(transfer)?;
+        let mail = self.accounts.of_whoever(&address).await?;
         let export = |progress| async move { outcome(transfer::export(&mail, &to, &progress).await?) };
         self.tasks.start("export", export).await
     }
@@ -149,21 +150,22 @@ impl MailboxOperations {
         if let Some(task) = transfer.task {
             return self.tasks.follow(task).await;
         }
-        let (mail, from) = self.opened(transfer).await?;
+        let (address, from) = named(transfer)?;
+        let mail = self.accounts.of_whoever_made(&address).await?;
         let import = |progress| async move { outcome(transfer::import(&mail, &from, &progress).await?) };
         self.tasks.start("import", import).await
     }
+}
 
-    /// Whose mail, and which directory.
-    async fn opened(&self, Transfer { address, to, .. }: Transfer) -> Result<(AccountMail, PathBuf), Failure> {
-        let invalid = |text: &str| Failure::new(Reason::Invalid, text);
-        let address = address.ok_or_else(|| invalid("whose mail? the address is missing"))?;
-        let path = to.ok_or_else(|| invalid("the directory is missing"))?;
-        if !path.is_absolute() {
-            return Err(invalid("give the directory's whole path: the node does not know where you are"));
-        }
-        Ok((self.accounts.of_whoever(&address).await?, path))
+/// Whose mail, and which directory.
+fn named(Transfer { address, to, .. }: Transfer) -> Result<(Address, PathBuf), Failure> {
+    let invalid = |text: &str| Failure::new(Reason::Invalid, text);
+    let address = address.ok_or_else(|| invalid("whose mail? the address is missing"))?;
+    let path = to.ok_or_else(|| invalid("the directory is missing"))?;
+    if !path.is_absolute() {
+        return Err(invalid("give the directory's whole path: the node does not know where you are"));
     }
+    Ok((address, path))
 }
 
 fn outcome(Transferred { messages, there_already, refused }: Transferred) -> Result<Value, Failure> {

@@ -200,15 +200,14 @@ fn getmail_by_pop3_and_imap() -> anyhow::Result<()> {
             [("SimplePOP3SSLRetriever", "pop3s", ""), ("SimpleIMAPSSLRetriever", "imaps", "mailboxes = (\"INBOX\",)\n")]
         {
             let place = cluster.directory.path().join(retriever);
-            for directory in ["mail/new", "mail/cur", "mail/tmp"] {
-                fs::create_dir_all(place.join(directory))?;
-            }
+            fs::create_dir_all(place.join("mail/new"))?;
             let address = cluster.at(service)?;
             fs::write(
                 place.join("getmailrc"),
                 format!(
                     "[retriever]\ntype = {retriever}\nserver = {}\nport = {}\nusername = {ana}\npassword = {PASSWORD}\n{more}\
-                     ca_certs = {}\n\n[destination]\ntype = Maildir\npath = {}/mail/\n\n\
+                     ca_certs = {}\n\n[destination]\ntype = MDA_external\nallow_root_commands = true\npath = /bin/sh\n\
+                     arguments = (\"-c\", \"cat > $(mktemp {}/mail/new/XXXXXX)\")\n\n\
                      [options]\nread_all = false\ndelete = false\n",
                     address.ip(),
                     address.port(),

@@ -38,13 +38,13 @@ fn domain(name: &str) -> Destination {
     Destination::Domain(name.to_owned())
 }
 
+/// How many files of bodies stand in the queue's directory, however deep.
 fn bodies(path: &Path) -> usize {
-    let mut count = 0;
-    for shard in std::fs::read_dir(path.join("bodies")).unwrap() {
-        let shard = shard.unwrap().path();
-        count += std::fs::read_dir(shard).unwrap().count();
+    fn files_below(directory: &Path) -> usize {
+        let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+        entries.map(|path| if path.is_dir() { files_below(&path) } else { 1 }).sum()
     }
-    count
+    files_below(&path.join("bodies"))
 }
 
 #[tokio::test]
