@@ -46,7 +46,7 @@ impl Engine {
                     selected.saved = UidSet::from_uids(given.iter().map(|found| found.entry.uid)).ranges().collect();
                 }
                 if (Give { save: false, ..give }) != Give::default() {
-                    reply.server.extended_sort(sort.by_uid, give, &numbers, highest(&given));
+                    reply.server.extended_search(sort.by_uid, give, &numbers, highest(&given));
                 }
             }
         }

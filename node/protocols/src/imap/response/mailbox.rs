@@ -71,7 +71,8 @@ impl Output {
         self.end_line();
     }
 
-    /// `* ESEARCH (TAG "…") …`: what the search was asked to give of its result (RFC 4731 §3.1). `found` is ascending.
+    /// `* ESEARCH (TAG "…") …`: what the search was asked to give of its result (RFC 4731 §3.1), or a SORT (RFC 5267 §3.1):
+    /// `found` is ascending, or in the order asked for. MIN and MAX are the first and the last in it.
     pub(crate) fn extended_search(
         &mut self,
         tag: Option<&Tag>,
@@ -95,15 +96,17 @@ impl Output {
             self.put_display(format_args!(" MAX {last}"));
         }
         if give.all && !found.is_empty() {
-            self.put_display(format_args!(" ALL {}", found.iter().copied().collect::<NumberSet>()));
+            self.put(b" ALL ");
+            self.ordered_set(found);
         }
         if let Some(window) = give.window {
             // RFC 9394 §3.1: "NIL" where there is nothing.
+            self.put_display(format_args!(" PARTIAL ({window} "));
             match found.get(window.of(found.len())) {
-                Some(page @ [_, ..]) => self
-                    .put_display(format_args!(" PARTIAL ({window} {})", page.iter().copied().collect::<NumberSet>())),
-                _ => self.put_display(format_args!(" PARTIAL ({window} NIL)")),
+                Some(page @ [_, ..]) => self.ordered_set(page),
+                _ => self.put(b"NIL"),
             }
+            self.put(b")");
         }
         if give.count {
             self.put_display(format_args!(" COUNT {}", found.len()));
@@ -124,42 +127,6 @@ impl Output {
         }
         if let Some(value) = mod_sequence {
             self.put_display(format_args!(" (MODSEQ {value})"));
-        }
-        self.end_line();
-    }
-
-    /// `* ESEARCH (TAG "…") …` of a SORT: as [`Output::extended_search`], but that `found` is in the order asked for, and the
-    /// least is the first (RFC 5267 §3.1).
-    pub(crate) fn extended_sort(
-        &mut self,
-        tag: Option<&Tag>,
-        by_uid: bool,
-        give: Give,
-        found: &[u32],
-        mod_sequence: Option<u64>,
-    ) {
-        self.put(b"* ESEARCH");
-        if let Some(tag) = tag {
-            self.put_display(format_args!(" (TAG \"{}\")", tag.as_str()));
-        }
-        if by_uid {
-            self.put(b" UID");
-        }
-        if let (true, Some(first)) = (give.min, found.first()) {
-            self.put_display(format_args!(" MIN {first}"));
-        }
-        if let (true, Some(last)) = (give.max, found.last()) {
-            self.put_display(format_args!(" MAX {last}"));
-        }
-        if give.all && !found.is_empty() {
-            self.put(b" ALL ");
-            self.ordered_set(found);
-        }
-        if give.count {
-            self.put_display(format_args!(" COUNT {}", found.len()));
-        }
-        if let Some(value) = mod_sequence {
-            self.put_display(format_args!(" MODSEQ {value}"));
         }
         self.end_line();
     }
@@ -298,7 +265,7 @@ mod tests {
         output.sort([3, 1, 2], None);
         output.sort([], Some(9));
         let give = Give { min: true, max: true, all: true, count: true, ..Give::default() };
-        output.extended_sort(Some(&tag), true, give, &[9, 2, 3, 4, 1], Some(7));
+        output.extended_search(Some(&tag), true, give, &[9, 2, 3, 4, 1], Some(7));
         output.mailbox_status(&MailboxName::inbox(), &[StatusValue { item: StatusItem::MailboxId, value: 0xabc }]);
         let expected = [
             "* 23 EXISTS",

@@ -12,15 +12,11 @@ impl Server {
         &mut self.output
     }
 
-    /// Answers the search that runs by ESEARCH (RFC 4731 §3.1). `found` is ascending; `mod_sequence` is the highest among what
+    /// Answers the search that runs by ESEARCH (RFC 4731 §3.1), or the SORT (RFC 5267 §3.1). `found` is ascending, or in the
+    /// order asked for; `mod_sequence` is the highest among what
     /// is given, when the search asked for one.
     pub fn extended_search(&mut self, by_uid: bool, give: Give, found: &[u32], mod_sequence: Option<u64>) {
         self.output.extended_search(self.tag.as_ref(), by_uid, give, found, mod_sequence);
-    }
-
-    /// Answers the SORT that runs by ESEARCH (RFC 5267 §3.1). `found` is in the order asked for.
-    pub fn extended_sort(&mut self, by_uid: bool, give: Give, found: &[u32], mod_sequence: Option<u64>) {
-        self.output.extended_sort(self.tag.as_ref(), by_uid, give, found, mod_sequence);
     }
 
     /// Moves the connection to another state: after SELECT, CLOSE, or an AUTHENTICATE that is not handed over. The
