@@ -24,7 +24,7 @@ fn apart(test: impl FnOnce(&mut Scenario) -> anyhow::Result<()> + Send) -> anyho
 #[test]
 fn a_node_that_fails_is_named_no_more_and_nothing_is_lost() -> anyhow::Result<()> {
     apart(|scenario| {
-        for round in 0..random::rounds(1, 10) {
+        for round in 0..random::rounds(1, 5) {
             for failure in Failure::ALL {
                 if !scenario.can(failure) {
                     println!("left out, for it needs a network of its own: {}", failure.about());

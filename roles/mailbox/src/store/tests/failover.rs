@@ -209,7 +209,7 @@ async fn round(seed: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_when_the_primary_is_killed() {
     let first: u64 = std::env::var("ESTAFETA_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    for seed in first..first + if long() { 100 } else { 1 } {
+    for seed in first..first + if long() { 40 } else { 1 } {
         round(seed).await;
     }
 }
