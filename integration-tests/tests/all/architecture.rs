@@ -24,6 +24,7 @@ const HOMES: &[(&str, &str)] = &[
     ("clap", "estafeta"),
     ("mail-auth", "filter"),
     ("sqlx", "storage"),
+    ("rusqlite", "storage"),
 ];
 
 /// The names of the dependencies in each section of a manifest.
@@ -84,6 +85,7 @@ fn protocols_are_pure_and_core_does_no_io() {
         "tokio-rustls",
         "rustls",
         "sqlx",
+        "rusqlite",
         "socket2",
         "hyper",
         "axum",
@@ -99,7 +101,7 @@ fn protocols_are_pure_and_core_does_no_io() {
         tokio.contains("default-features = false") && !tokio.contains(" features"),
         "core takes only the traits of tokio: {tokio}"
     );
-    for impure in ["sqlx", "rustls", "socket2", "hyper", "reqwest"] {
+    for impure in ["sqlx", "rusqlite", "rustls", "socket2", "hyper", "reqwest"] {
         assert!(
             !dependencies(&crates["core"].1, "dependencies").iter().any(|name| name == impure),
             "core imports {impure}"

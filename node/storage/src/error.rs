@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use estafeta_core::{Failure, Reason};
 
-use crate::sql::Fault;
+use crate::sql::{self, Fault};
 
 /// An error of the disk or the database. The text is for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +50,25 @@ pub enum StorageError {
     },
     /// The database refused a statement, or its file is damaged.
     #[error("database: {0}")]
-    Database(#[source] sqlx::Error),
+    Database(#[source] sql::Error),
+    /// A newer version of this program has made something of the database that this one does not know.
+    #[error(
+        "the database was brought up to step {step} by a newer version of estafeta: run that version, or restore a backup of before"
+    )]
+    Newer {
+        /// The first step that is not known.
+        step: i64,
+    },
+    /// The database was made by steps of other words than ours.
+    #[error(
+        "step {step} of the database's schema ({about}) was another one when it was made: run the version of estafeta that made it"
+    )]
+    Changed {
+        /// Which step.
+        step: i64,
+        /// What it makes.
+        about: &'static str,
+    },
     /// A compressed body cannot be read.
     #[error("a compressed body is damaged ({0}): run estafeta mailbox verify, and restore it from a backup")]
     Packed(#[source] io::Error),
@@ -90,12 +108,6 @@ pub enum StorageError {
         limit_bytes: u64,
     },
 }
-
-/// SQLITE_FULL: <https://www.sqlite.org/rescode.html#full>.
-const SQLITE_FULL: &str = "13";
-
-/// disk_full: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
-const POSTGRES_FULL: &str = "53100";
 
 impl StorageError {
     /// Makes the error of a file operation.
@@ -159,17 +171,19 @@ impl StorageError {
     }
 }
 
-impl From<sqlx::Error> for StorageError {
-    fn from(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::Database(cause)
-                if cause.code().is_some_and(|code| code == SQLITE_FULL || code == POSTGRES_FULL) =>
-            {
-                Self::Full { path: "the database".into() }
-            }
-            sqlx::Error::PoolClosed => Self::Closed,
+impl From<sql::Error> for StorageError {
+    fn from(error: sql::Error) -> Self {
+        match error {
+            _ if error.is_full() => Self::Full { path: "the database".into() },
+            sql::Error::Closed | sql::Error::Postgres(sqlx::Error::PoolClosed) => Self::Closed,
             _ => Self::Database(error),
         }
+    }
+}
+
+impl From<sqlx::Error> for StorageError {
+    fn from(error: sqlx::Error) -> Self {
+        sql::Error::from(error).into()
     }
 }
 

@@ -1,10 +1,12 @@
 //! A connection to one of the engines, whichever it is: statements are written once, for both.
 
-use super::query::{Query, query, query_built};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnection, Postgres};
-use sqlx::sqlite::{Sqlite, SqliteConnection};
-use sqlx::{Connection as _, Transaction};
+use sqlx::{AssertSqlSafe, Connection as _, Transaction};
+
+use super::error::Error;
+use super::query::{Query, query, query_built};
+use super::sqlite::{self, Answer, Reader, Wanted};
 
 /// Which engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +35,15 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// Of an error, if it is one: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
-    pub(crate) fn of(error: &sqlx::Error) -> Option<Self> {
+    pub(crate) fn of(error: &Error) -> Option<Self> {
+        match error {
+            Error::Postgres(error) => Self::of_postgres(error),
+            Error::Busy => Some(Self::Again),
+            _ => None,
+        }
+    }
+
+    pub(super) fn of_postgres(error: &sqlx::Error) -> Option<Self> {
         match error {
             sqlx::Error::Database(cause) => match cause.code()?.as_ref() {
                 // serialization_failure, deadlock_detected, lock_not_available.
@@ -54,9 +64,9 @@ impl Fault {
 }
 
 enum Inner {
-    Sqlite(Box<SqliteConnection>),
-    SqliteReader(PoolConnection<Sqlite>),
-    SqliteSnapshot(Transaction<'static, Sqlite>),
+    Sqlite(Box<rusqlite::Connection>),
+    /// None while a statement runs, and for good when one was given up.
+    SqliteReader(Option<Box<Reader>>),
     Postgres(Box<PgConnection>),
     PostgresReader(PoolConnection<Postgres>),
     PostgresSnapshot(Transaction<'static, Postgres>),
@@ -64,26 +74,53 @@ enum Inner {
 
 /// The engine's own connection.
 pub(super) enum Native<'a> {
-    Sqlite(&'a mut SqliteConnection),
+    Sqlite(Sqlite<'a>),
     Postgres(&'a mut PgConnection),
+}
+
+/// A connection to SQLite.
+pub(super) enum Sqlite<'a> {
+    /// The writer's, on its thread.
+    Writer(&'a mut rusqlite::Connection),
+    Reader(&'a mut Option<Box<Reader>>),
+}
+
+impl Sqlite<'_> {
+    pub(super) async fn run(self, query: Query, wanted: Wanted) -> Result<Answer, Error> {
+        match self {
+            Self::Writer(connection) => Ok(sqlite::run(connection, &query, wanted)?),
+            Self::Reader(reader) => Reader::run(reader, query, wanted).await,
+        }
+    }
 }
 
 impl Connection {
     pub(super) fn native(&mut self) -> Native<'_> {
         match &mut self.inner {
-            Inner::Sqlite(connection) => Native::Sqlite(connection),
-            Inner::SqliteReader(connection) => Native::Sqlite(connection),
-            Inner::SqliteSnapshot(connection) => Native::Sqlite(connection),
+            Inner::Sqlite(connection) => Native::Sqlite(Sqlite::Writer(connection)),
+            Inner::SqliteReader(reader) => Native::Sqlite(Sqlite::Reader(reader)),
             Inner::Postgres(connection) => Native::Postgres(connection),
             Inner::PostgresReader(connection) => Native::Postgres(connection),
             Inner::PostgresSnapshot(connection) => Native::Postgres(connection),
         }
     }
 
+    /// Runs several statements of ours, without parameters: a step of a schema. The writer's connection alone does.
+    pub(super) async fn script(&mut self, statements: &str) -> Result<(), Error> {
+        match self.native() {
+            Native::Sqlite(Sqlite::Writer(connection)) => Ok(connection.execute_batch(statements)?),
+            Native::Sqlite(Sqlite::Reader(_)) => Err(Error::Closed),
+            Native::Postgres(connection) => {
+                sqlx::raw_sql(AssertSqlSafe(statements)).execute(connection).await?;
+                Ok(())
+            }
+        }
+    }
+
     /// Which engine it leads to: for the few statements that cannot be written once for both.
     pub fn engine(&self) -> Engine {
         match &self.inner {
-            Inner::Sqlite(_) | Inner::SqliteReader(_) | Inner::SqliteSnapshot(_) => Engine::Sqlite,
+            Inner::Sqlite(_) | Inner::SqliteReader(_) => Engine::Sqlite,
             Inner::Postgres(_) | Inner::PostgresReader(_) | Inner::PostgresSnapshot(_) => Engine::Postgres,
         }
     }
@@ -100,7 +137,7 @@ impl Connection {
     }
 
     /// Takes note of a statement's failure.
-    pub(super) fn note<T>(&mut self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+    pub(super) fn note<T>(&mut self, outcome: Result<T, Error>) -> Result<T, Error> {
         if let (Err(error), Engine::Postgres) = (&outcome, self.engine()) {
             self.fault = self.fault.max(Fault::of(error));
         }
@@ -113,10 +150,10 @@ impl Connection {
     }
 
     /// Says goodbye to the engine, where it is not a pool's connection.
-    pub(super) async fn close(self) -> Result<(), sqlx::Error> {
+    pub(super) async fn close(self) -> Result<(), Error> {
         match self.inner {
-            Inner::Sqlite(connection) => connection.close().await,
-            Inner::Postgres(connection) => connection.close().await,
+            Inner::Sqlite(connection) => connection.close().map_err(|(_, error)| error.into()),
+            Inner::Postgres(connection) => Ok(connection.close().await?),
             _ => Ok(()),
         }
     }
@@ -128,8 +165,8 @@ impl From<Inner> for Connection {
     }
 }
 
-impl From<SqliteConnection> for Connection {
-    fn from(connection: SqliteConnection) -> Self {
+impl From<rusqlite::Connection> for Connection {
+    fn from(connection: rusqlite::Connection) -> Self {
         Inner::Sqlite(Box::new(connection)).into()
     }
 }
@@ -140,21 +177,15 @@ impl From<PgConnection> for Connection {
     }
 }
 
-impl From<PoolConnection<Sqlite>> for Connection {
-    fn from(connection: PoolConnection<Sqlite>) -> Self {
-        Inner::SqliteReader(connection).into()
+impl From<Reader> for Connection {
+    fn from(reader: Reader) -> Self {
+        Inner::SqliteReader(Some(Box::new(reader))).into()
     }
 }
 
 impl From<PoolConnection<Postgres>> for Connection {
     fn from(connection: PoolConnection<Postgres>) -> Self {
         Inner::PostgresReader(connection).into()
-    }
-}
-
-impl From<Transaction<'static, Sqlite>> for Connection {
-    fn from(transaction: Transaction<'static, Sqlite>) -> Self {
-        Inner::SqliteSnapshot(transaction).into()
     }
 }
 

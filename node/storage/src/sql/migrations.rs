@@ -3,14 +3,8 @@
 //! It is written once, as SQLite has it; PostgreSQL's is derived from the same text. What cannot be (triggers above all)
 //! is written twice and stands apart.
 
-use std::borrow::Cow;
-
-use sqlx::migrate::{Migrate, MigrationType, Migrator};
-use sqlx::postgres::PgConnection;
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{AssertSqlSafe, SqlSafeStr};
-
-use super::connection::Engine;
+use super::connection::{Connection, Engine};
+use super::query::query;
 use crate::error::StorageError;
 
 /// One step of a schema. Once released it is never changed: the next step changes what it made. Steps only add, as
@@ -41,39 +35,68 @@ impl Migration {
     }
 
     fn text(&self, engine: Engine) -> String {
-        match engine {
-            Engine::Sqlite => [self.sql, self.sqlite].concat(),
-            Engine::Postgres => [&for_postgres(self.sql), self.postgres].concat(),
-        }
+        let own = match engine {
+            Engine::Sqlite => self.sqlite,
+            Engine::Postgres => self.postgres,
+        };
+        [&text_for(engine, self.sql), own].concat()
     }
 }
 
-/// Runs those that were not run yet, each in a transaction of its own.
-pub(super) async fn run(connection: &mut SqliteConnection, migrations: &[Migration]) -> Result<(), StorageError> {
-    run_on(connection, migrator(migrations, Engine::Sqlite)).await
+/// Statements as an engine has them.
+fn text_for(engine: Engine, sql: &str) -> String {
+    match engine {
+        Engine::Sqlite => sql.to_owned(),
+        Engine::Postgres => for_postgres(sql),
+    }
 }
 
-#[allow(dead_code, reason = "the engine itself follows")]
-/// The same on PostgreSQL, under an advisory lock: several nodes may start at once. What a newer version of this program
-/// has added is left alone (DESIGN.md, invariant 12).
-pub(super) async fn run_postgres(connection: &mut PgConnection, migrations: &[Migration]) -> Result<(), StorageError> {
-    let mut migrator = migrator(migrations, Engine::Postgres);
-    migrator.set_ignore_missing(true);
-    run_on(connection, migrator).await
+/// Several nodes may open a PostgreSQL at once: this lock's number lets one of them at a time make its schema.
+const LOCK: i64 = 0x6573_7461_6665_7461;
+
+/// Which steps were taken. The digest is that of their text: a step that was changed afterwards is found out.
+const TAKEN: &str = "CREATE TABLE IF NOT EXISTS schema_steps (
+    version INTEGER PRIMARY KEY, description TEXT NOT NULL, digest BLOB NOT NULL)";
+
+/// Takes the steps that were not taken yet, each in a transaction of its own. On PostgreSQL, what a newer version of this
+/// program has added is left alone (DESIGN.md, invariant 12); a file is served by one program, and not by an older one.
+pub(super) async fn run(connection: &mut Connection, migrations: &[Migration]) -> Result<(), StorageError> {
+    if connection.engine() == Engine::Sqlite {
+        return take(connection, migrations).await;
+    }
+    query("SELECT pg_advisory_lock(?)").bind(LOCK).execute(connection).await?;
+    // A failure ends the connection, and the lock with it.
+    take(connection, migrations).await?;
+    query("SELECT pg_advisory_unlock(?)").bind(LOCK).execute(connection).await?;
+    Ok(())
 }
 
-async fn run_on(connection: &mut impl Migrate, migrator: Migrator) -> Result<(), StorageError> {
-    // `Migrator::run` is generic over how it gets a connection, and so its future cannot be proved `Send`; this is what
-    // it calls.
-    migrator.run_direct(None, connection, false).await.map_err(|error| StorageError::Database(error.into()))
-}
-
-fn migrator(migrations: &[Migration], engine: Engine) -> Migrator {
-    let migrations = migrations.iter().map(|one| {
-        let (description, sql) = (Cow::Borrowed(one.description), AssertSqlSafe(one.text(engine)).into_sql_str());
-        sqlx::migrate::Migration::new(one.version, description, MigrationType::Simple, sql, false)
-    });
-    Migrator::with_migrations(migrations.collect())
+async fn take(connection: &mut Connection, migrations: &[Migration]) -> Result<(), StorageError> {
+    let engine = connection.engine();
+    connection.script(&text_for(engine, TAKEN)).await?;
+    let taken = query("SELECT version, digest FROM schema_steps ORDER BY version").fetch_all(connection).await?;
+    let taken: Vec<(i64, &[u8])> =
+        taken.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, StorageError>>()?;
+    let known = |version: &i64| migrations.iter().any(|step| step.version == *version);
+    if let (Engine::Sqlite, Some((version, _))) = (engine, taken.iter().find(|(version, _)| !known(version))) {
+        return Err(StorageError::Newer { step: *version });
+    }
+    for step in migrations {
+        let text = step.text(engine);
+        let digest = blake3::hash(text.as_bytes());
+        match taken.iter().find(|(version, _)| *version == step.version) {
+            Some((_, was)) if *was == digest.as_bytes() => {}
+            Some(_) => return Err(StorageError::Changed { step: step.version, about: step.description }),
+            None => {
+                query("BEGIN").execute(connection).await?;
+                connection.script(&text).await?;
+                let noted = query("INSERT INTO schema_steps (version, description, digest) VALUES (?, ?, ?)");
+                noted.bind(step.version).bind(step.description).bind(digest.as_bytes()).execute(connection).await?;
+                query("COMMIT").execute(connection).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What each of SQLite's words is for PostgreSQL. The longer come first. Text compares by its bytes, as in SQLite;

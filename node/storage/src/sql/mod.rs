@@ -7,22 +7,18 @@
 //! - readers see whole commits only, and never wait for a writer.
 
 mod connection;
+mod error;
 mod lock;
 mod migrations;
 mod postgres;
 mod query;
+mod sqlite;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
 mod writer;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
-
-use sqlx::Connection as _;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
 
 use crate::data_directory;
 use crate::error::StorageError;
@@ -31,11 +27,11 @@ use writer::{Home, Writer};
 
 pub(crate) use connection::Fault;
 pub use connection::{Connection, Engine};
+pub use error::Error;
 pub use migrations::Migration;
 pub use postgres::lease::Lease;
 pub use postgres::{Servers, Synchronous};
 pub use query::{Column, FromColumn, Query, Row, Value, query, query_built};
-pub use sqlx::Error;
 
 /// What a database's owner makes of its commits. All of it must return at once.
 pub trait Observer: Send + Sync {
@@ -104,7 +100,7 @@ pub struct Database {
 
 #[derive(Clone)]
 enum Readers {
-    Sqlite(SqlitePool),
+    Sqlite(sqlite::Readers),
     Postgres(Arc<Postgres>, Arc<Listening>),
 }
 
@@ -131,25 +127,11 @@ impl Database {
             data_directory::prepare(directory)?;
         }
         let lock = lock::Lock::take(&path)?;
-        let connect = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(10))
-            // In KiB: the writer touches the same inner pages over and over.
-            .pragma("cache_size", "-32768")
-            // A WAL that grew under one large transaction shrinks again. In bytes.
-            .pragma("journal_size_limit", "67108864");
-        let mut connection = SqliteConnection::connect_with(&connect).await?;
+        let mut connection = Connection::from(sqlite::open_writer(&path).map_err(Error::from)?);
         migrations::run(&mut connection, options.migrations).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(options.readers)
-            .acquire_timeout(Duration::from_secs(10))
-            .connect_lazy_with(connect.create_if_missing(false).read_only(true).pragma("cache_size", "-8192"));
+        let readers = sqlite::Readers::new(path.clone(), options.readers);
         let label = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-        let writer = Writer::start(Home::File(connection.into(), lock), options.observer, &label)?;
+        let writer = Writer::start(Home::File(connection, lock), options.observer, &label)?;
         Ok(Self { writers: Arc::new([writer]), readers: Readers::Sqlite(readers), name: "this".into() })
     }
 
@@ -190,16 +172,16 @@ impl Database {
     /// A connection to read with.
     pub async fn reader(&self) -> Result<Connection, Error> {
         match &self.readers {
-            Readers::Sqlite(pool) => Ok(pool.acquire().await?.into()),
-            Readers::Postgres(postgres, _) => postgres.reader().await,
+            Readers::Sqlite(pool) => Ok(pool.acquire(false).await?.into()),
+            Readers::Postgres(postgres, _) => Ok(postgres.reader().await?),
         }
     }
 
     /// A connection that sees the database at one moment.
     pub async fn snapshot(&self) -> Result<Connection, Error> {
         match &self.readers {
-            Readers::Sqlite(pool) => Ok(pool.begin().await?.into()),
-            Readers::Postgres(postgres, _) => postgres.snapshot().await,
+            Readers::Sqlite(pool) => Ok(pool.acquire(true).await?.into()),
+            Readers::Postgres(postgres, _) => Ok(postgres.snapshot().await?),
         }
     }
 

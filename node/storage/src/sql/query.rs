@@ -5,12 +5,15 @@
 //! an integer in a column, and whatever an expression gives.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use sqlx::postgres::{PgRow, Postgres};
-use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{AssertSqlSafe, ColumnIndex, Row as _, TypeInfo, ValueRef};
 
 use super::connection::{Connection, Native};
+use super::error::Error;
+use super::sqlite::{Cell, Table, Wanted};
 
 /// What goes into a statement. An absent value still has a type: PostgreSQL asks for it.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,10 +31,10 @@ pub enum Value {
 /// A statement and its parameters.
 #[must_use = "a statement does nothing until it is executed"]
 pub struct Query {
-    sql: Cow<'static, str>,
-    values: Vec<Value>,
+    pub(super) sql: Cow<'static, str>,
+    pub(super) values: Vec<Value>,
     /// Whether the engine keeps what it made of it, for the next time.
-    kept: bool,
+    pub(super) kept: bool,
 }
 
 /// A statement.
@@ -58,23 +61,24 @@ impl Query {
     }
 
     /// Runs it, and says how many rows it touched.
-    pub async fn execute(self, connection: &mut Connection) -> Result<u64, sqlx::Error> {
+    pub async fn execute(self, connection: &mut Connection) -> Result<u64, Error> {
         let outcome = match connection.native() {
-            Native::Sqlite(native) => self.sqlite().execute(native).await.map(|done| done.rows_affected()),
-            Native::Postgres(native) => self.postgres().execute(native).await.map(|done| done.rows_affected()),
+            Native::Sqlite(native) => native.run(self, Wanted::All).await.map(|answer| answer.changed),
+            Native::Postgres(native) => {
+                self.postgres().execute(native).await.map(|done| done.rows_affected()).map_err(Error::from)
+            }
         };
         connection.note(outcome)
     }
 
     /// Runs it and gives every row.
-    pub async fn fetch_all(self, connection: &mut Connection) -> Result<Vec<Row>, sqlx::Error> {
+    pub async fn fetch_all(self, connection: &mut Connection) -> Result<Vec<Row>, Error> {
         let outcome = match connection.native() {
-            Native::Sqlite(native) => {
-                let rows = self.sqlite().fetch_all(native).await;
-                rows.map(|rows| rows.into_iter().map(|row| Row(Inner::Sqlite(row))).collect())
-            }
+            Native::Sqlite(native) => native.run(self, Wanted::All).await.map(|answer| {
+                (0..answer.table.rows()).map(|row| Row(Inner::Sqlite(answer.table.clone(), row))).collect()
+            }),
             Native::Postgres(native) => {
-                let rows = self.postgres().fetch_all(native).await;
+                let rows = self.postgres().fetch_all(native).await.map_err(Error::from);
                 rows.map(|rows| rows.into_iter().map(|row| Row(Inner::Postgres(row))).collect())
             }
         };
@@ -82,35 +86,23 @@ impl Query {
     }
 
     /// Runs it and gives its row, if there is one.
-    pub async fn fetch_optional(self, connection: &mut Connection) -> Result<Option<Row>, sqlx::Error> {
+    pub async fn fetch_optional(self, connection: &mut Connection) -> Result<Option<Row>, Error> {
         let outcome = match connection.native() {
-            Native::Sqlite(native) => {
-                self.sqlite().fetch_optional(native).await.map(|row| row.map(|row| Row(Inner::Sqlite(row))))
-            }
+            Native::Sqlite(native) => native
+                .run(self, Wanted::One)
+                .await
+                .map(|answer| (answer.table.rows() > 0).then(|| Row(Inner::Sqlite(answer.table, 0)))),
             Native::Postgres(native) => {
-                self.postgres().fetch_optional(native).await.map(|row| row.map(|row| Row(Inner::Postgres(row))))
+                let row = self.postgres().fetch_optional(native).await.map_err(Error::from);
+                row.map(|row| row.map(|row| Row(Inner::Postgres(row))))
             }
         };
         connection.note(outcome)
     }
 
-    /// Runs it and gives its one row; [`sqlx::Error::RowNotFound`] when there is none.
-    pub async fn fetch_one(self, connection: &mut Connection) -> Result<Row, sqlx::Error> {
-        self.fetch_optional(connection).await?.ok_or(sqlx::Error::RowNotFound)
-    }
-
-    fn sqlite(self) -> sqlx::query::Query<'static, Sqlite, <Sqlite as sqlx::Database>::Arguments> {
-        let query = match self.sql {
-            Cow::Borrowed(sql) => sqlx::query(sql),
-            Cow::Owned(sql) => sqlx::query(AssertSqlSafe(sql)),
-        };
-        let query = query.persistent(self.kept);
-        self.values.into_iter().fold(query, |query, value| match value {
-            Value::Integer(value) => query.bind(value),
-            Value::Real(value) => query.bind(value),
-            Value::Text(value) => query.bind(value),
-            Value::Bytes(value) => query.bind(value),
-        })
+    /// Runs it and gives its one row; [`Error::RowNotFound`] when there is none.
+    pub async fn fetch_one(self, connection: &mut Connection) -> Result<Row, Error> {
+        self.fetch_optional(connection).await?.ok_or(Error::RowNotFound)
     }
 
     fn postgres(self) -> sqlx::query::Query<'static, Postgres, <Postgres as sqlx::Database>::Arguments> {
@@ -148,24 +140,48 @@ fn numbered(sql: &str) -> String {
 pub struct Row(Inner);
 
 enum Inner {
-    Sqlite(SqliteRow),
+    /// One of an answer's.
+    Sqlite(Arc<Table>, usize),
     Postgres(PgRow),
 }
 
 /// How a column is named: by its place, or by its name.
-pub trait Column: ColumnIndex<SqliteRow> + ColumnIndex<PgRow> {}
+pub trait Column: ColumnIndex<PgRow> + std::fmt::Display + Copy {
+    #[doc(hidden)]
+    fn place(self, name: impl Fn(&str) -> Option<usize>) -> Option<usize>;
+}
 
-impl<I: ColumnIndex<SqliteRow> + ColumnIndex<PgRow>> Column for I {}
+impl Column for usize {
+    fn place(self, _name: impl Fn(&str) -> Option<usize>) -> Option<usize> {
+        Some(self)
+    }
+}
+
+impl Column for &str {
+    fn place(self, name: impl Fn(&str) -> Option<usize>) -> Option<usize> {
+        name(self)
+    }
+}
+
+/// A column's value is not what it is asked for.
+fn unlike(column: impl Column, asked: &'static str) -> Error {
+    Error::ColumnDecode { index: column.to_string(), source: format!("it is no {asked}").into() }
+}
+
+fn cell(table: &Table, row: usize, column: impl Column) -> Result<&Cell, Error> {
+    let cell = column.place(|name| table.place(name)).and_then(|place| table.cell(row, place));
+    cell.ok_or_else(|| Error::ColumnDecode { index: column.to_string(), source: "there is no such column".into() })
+}
 
 impl Row {
     /// A column's value. An error when it is of another type, or absent and the type is no `Option`.
-    pub fn try_get<'r, T: FromColumn<'r>>(&'r self, column: impl Column) -> Result<T, sqlx::Error> {
+    pub fn try_get<'r, T: FromColumn<'r>>(&'r self, column: impl Column) -> Result<T, Error> {
         T::from_column(self, column)
     }
 
-    fn is_null(&self, column: impl Column) -> Result<bool, sqlx::Error> {
+    fn is_null(&self, column: impl Column) -> Result<bool, Error> {
         Ok(match &self.0 {
-            Inner::Sqlite(row) => row.try_get_raw(column)?.is_null(),
+            Inner::Sqlite(table, row) => matches!(cell(table, *row, column)?, Cell::Null),
             Inner::Postgres(row) => row.try_get_raw(column)?.is_null(),
         })
     }
@@ -174,34 +190,87 @@ impl Row {
 /// What a column's value becomes.
 pub trait FromColumn<'r>: Sized {
     /// Reads it.
-    fn from_column(row: &'r Row, column: impl Column) -> Result<Self, sqlx::Error>;
+    fn from_column(row: &'r Row, column: impl Column) -> Result<Self, Error>;
 }
 
-/// Types that both engines know.
-macro_rules! known_to_both {
-    ($($type:ty),*) => {$(
-        impl<'r> FromColumn<'r> for $type {
-            fn from_column(row: &'r Row, column: impl Column) -> Result<Self, sqlx::Error> {
-                match &row.0 {
-                    Inner::Sqlite(row) => row.try_get(column),
-                    Inner::Postgres(row) => row.try_get(column),
-                }
-            }
-        }
-    )*};
-}
-
-known_to_both!(f64, &'r str, String, &'r [u8], Vec<u8>);
-
-impl<'r> FromColumn<'r> for i64 {
-    fn from_column(row: &'r Row, column: impl Column) -> Result<Self, sqlx::Error> {
+impl<'r> FromColumn<'r> for &'r [u8] {
+    fn from_column(row: &'r Row, column: impl Column) -> Result<Self, Error> {
         match &row.0 {
-            Inner::Sqlite(row) => row.try_get(column),
+            Inner::Sqlite(table, row) => match cell(table, *row, column)? {
+                Cell::Blob(range) | Cell::Text(range) => Ok(table.slice(range)),
+                _ => Err(unlike(column, "blob")),
+            },
+            Inner::Postgres(row) => Ok(row.try_get(column)?),
+        }
+    }
+}
+
+impl<'r> FromColumn<'r> for &'r str {
+    fn from_column(row: &'r Row, column: impl Column) -> Result<Self, Error> {
+        match &row.0 {
+            Inner::Sqlite(table, row) => match cell(table, *row, column)? {
+                Cell::Text(range) => {
+                    std::str::from_utf8(table.slice(range)).map_err(|_| unlike(column, "text in UTF-8"))
+                }
+                _ => Err(unlike(column, "text")),
+            },
+            Inner::Postgres(row) => Ok(row.try_get(column)?),
+        }
+    }
+}
+
+impl FromColumn<'_> for Vec<u8> {
+    fn from_column(row: &Row, column: impl Column) -> Result<Self, Error> {
+        match &row.0 {
+            Inner::Sqlite(..) => <&[u8]>::from_column(row, column).map(<[u8]>::to_vec),
+            Inner::Postgres(row) => Ok(row.try_get(column)?),
+        }
+    }
+}
+
+/// These bytes share memory with those of the answer's other rows: for what is soon sent, not for what is kept.
+impl FromColumn<'_> for Bytes {
+    fn from_column(row: &Row, column: impl Column) -> Result<Self, Error> {
+        match &row.0 {
+            Inner::Sqlite(table, number) => match cell(table, *number, column)? {
+                Cell::Blob(range) | Cell::Text(range) => Ok(table.share(range)),
+                _ => Err(unlike(column, "blob")),
+            },
+            Inner::Postgres(row) => Ok(row.try_get::<Vec<u8>, _>(column)?.into()),
+        }
+    }
+}
+
+impl FromColumn<'_> for String {
+    fn from_column(row: &Row, column: impl Column) -> Result<Self, Error> {
+        <&str>::from_column(row, column).map(str::to_owned)
+    }
+}
+
+impl FromColumn<'_> for f64 {
+    fn from_column(row: &Row, column: impl Column) -> Result<Self, Error> {
+        match &row.0 {
+            Inner::Sqlite(table, row) => match cell(table, *row, column)? {
+                Cell::Real(value) => Ok(*value),
+                _ => Err(unlike(column, "number")),
+            },
+            Inner::Postgres(row) => Ok(row.try_get(column)?),
+        }
+    }
+}
+
+impl FromColumn<'_> for i64 {
+    fn from_column(row: &Row, column: impl Column) -> Result<Self, Error> {
+        match &row.0 {
+            Inner::Sqlite(table, row) => match cell(table, *row, column)? {
+                Cell::Integer(value) => Ok(*value),
+                _ => Err(unlike(column, "integer")),
+            },
             // A bare number in a statement is one of 32 bits there.
-            Inner::Postgres(row) if row.try_get_raw(&column)?.type_info().name() == "INT4" => {
-                row.try_get::<i32, _>(column).map(i64::from)
+            Inner::Postgres(row) if row.try_get_raw(column)?.type_info().name() == "INT4" => {
+                Ok(row.try_get::<i32, _>(column)?.into())
             }
-            Inner::Postgres(row) => row.try_get(column),
+            Inner::Postgres(row) => Ok(row.try_get(column)?),
         }
     }
 }
@@ -210,8 +279,8 @@ impl<'r> FromColumn<'r> for i64 {
 macro_rules! within_bounds {
     ($($type:ty),*) => {$(
         impl<'r> FromColumn<'r> for $type {
-            fn from_column(row: &'r Row, column: impl Column) -> Result<Self, sqlx::Error> {
-                <$type>::try_from(i64::from_column(row, column)?).map_err(|error| sqlx::Error::Decode(Box::new(error)))
+            fn from_column(row: &'r Row, column: impl Column) -> Result<Self, Error> {
+                <$type>::try_from(i64::from_column(row, column)?).map_err(|error| Error::Decode(Box::new(error)))
             }
         }
 
@@ -226,18 +295,18 @@ macro_rules! within_bounds {
 within_bounds!(u8, u16, u32);
 
 impl<'r> FromColumn<'r> for bool {
-    fn from_column(row: &'r Row, column: impl Column) -> Result<Self, sqlx::Error> {
+    fn from_column(row: &'r Row, column: impl Column) -> Result<Self, Error> {
         match &row.0 {
             // An expression gives PostgreSQL's own truth values.
-            Inner::Postgres(row) if row.try_get_raw(&column)?.type_info().name() == "BOOL" => row.try_get(column),
+            Inner::Postgres(row) if row.try_get_raw(column)?.type_info().name() == "BOOL" => Ok(row.try_get(column)?),
             _ => Ok(i64::from_column(row, column)? != 0),
         }
     }
 }
 
 impl<'r, T: FromColumn<'r>> FromColumn<'r> for Option<T> {
-    fn from_column(row: &'r Row, column: impl Column) -> Result<Self, sqlx::Error> {
-        if row.is_null(&column)? { Ok(None) } else { T::from_column(row, column).map(Some) }
+    fn from_column(row: &'r Row, column: impl Column) -> Result<Self, Error> {
+        if row.is_null(column)? { Ok(None) } else { T::from_column(row, column).map(Some) }
     }
 }
 

@@ -82,7 +82,10 @@ on_both!(
     a_job_that_fails_is_undone_alone,
     when_the_commit_fails_only_the_job_to_blame_does,
     a_job_that_panics_fails_alone,
-    a_job_whose_asker_went_away_is_done_all_the_same
+    a_job_whose_asker_went_away_is_done_all_the_same,
+    values_come_back_as_they_went_in,
+    a_row_that_is_there_already_is_told_apart,
+    a_snapshot_sees_one_moment
 );
 
 async fn insert(database: &Database, id: i64, parent: i64) -> Result<(), StorageError> {
@@ -195,6 +198,100 @@ async fn a_job_whose_asker_went_away_is_done_all_the_same(bench: Bench) {
     task.abort();
     insert(&database, 2, 0).await.unwrap();
     assert_eq!(rows(&database).await, [1, 2]);
+}
+
+async fn values_come_back_as_they_went_in(bench: Bench) {
+    let (database, _) = bench.open().await;
+    let mut reader = database.reader().await.unwrap();
+    let sql =
+        "SELECT CAST(? AS BIGINT) AS number, CAST(? AS TEXT) AS words, CAST(? AS BIGINT) AS nothing, 1 = 1 AS truth";
+    for (number, words) in [(0, ""), (i64::MIN, "\u{1F4EE} ñ"), (i64::MAX, "'; --")] {
+        let asked = query(sql).bind(number).bind(words).bind(None::<i64>);
+        let row = asked.fetch_one(&mut reader).await.unwrap();
+        assert_eq!(row.try_get::<i64>("number").unwrap(), number);
+        assert_eq!(row.try_get::<&str>("words").unwrap(), words);
+        assert_eq!(row.try_get::<String>(1).unwrap(), words);
+        assert_eq!(row.try_get::<Option<i64>>(2).unwrap(), None);
+        assert!(row.try_get::<bool>("truth").unwrap());
+        assert!(row.try_get::<i64>("nothing").is_err());
+        assert!(row.try_get::<i64>("words").is_err());
+        assert!(row.try_get::<i64>("number_of_none").is_err());
+        assert!(row.try_get::<i64>(4).is_err());
+        assert_eq!(row.try_get::<u8>("number").is_ok(), number == 0);
+    }
+    assert!(matches!(query("SELECT 1 WHERE 1 = 0").fetch_one(&mut reader).await, Err(Error::RowNotFound)));
+    assert!(query("SELECT * FROM nowhere").fetch_all(&mut reader).await.is_err());
+}
+
+async fn a_row_that_is_there_already_is_told_apart(bench: Bench) {
+    let (database, _) = bench.open().await;
+    insert(&database, 1, 0).await.unwrap();
+    let taken = |outcome| matches!(outcome, Err(StorageError::Database(error)) if error.is_taken());
+    assert!(taken(insert(&database, 1, 0).await));
+    assert!(!taken(insert(&database, 2, 77).await));
+}
+
+async fn a_snapshot_sees_one_moment(bench: Bench) {
+    let (database, _) = bench.open().await;
+    let count = async |connection: &mut Connection| {
+        let counted = query("SELECT count(*) FROM rows").fetch_one(connection).await.unwrap();
+        counted.try_get::<i64>(0).unwrap()
+    };
+    let (mut snapshot, mut reader) = (database.snapshot().await.unwrap(), database.reader().await.unwrap());
+    assert_eq!(count(&mut snapshot).await, 0);
+    insert(&database, 1, 0).await.unwrap();
+    assert_eq!((count(&mut snapshot).await, count(&mut reader).await), (0, 1));
+    // What it held on to goes with it, though its connection is used again.
+    drop((snapshot, reader));
+    for _ in 0..8 {
+        assert_eq!(count(&mut database.reader().await.unwrap()).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn bytes_come_back_as_they_went_in_and_readers_write_nothing() {
+    let bench = Bench::sqlite();
+    let (database, _) = bench.open().await;
+    let bytes: Vec<u8> = (0..=255).cycle().take(70_000).collect();
+    let mut reader = database.reader().await.unwrap();
+    let asked = query("SELECT ? AS here, CAST('' AS BLOB) AS empty, ? AS gone").bind(bytes.as_slice());
+    let row = asked.bind(None::<&[u8]>).fetch_one(&mut reader).await.unwrap();
+    assert_eq!(row.try_get::<&[u8]>("here").unwrap(), bytes);
+    assert_eq!(row.try_get::<Vec<u8>>("here").unwrap(), bytes);
+    assert_eq!(row.try_get::<bytes::Bytes>("here").unwrap(), bytes);
+    assert_eq!(row.try_get::<&[u8]>("empty").unwrap(), b"");
+    assert_eq!(row.try_get::<Option<bytes::Bytes>>("gone").unwrap(), None);
+    assert!(query("INSERT INTO rows VALUES (1, 0)").execute(&mut reader).await.is_err());
+}
+
+#[tokio::test]
+async fn a_read_that_is_given_up_gives_its_place_back() {
+    let bench = Bench::sqlite();
+    let (database, _) = bench.open().await;
+    const LONG: &str =
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000000) SELECT count(*) FROM n";
+    for _ in 0..8 {
+        let mut reader = database.reader().await.unwrap();
+        let given_up = tokio::time::timeout(std::time::Duration::from_millis(1), query(LONG).fetch_one(&mut reader));
+        if given_up.await.is_err() {
+            // The connection is still at work: this one is of no more use.
+            assert!(matches!(query("SELECT 1").fetch_one(&mut reader).await, Err(Error::Closed)));
+        }
+    }
+    assert_eq!(rows(&database).await, Vec::<i64>::new());
+    database.close().await;
+}
+
+#[tokio::test]
+async fn a_schema_that_is_newer_or_another_is_refused() {
+    let bench = Bench::sqlite();
+    const OTHER: &[Migration] = &[Migration::new(1, "parents", "CREATE TABLE parents (id INTEGER)")];
+    bench.open().await.0.close().await;
+    let older = DatabaseOptions { migrations: &MIGRATIONS[..1], ..bench.options() };
+    assert!(matches!(Database::open(older).await.err(), Some(StorageError::Newer { step: 2 })));
+    let other = DatabaseOptions { migrations: OTHER, ..bench.options() };
+    assert!(Database::open(other).await.is_err());
+    bench.open().await.0.close().await;
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Observer;
 use super::connection::{Connection, Fault};
+use super::error::Error;
 use super::lock::Lock;
 use super::postgres::lane::Lane;
 use super::query::query;
@@ -379,7 +380,7 @@ impl Turns {
                 Ok(())
             }
             // A constraint that is looked at now, or a deadlock: it is known to be undone.
-            Ok(Err(error @ sqlx::Error::Database(_))) if Fault::of(&error) != Some(Fault::Lost) => {
+            Ok(Err(error @ Error::Postgres(sqlx::Error::Database(_)))) if Fault::of(&error) != Some(Fault::Lost) => {
                 match connection.take_fault() {
                     Some(Fault::Again) => Err(StorageError::Contended),
                     _ => Err(error.into()),

@@ -32,8 +32,7 @@ pub const MIGRATIONS: &[Migration] = &[
 
 /// Whether the database refused a row because its key is there already.
 pub fn is_taken(error: &StorageError) -> bool {
-    let StorageError::Database(error) = error else { return false };
-    error.as_database_error().is_some_and(|error| error.is_unique_violation())
+    matches!(error, StorageError::Database(error) if error.is_taken())
 }
 
 /// Seconds since 1970.

@@ -1,6 +1,6 @@
-//! FETCH (RFC 3501 §6.4.5, RFC 7162 §3.1.4, RFC 8474 §5, RFC 8970). What was kept of the messages is read page by page; bodies only
-//! when a message's text is asked for, and these go to the client without being gathered: at most a page, one message and
-//! what is on its way to the client stand in memory.
+//! FETCH (RFC 3501 §6.4.5, RFC 7162 §3.1.4, RFC 8474 §5, RFC 8970). What was kept of the messages is read page by page, small
+//! bodies too, if a message's text is asked for; larger ones one by one, and all go to the client without being gathered:
+//! at most a page, one message and what is on its way to the client stand in memory.
 
 use std::ops::RangeInclusive;
 
@@ -54,13 +54,16 @@ impl Engine {
         let mut missing = false;
         let mut unknown_encoding = false;
         for page in pages(sequences) {
+            let uids = selected.view.uids(&page);
             let mut kept = match columns {
                 Some(columns) => {
-                    let kept = selected.mailbox.contents(&selected.view.uids(&page), columns).await;
+                    let kept = selected.mailbox.contents(&uids, columns).await;
                     kept.map_err(Refused::of_selected)?.into_iter().peekable()
                 }
                 None => Vec::new().into_iter().peekable(),
             };
+            // Asked for at the first message that is not answered by what is kept.
+            let mut texts = None;
             for sequence in page.into_iter().flatten() {
                 let Some(entry) = selected.view.get(sequence) else { continue };
                 let kept = kept.next_if(|kept| kept.uid == entry.uid);
@@ -75,7 +78,19 @@ impl Engine {
                 let message = if fetch.items.iter().all(answered) {
                     None
                 } else {
-                    match selected.mailbox.text(entry.uid).await {
+                    let texts = match &mut texts {
+                        Some(texts) => texts,
+                        none => {
+                            let found = selected.mailbox.texts(&uids).await.map_err(Refused::of_selected)?;
+                            none.insert(found.into_iter().peekable())
+                        }
+                    };
+                    while texts.next_if(|text| text.uid < entry.uid).is_some() {}
+                    let text = match texts.next_if(|text| text.uid == entry.uid) {
+                        Some(text) => selected.mailbox.open(text).await,
+                        None => Err(StoreError::NoMessage),
+                    };
+                    match text {
                         Ok(text) => {
                             let [prefix, body] = text.parts();
                             Some(Message::new(prefix.clone(), body.clone()))

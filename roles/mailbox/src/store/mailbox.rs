@@ -8,6 +8,7 @@ use estafeta_storage::sql::Connection;
 use super::body::{Body, Linking};
 use super::message::now_seconds;
 use super::sql::mailboxes::State;
+use super::sql::messages::TextRow;
 use super::sql::{MailboxRow, accounts, keywords, mailboxes, messages};
 use super::{
     AccountMail, Changes, Copied, FlagAction, FlagChange, FlagScope, Flags, FlagsStored, Holding, MailboxName,
@@ -117,20 +118,28 @@ impl Mailbox {
 
     /// A message's text. A large one is mapped, not read. [`StoreError::NoMessage`] when it is gone.
     pub async fn text(&self, uid: Uid) -> Result<Message, StoreError> {
-        let found = messages::text(&mut self.mail.store.reader().await?, self.row, uid).await?;
-        let (prefix, kept) = found.ok_or(StoreError::NoMessage)?;
-        let body = match self.mail.store.unkeep(kept).await {
+        let found = self.texts(&UidSet::from_uids([uid])).await?;
+        self.open(found.into_iter().next().ok_or(StoreError::NoMessage)?).await
+    }
+
+    /// Where the texts of these messages are, by UID; what is gone is missing. Small bodies come along: for as many as may
+    /// be held at once.
+    pub async fn texts(&self, uids: &UidSet) -> Result<Vec<TextRow>, StoreError> {
+        messages::texts(&mut self.mail.store.reader().await?, self.row, uids).await
+    }
+
+    /// The text itself. [`StoreError::NoMessage`] when it is gone since.
+    pub async fn open(&self, TextRow { uid, prefix, body }: TextRow) -> Result<Message, StoreError> {
+        let body = match self.mail.store.unkeep(body).await {
             // Expunged, and its body deleted, since the row was read. Otherwise it is a loss, which the operator must
             // see.
-            Err(error) if error.is_missing() && !self.holds(uid).await? => return Err(StoreError::NoMessage),
+            Err(error) if error.is_missing() && self.texts(&UidSet::from_uids([uid])).await?.is_empty() => {
+                return Err(StoreError::NoMessage);
+            }
             other => other?,
         };
         let message = Message::new(body);
         Ok(if prefix.is_empty() { message } else { message.with_prefix(prefix) })
-    }
-
-    async fn holds(&self, uid: Uid) -> Result<bool, StoreError> {
-        Ok(messages::text(&mut self.mail.store.reader().await?, self.row, uid).await?.is_some())
     }
 
     /// Changes flags. With `unchanged_since`, messages that changed later are left alone. A message whose flags

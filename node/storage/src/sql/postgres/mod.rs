@@ -66,10 +66,10 @@ impl Postgres {
         name: String,
     ) -> Result<Arc<Self>, StorageError> {
         let Primary { mut connection, host, timeline } = servers.primary().await?;
+        require(&servers, &mut connection).await?;
         let mut all = vec![OWN];
         all.extend_from_slice(migrations);
-        migrations::run_postgres(&mut connection, &all).await?;
-        require(&servers, &mut connection).await?;
+        migrations::run(&mut connection.into(), &all).await?;
         // One more than asked for: the listener keeps one.
         let readers_limit = readers_limit.saturating_add(1);
         let current = Current { host, timeline, readers: readers(&servers, host, readers_limit) };
@@ -128,7 +128,7 @@ impl Postgres {
         let current = self.current();
         match current.readers.acquire().await {
             Ok(connection) => Ok(connection.into()),
-            Err(error) if Fault::of(&error).is_some() => {
+            Err(error) if Fault::of_postgres(&error).is_some() => {
                 tracing::debug!(%error, "a reader does not connect");
                 self.search(current.timeline).await.map_err(|_| error)?;
                 Ok(self.pool().acquire().await?.into())
@@ -143,7 +143,7 @@ impl Postgres {
         let current = self.current();
         match current.readers.begin_with(BEGIN).await {
             Ok(transaction) => Ok(transaction.into()),
-            Err(error) if Fault::of(&error).is_some() => {
+            Err(error) if Fault::of_postgres(&error).is_some() => {
                 self.search(current.timeline).await.map_err(|_| error)?;
                 Ok(self.pool().begin_with(BEGIN).await?.into())
             }

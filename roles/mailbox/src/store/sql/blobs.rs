@@ -58,8 +58,8 @@ impl Kept {
     /// Reads the columns `hash`, `generation`, `packing` and `bytes`.
     pub fn read(row: &Row) -> Result<Self, StoreError> {
         let name = name(row)?;
-        let bytes: Option<Vec<u8>> = row.try_get("bytes")?;
-        Ok(bytes.map_or(Self::File(name), |bytes| Self::Row(name.packing, bytes.into())))
+        let bytes: Option<Bytes> = row.try_get("bytes")?;
+        Ok(bytes.map_or(Self::File(name), |bytes| Self::Row(name.packing, bytes)))
     }
 }
 

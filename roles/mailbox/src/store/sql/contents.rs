@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use estafeta_protocols::imap::message::contents::Contents;
 use estafeta_storage::blobs::BlobHash;
-use estafeta_storage::sql::{Connection, query, query_built};
+use estafeta_storage::sql::{Connection, query};
 
+use super::messages::Chosen;
 use super::{BlobRow, MailboxRow};
 use crate::store::{StoreError, Uid, UidSet};
 
@@ -75,39 +76,28 @@ pub async fn find(
     uids: &UidSet,
     columns: Columns,
 ) -> Result<Vec<Row>, StoreError> {
-    let ranges: Vec<_> = uids.ranges().collect();
-    let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else { return Ok(Vec::new()) };
-    // Only numbers of ours are put into the text.
-    let chosen = match ranges.len() {
-        1 => String::new(),
-        _ => {
-            let alternatives = ranges.iter().map(|range| format!("uid BETWEEN {} AND {}", range.start(), range.end()));
-            format!("AND ({})", alternatives.collect::<Vec<_>>().join(" OR "))
-        }
-    };
+    let Some(chosen) = Chosen::of(uids) else { return Ok(Vec::new()) };
     let column = |wanted: bool, name: &'static str| if wanted { name } else { "NULL" };
     let (hash, join) = if columns.hash { ("hash", "JOIN blobs ON blobs.id = m.blob") } else { ("NULL", "") };
-    let statement = format!(
+    let select = format!(
         "SELECT uid, m.blob, prefix, version, {}, {}, {hash}
-         FROM messages m {join} LEFT JOIN contents c ON c.blob = m.blob
-         WHERE mailbox = ? AND uid BETWEEN ? AND ? {chosen} ORDER BY uid",
+         FROM messages m {join} LEFT JOIN contents c ON c.blob = m.blob",
         column(columns.summary, "summary"),
         column(columns.header, "header"),
     );
-    let rows =
-        query_built(statement).bind(mailbox).bind(*first.start()).bind(*last.end()).fetch_all(connection).await?;
+    let rows = chosen.query(&select, mailbox).fetch_all(connection).await?;
     rows.iter()
         .map(|row| {
             let kept = row.try_get::<Option<i64>>(3)? == Some(i64::from(Contents::VERSION));
-            let bytes = |column| Ok::<_, StoreError>(row.try_get::<Option<Vec<u8>>>(column)?.filter(|_| kept));
+            let bytes = |column| Ok::<_, StoreError>(row.try_get::<Option<Bytes>>(column)?.filter(|_| kept));
             let hash = if columns.hash { row.try_get::<&[u8]>(6)?.try_into().ok().map(BlobHash) } else { None };
             Ok(Row {
                 uid: Uid(row.try_get(0)?),
                 blob: row.try_get(1)?,
-                prefix: row.try_get::<Vec<u8>>(2)?.into(),
+                prefix: row.try_get(2)?,
                 kept,
-                summary: bytes(4)?.unwrap_or_default().into(),
-                header: bytes(5)?.map(Bytes::from),
+                summary: bytes(4)?.unwrap_or_default(),
+                header: bytes(5)?,
                 hash,
             })
         })

@@ -1,7 +1,7 @@
 //! Messages, and what is left of expunged ones.
 
 use bytes::Bytes;
-use estafeta_storage::sql::{Connection, Row, query, query_built};
+use estafeta_storage::sql::{Connection, Query, Row, query, query_built};
 
 use super::{AccountRow, BlobRow, MailboxRow, blobs, keywords, mailboxes};
 use crate::store::flags::KeywordBits;
@@ -120,19 +120,66 @@ pub async fn deleted_bytes(connection: &mut Connection, mailbox: MailboxRow) -> 
     Ok(summed.fetch_one(connection).await?.try_get::<i64>(0)? as u64)
 }
 
-/// A message's text: what stands before the body, and the body or where it is.
-pub async fn text(
+/// Where a message's text is.
+pub struct TextRow {
+    /// Its number.
+    pub uid: Uid,
+    /// What stands before the body.
+    pub prefix: Bytes,
+    /// The body, or where it is.
+    pub body: blobs::Kept,
+}
+
+/// The texts of those of `uids` that are there, by UID, in one statement: `uids` is for as many as can be held at once.
+pub async fn texts(
     connection: &mut Connection,
     mailbox: MailboxRow,
-    uid: Uid,
-) -> Result<Option<(Bytes, blobs::Kept)>, StoreError> {
-    let found = query(
-        "SELECT prefix, hash, generation, packing, bytes FROM messages
-         JOIN blobs ON blobs.id = messages.blob LEFT JOIN bodies ON bodies.blob = messages.blob
-         WHERE mailbox = ? AND uid = ?",
+    uids: &UidSet,
+) -> Result<Vec<TextRow>, StoreError> {
+    let Some(chosen) = Chosen::of(uids) else { return Ok(Vec::new()) };
+    let found = chosen.query(
+        "SELECT uid, prefix, hash, generation, packing, bytes FROM messages m
+         JOIN blobs ON blobs.id = m.blob LEFT JOIN bodies ON bodies.blob = m.blob",
+        mailbox,
     );
-    let row = found.bind(mailbox).bind(uid.0).fetch_optional(connection).await?;
-    row.map(|row| Ok((row.try_get::<Vec<u8>>("prefix")?.into(), blobs::Kept::read(&row)?))).transpose()
+    let rows = found.fetch_all(connection).await?;
+    let read = |row: &Row| -> Result<TextRow, StoreError> {
+        Ok(TextRow { uid: Uid(row.try_get(0)?), prefix: row.try_get("prefix")?, body: blobs::Kept::read(row)? })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// A few messages of a mailbox, as a condition.
+pub(super) struct Chosen {
+    first: u32,
+    last: u32,
+    /// What else holds, when they do not stand in a row.
+    ranges: String,
+}
+
+impl Chosen {
+    /// None when there are none.
+    pub(super) fn of(uids: &UidSet) -> Option<Self> {
+        let ranges: Vec<_> = uids.ranges().collect();
+        let (first, last) = (ranges.first()?, ranges.last()?);
+        // Only numbers of ours are put into the text.
+        let written = match ranges.len() {
+            1 => String::new(),
+            _ => {
+                let ranges = ranges.iter().map(|range| format!("uid BETWEEN {} AND {}", range.start(), range.end()));
+                format!("AND ({})", ranges.collect::<Vec<_>>().join(" OR "))
+            }
+        };
+        Some(Self { first: *first.start(), last: *last.end(), ranges: written })
+    }
+
+    /// What the statement gives of those that are there, by UID.
+    pub(super) fn query(&self, select: &str, mailbox: MailboxRow) -> Query {
+        let ranges = &self.ranges;
+        let sql = format!("{select} WHERE mailbox = ? AND uid BETWEEN ? AND ? {ranges} ORDER BY uid");
+        let query = if ranges.is_empty() { query_built(sql) } else { query_built(sql).once() };
+        query.bind(mailbox).bind(self.first).bind(self.last)
+    }
 }
 
 /// A message to insert.
