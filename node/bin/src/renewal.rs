@@ -24,14 +24,6 @@ const PERIOD: Duration = Duration::from_secs(600);
 /// How often it is said that it cannot be renewed.
 const REPEATED: Duration = Duration::from_secs(24 * 3600);
 
-/// Describes what is counted here.
-pub fn describe_metrics() {
-    metrics::describe_gauge!(
-        "estafeta_node_certificate_expires_seconds",
-        "How long this node's own certificate is good, in seconds."
-    );
-}
-
 /// The watch over this node's own certificate.
 pub struct Renewal {
     /// The node.
@@ -45,7 +37,6 @@ pub struct Renewal {
 impl Renewal {
     /// Keeps watch. Does nothing on a node that is in no cluster.
     pub fn start(self) -> JoinHandle<()> {
-        describe_metrics();
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(PERIOD);
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -53,8 +44,6 @@ impl Renewal {
             loop {
                 ticks.tick().await;
                 let Some(own) = self.tls.own() else { return };
-                metrics::gauge!("estafeta_node_certificate_expires_seconds")
-                    .set(own.left(SystemTime::now()).as_secs_f64());
                 if !own.is_due(SystemTime::now()) {
                     continue;
                 }
