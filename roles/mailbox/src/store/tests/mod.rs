@@ -7,6 +7,7 @@ mod garbage;
 mod messages;
 mod model;
 mod names;
+mod power;
 mod verify;
 
 use std::path::Path;
