@@ -3,7 +3,12 @@
 //! A body's hash is always that of its own bytes, not of what they were compressed to: how they are kept may change, what
 //! they are called does not.
 
+use std::cell::RefCell;
+use std::io;
+
 use bytes::Bytes;
+use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe;
 
 use crate::error::StorageError;
 
@@ -16,6 +21,30 @@ const WORTHWHILE_BYTES: usize = 128;
 
 /// Fast rather than tight: a delivery waits for it.
 const LEVEL: i32 = 1;
+
+thread_local! {
+    // What zstd works with takes longer to make than a small body to pack. It is made when it is first used.
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn compress(body: &[u8]) -> io::Result<Vec<u8>> {
+    COMPRESSOR.with_borrow_mut(|kept| match kept {
+        Some(compressor) => compressor.compress(body),
+        None => kept.insert(Compressor::new(LEVEL)?).compress(body),
+    })
+}
+
+fn decompress(packed: &[u8]) -> io::Result<Vec<u8>> {
+    // Nothing larger was ever packed, and nothing without saying how large it was: a frame that says otherwise is damaged.
+    let length = zstd_safe::get_frame_content_size(packed).ok().flatten();
+    let length = length.and_then(|length| usize::try_from(length).ok()).filter(|length| *length <= PACKED_BYTES);
+    let length = length.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its length is not a possible one"))?;
+    DECOMPRESSOR.with_borrow_mut(|kept| match kept {
+        Some(decompressor) => decompressor.decompress(packed, length),
+        None => kept.insert(Decompressor::new()?).decompress(packed, length),
+    })
+}
 
 /// How a body is kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,7 +86,7 @@ impl Packing {
         if !(WORTHWHILE_BYTES..=PACKED_BYTES).contains(&body.len()) {
             return (Self::Plain, body.clone());
         }
-        match zstd::bulk::compress(body, LEVEL) {
+        match compress(body) {
             Ok(packed) if packed.len() <= body.len() / 10 * 9 => (Self::Zstd, packed.into()),
             // What cannot be compressed is kept as it is, whatever the reason.
             _ => (Self::Plain, body.clone()),
@@ -68,7 +97,7 @@ impl Packing {
     pub fn pack_as(self, body: &Bytes) -> Result<Bytes, StorageError> {
         match self {
             Self::Plain => Ok(body.clone()),
-            Self::Zstd => zstd::bulk::compress(body, LEVEL).map(Bytes::from).map_err(StorageError::Packed),
+            Self::Zstd => compress(body).map(Bytes::from).map_err(StorageError::Packed),
         }
     }
 
@@ -76,8 +105,7 @@ impl Packing {
     pub fn unpack(self, kept: Bytes) -> Result<Bytes, StorageError> {
         match self {
             Self::Plain => Ok(kept),
-            // Nothing larger was ever packed: a frame that says so is damaged.
-            Self::Zstd => zstd::bulk::decompress(&kept, PACKED_BYTES).map(Bytes::from).map_err(StorageError::Packed),
+            Self::Zstd => decompress(&kept).map(Bytes::from).map_err(StorageError::Packed),
         }
     }
 }
