@@ -39,7 +39,8 @@ fn decompress(packed: &[u8]) -> io::Result<Vec<u8>> {
     // Nothing larger was ever packed, and nothing without saying how large it was: a frame that says otherwise is damaged.
     let length = zstd_safe::get_frame_content_size(packed).ok().flatten();
     let length = length.and_then(|length| usize::try_from(length).ok()).filter(|length| *length <= PACKED_BYTES);
-    let length = length.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its length is not a possible one"))?;
+    let length =
+        length.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its length is not a possible one"))?;
     DECOMPRESSOR.with_borrow_mut(|kept| match kept {
         Some(decompressor) => decompressor.decompress(packed, length),
         None => kept.insert(Decompressor::new()?).decompress(packed, length),

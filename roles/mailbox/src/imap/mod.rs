@@ -15,6 +15,7 @@
 //! - what a client is told is committed.
 
 mod acl;
+mod ahead;
 mod append;
 mod copy;
 mod enable;

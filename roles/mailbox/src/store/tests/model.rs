@@ -252,13 +252,21 @@ fn run(operations: Vec<Operation>, servers: impl Fn(&Path) -> Option<Servers>) {
     });
 }
 
+fn cases(in_full: u32) -> ProptestConfig {
+    ProptestConfig { cases: if long() { in_full } else { 16 }, max_shrink_iters: 200, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if long() { 2000 } else { 16 }, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(cases(1000))]
     #[test]
     fn the_store_agrees_with_its_model(operations in proptest::collection::vec(operation(), 1..40)) {
         run(operations, |_| None);
     }
+}
 
+proptest! {
+    // Each has a database of its own, which takes two seconds to make.
+    #![proptest_config(cases(200))]
     #[test]
     fn on_postgresql_it_agrees_too(operations in proptest::collection::vec(operation(), 1..40)) {
         run(operations, |directory| Some(crate::tests::engine::on_postgres(directory)));

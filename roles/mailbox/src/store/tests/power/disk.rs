@@ -255,7 +255,9 @@ mod tests {
         assert!(synced.iter().flatten().all(|bytes| *bytes == [b'a'; 2000]));
         let renamed = found(8, "d/name");
         assert!(renamed.iter().all(|one| one.as_ref().is_some_and(|bytes| bytes.len() == 2000)));
-        assert!(sometimes(&renamed, &|one| one.as_ref().is_some_and(|bytes| bytes.starts_with(b"b") && bytes.ends_with(b"a"))));
+        assert!(sometimes(&renamed, &|one| one
+            .as_ref()
+            .is_some_and(|bytes| bytes.starts_with(b"b") && bytes.ends_with(b"a"))));
         assert!(found(8, "d/new").iter().all(Option::is_none));
     }
 }

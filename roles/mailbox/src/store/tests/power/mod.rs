@@ -197,7 +197,8 @@ fn record(seed: u64) -> (PathBuf, Vec<Event>, tempfile::TempDir) {
     let (root, library, written) = (path.join("disk"), path.join("record.so"), path.join("record"));
     fs::create_dir(&root).unwrap();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/tests/power/record.c");
-    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).arg("-lpthread").status();
+    let compiled =
+        Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).arg("-lpthread").status();
     assert!(compiled.expect("a C compiler is needed for this test: cc").success());
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "store::tests::power::the_child", "--nocapture", "--test-threads=1"])
@@ -279,11 +280,14 @@ async fn check(directory: &Path, expected: Option<Vec<(Expected, Option<Operatio
     assert!(delivered.values().all(|times| *times == 1), "delivered more than once: {delivered:?}");
     for (task, (expected, under_way)) in (0..).zip(expected.into_iter().flatten()) {
         let mut boxes = [BTreeMap::new(), BTreeMap::new()];
-        for which in 0..2 {
+        for (which, found) in boxes.iter_mut().enumerate() {
             let mailbox = mail.mailbox(&own(task, which)).await.unwrap();
-            boxes[which] = held(&mailbox).await.into_iter().map(|(uid, (_, held))| (uid, held)).collect();
+            *found = held(&mailbox).await.into_iter().map(|(uid, (_, held))| (uid, held)).collect();
             let status = mail.status(&own(task, which)).await.unwrap();
-            assert!(status.uid_next.0 > expected.highest_uid[which], "a UID would be used again: {status:?}, {expected:?}");
+            assert!(
+                status.uid_next.0 > expected.highest_uid[which],
+                "a UID would be used again: {status:?}, {expected:?}"
+            );
             assert!(status.highest_modseq.0 >= expected.highest_modseq[which], "{status:?}, {expected:?}");
         }
         let done = |state: &Expected| state.boxes == boxes;
