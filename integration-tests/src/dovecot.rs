@@ -58,6 +58,11 @@ impl Dovecot {
         Ok(Self { imap, lmtp, directory, child })
     }
 
+    /// The number of its first process.
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()

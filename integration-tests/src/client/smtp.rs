@@ -47,11 +47,25 @@ impl Smtp {
         Self::greeted(Wire::connect_tls(address, trust)?)
     }
 
+    /// Connects, through TLS if there is trust, and says LHLO: LMTP (RFC 2033). With one recipient a transaction is one of
+    /// SMTP.
+    pub fn connect_lmtp(address: SocketAddr, trust: Option<&Trust>) -> anyhow::Result<Self> {
+        let wire = match trust {
+            Some(trust) => Wire::connect_tls(address, trust)?,
+            None => Wire::connect(address)?,
+        };
+        Self::greeted_by(wire, "LHLO")
+    }
+
     /// Takes over a connection in clear text and says EHLO.
     pub fn greeted(wire: Wire) -> anyhow::Result<Self> {
+        Self::greeted_by(wire, "EHLO")
+    }
+
+    fn greeted_by(wire: Wire, hello: &str) -> anyhow::Result<Self> {
         let mut smtp = Self { wire };
         smtp.reply()?.expect(220)?;
-        smtp.command("EHLO client.example")?.expect(250)?;
+        smtp.command(&format!("{hello} client.example"))?.expect(250)?;
         Ok(smtp)
     }
 

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use rustls::client::WantsClientCert;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, StreamOwned};
 
 /// How long a read or a write may take.
 pub const PATIENCE: Duration = Duration::from_secs(90);
@@ -19,22 +20,35 @@ const LINE_BYTES: usize = 1 << 20;
 
 /// Whom TLS clients believe: the authority that made the test cluster's certificates, and nobody else.
 #[derive(Clone)]
-pub struct Trust(Arc<ClientConfig>);
+pub struct Trust {
+    config: Arc<ClientConfig>,
+    /// What the server's certificate must name; its address when none.
+    name: Option<ServerName<'static>>,
+}
 
 impl Trust {
     /// Trust in the authority whose certificate stands in this PEM file.
     pub fn in_file(file: &Path) -> anyhow::Result<Self> {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_file_iter(file).with_context(|| file.display().to_string())? {
-            roots.add(certificate?)?;
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self(Arc::new(config)))
+        Ok(Self { config: Arc::new(believing(file)?.with_no_client_auth()), name: None })
     }
+
+    /// The same, of the node whose certificate and key these files hold, when it talks with the node `peer`.
+    pub fn of_node(file: &Path, certificate: &Path, key: &Path, peer: &str) -> anyhow::Result<Self> {
+        let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>()?;
+        let config = believing(file)?.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(key)?)?;
+        let name = ServerName::try_from(format!("{peer}.node.estafeta.invalid"))?;
+        Ok(Self { config: Arc::new(config), name: Some(name) })
+    }
+}
+
+fn believing(file: &Path) -> anyhow::Result<ConfigBuilder<ClientConfig, WantsClientCert>> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file).with_context(|| file.display().to_string())? {
+        roots.add(certificate?)?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(builder.with_root_certificates(roots))
 }
 
 enum Stream {
@@ -73,14 +87,15 @@ impl Wire {
         Ok(wire)
     }
 
-    /// Starts TLS. The server's certificate must name the address. Bytes that came before in clear text would have
+    /// Starts TLS. The server's certificate must name the address, or the node. Bytes that came before in clear text would have
     /// been injected: they are an error.
     pub fn start_tls(&mut self, trust: &Trust) -> anyhow::Result<()> {
         ensure!(self.buffer.is_empty(), "clear text came behind the answer that starts TLS: {:?}", self.buffer);
         let Stream::Clear(mut stream) = std::mem::replace(&mut self.stream, Stream::Gone) else {
             bail!("TLS is already spoken");
         };
-        let mut session = ClientConnection::new(trust.0.clone(), ServerName::from(self.address.ip()))?;
+        let name = trust.name.clone().unwrap_or_else(|| ServerName::from(self.address.ip()));
+        let mut session = ClientConnection::new(trust.config.clone(), name)?;
         while session.is_handshaking() {
             session.complete_io(&mut stream).with_context(|| format!("TLS with {}", self.address))?;
         }

@@ -5,7 +5,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use estafeta_integration_tests::client::Smtp;
 use estafeta_integration_tests::tokens;
 
 use crate::system::System;
@@ -78,9 +77,8 @@ impl Load {
 
 /// Sends messages until there are none left.
 fn client(system: &System, number: usize, messages: &[(String, Vec<u8>)], next: &AtomicUsize) -> anyhow::Result<()> {
-    let edge = system.edges[number % system.edges.len()];
     loop {
-        let mut smtp = Smtp::connect(edge)?;
+        let mut smtp = system.client(number)?;
         for _ in 0..MESSAGES_PER_CONNECTION {
             let Some((to, message)) = messages.get(next.fetch_add(1, Ordering::Relaxed)) else { return smtp.quit() };
             smtp.send("sender@example.com", &[to], message)?.expect(250).with_context(|| system.name)?;

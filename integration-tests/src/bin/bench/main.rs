@@ -1,5 +1,7 @@
-//! `bench dns` measures names (see [`dns`]), `bench imap` mailboxes (see [`imap`]). Otherwise messages a second from SMTP to a durable mailbox: Estafeta on one node and as the demonstration's cluster, beside
-//! Postfix and Dovecot from Debian's packages, on the same machine in the same run with the same client.
+//! `bench dns` measures names (see [`dns`]), `bench imap` mailboxes (see [`imap`]). Otherwise messages a second from SMTP to a
+//! durable mailbox: Estafeta on one node and as the demonstration's cluster, beside Postfix and Dovecot from Debian's packages,
+//! on the same machine in the same run with the same client; `bench lmtp` the same, from LMTP: a mailbox node beside
+//! Dovecot. `bench idle` measures what a client that waits costs (see [`idle`]).
 //!
 //! A run begins with the first connection and ends when the last message can be counted in its mailbox by IMAP, so that
 //! it does not matter at which hop a server says 250. All systems are up throughout; runs take turns between them, and
@@ -7,6 +9,7 @@
 
 mod chart;
 mod dns;
+mod idle;
 mod imap;
 mod load;
 mod report;
@@ -22,7 +25,7 @@ use crate::load::Load;
 use crate::report::Measured;
 use crate::system::System;
 
-const USAGE: &str = "bench [dns|imap] [--rounds N] [--quick] [--no-write]";
+const USAGE: &str = "bench [dns|imap|lmtp|idle] [--rounds N] [--quick] [--no-write]";
 
 fn main() -> anyhow::Result<()> {
     let (mut rounds, mut quick, mut write, mut what) = (5, false, true, None);
@@ -32,21 +35,32 @@ fn main() -> anyhow::Result<()> {
             "--rounds" => rounds = arguments.next().context(USAGE)?.parse().context(USAGE)?,
             "--quick" => quick = true,
             "--no-write" => write = false,
-            "dns" | "imap" => what = Some(argument),
+            "dns" | "imap" | "lmtp" | "idle" => what = Some(argument),
             _ => bail!("{USAGE}"),
         }
     }
     match what.as_deref() {
-        Some("dns") => return dns::run(rounds, quick, write),
-        Some(_) => return imap::run(rounds, quick, write),
-        None => {}
+        Some("dns") => dns::run(rounds, quick, write),
+        Some("imap") => imap::run(rounds, quick, write),
+        Some("idle") => idle::run(quick, write),
+        Some(_) => {
+            let systems = [System::mailbox_node()?, System::dovecot()?];
+            compare(&systems, ("lmtp", include_str!("lmtp.md")), rounds, quick, write)
+        }
+        None => {
+            let systems = [System::single()?, System::cluster()?, System::postfix_and_dovecot()?];
+            compare(&systems, ("", include_str!("head.md")), rounds, quick, write)
+        }
     }
+}
+
+/// Measures, prints, and writes the section of the page unless told otherwise. The last system is the peer.
+fn compare(systems: &[System], section: (&str, &str), rounds: usize, quick: bool, write: bool) -> anyhow::Result<()> {
     let loads = if quick { Load::quick() } else { Load::usual() };
-    let systems = [System::single()?, System::cluster()?, System::postfix_and_dovecot()?];
     let mut measured: Vec<Measured> = Vec::new();
     for round in 0..=rounds {
         for load in &loads {
-            for system in &systems {
+            for system in systems {
                 let rate = load.run(system, round)?;
                 report::say(&format!(
                     "{} {:>5} KB  {:<32} {rate:8.1} messages/s",
@@ -61,15 +75,16 @@ fn main() -> anyhow::Result<()> {
             }
         }
     }
-    let table = report::table(&measured);
+    let peer = systems.last().map_or("", |system| system.name);
+    let table = report::table(&measured, peer);
     report::say(&table);
     if write {
         let docs = repository().join("docs");
         fs::create_dir_all(&docs)?;
-        fs::write(docs.join("benchmarks.svg"), chart::svg(&measured))?;
+        fs::write(docs.join(report::picture(section.0)), chart::svg(&measured))?;
         let page = docs.join("benchmarks.md");
         let before = fs::read_to_string(&page).unwrap_or_default();
-        fs::write(&page, report::page(&before, &table, &loads, rounds))?;
+        fs::write(&page, report::page(&before, section, &table, &loads, rounds))?;
         report::say(&format!("written: {}", page.display()));
     }
     Ok(())

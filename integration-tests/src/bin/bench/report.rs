@@ -45,14 +45,13 @@ pub fn add(measured: &mut Vec<Measured>, system: &'static str, size_bytes: usize
     }
 }
 
-/// The table: medians, spans, and the ratio to Postfix and Dovecot in the same run.
-pub fn table(measured: &[Measured]) -> String {
-    let mut table = String::from(
-        "| message | system | messages/s (median) | lowest–highest | ratio to Postfix + Dovecot |\n|---|---|---:|---:|---:|\n",
+/// The table: medians, spans, and the ratio to the peer in the same run.
+pub fn table(measured: &[Measured], peer: &str) -> String {
+    let mut table = format!(
+        "| message | system | messages/s (median) | lowest–highest | ratio to {peer} |\n|---|---|---:|---:|---:|\n",
     );
     for row in measured {
-        let beside =
-            measured.iter().find(|other| other.size_bytes == row.size_bytes && other.system.starts_with("Postfix"));
+        let beside = measured.iter().find(|other| other.size_bytes == row.size_bytes && other.system == peer);
         let ratio = beside.map_or(0.0, |beside| row.median() / beside.median());
         table += &format!(
             "| {} KB | {} | {:.0} | {} | {ratio:.2} |\n",
@@ -65,21 +64,27 @@ pub fn table(measured: &[Measured]) -> String {
     table
 }
 
-const MARKS: (&str, &str) =
-    ("<!-- written by integration-tests/bench: begin -->", "<!-- written by integration-tests/bench: end -->");
-
-/// The page with the new figures in it; what stands around them stays.
-pub fn page(before: &str, table: &str, loads: &[Load], rounds: usize) -> String {
+/// The page with the new figures in the section of this name; what stands around them stays. A section that is not there
+/// yet begins with `head`.
+pub fn page(before: &str, (section, head): (&str, &str), table: &str, loads: &[Load], rounds: usize) -> String {
     let counts: Vec<String> =
         loads.iter().map(|load| format!("{} of {} KB", load.messages, load.size_bytes / 1000)).collect();
     let figures = format!(
-        "{table}\n![messages a second](benchmarks.svg)\n\n{} rounds in turns after a warm-up; a run sends {} over \
+        "{table}\n![messages a second]({})\n\n{} rounds in turns after a warm-up; a run sends {} over \
          {CONNECTIONS} connections; {}.",
+        picture(section),
         rounds,
         counts.join(" or "),
         machine()
     );
-    between(before, MARKS, &figures, if before.is_empty() { HEAD } else { "" })
+    let program = format!("integration-tests/bench {section}");
+    let mark = |what: &str| format!("<!-- written by {}: {what} -->", program.trim_end());
+    between(before, (&mark("begin"), &mark("end")), &figures, head)
+}
+
+/// The picture's file, beside the page.
+pub fn picture(section: &str) -> String {
+    if section.is_empty() { "benchmarks.svg".into() } else { format!("benchmarks-{section}.svg") }
 }
 
 /// The page with new figures between their marks; where there are none yet, at the end, behind `head`.
@@ -90,9 +95,6 @@ pub fn between(before: &str, (begin, end): (&str, &str), figures: &str, head: &s
         _ => format!("{before}{head}{figures}\n"),
     }
 }
-
-/// How a page begins that was not there before.
-const HEAD: &str = include_str!("head.md");
 
 /// The machine and the build, in words.
 pub fn machine() -> String {
@@ -121,12 +123,15 @@ mod tests {
             add(&mut measured, "Estafeta, one node", 4_000, rate);
             add(&mut measured, "Postfix + Dovecot", 4_000, rate / 2.0);
         }
-        let table = table(&measured);
+        let table = table(&measured, "Postfix + Dovecot");
         assert!(table.contains("| 4 KB | Estafeta, one node | 20 | 10–30 | 2.00 |"), "{table}");
-        let first = page("", "old figures\n", &Load::quick(), 1);
+        let section = ("", "# Benchmarks\n\n");
+        let first = page("", section, "old figures\n", &Load::quick(), 1);
         assert!(first.starts_with("# Benchmarks") && first.contains("old figures"));
         let edited = first.replace("# Benchmarks", "# Edited");
-        let second = page(&edited, &table, &Load::quick(), 1);
+        let second = page(&edited, section, &table, &Load::quick(), 1);
         assert!(second.starts_with("# Edited") && second.contains("2.00") && !second.contains("old figures"));
+        let third = page(&second, ("lmtp", "## Deliveries\n\n"), "more\n", &Load::quick(), 1);
+        assert!(third.contains("2.00") && third.contains("## Deliveries") && third.contains("(benchmarks-lmtp.svg)"));
     }
 }

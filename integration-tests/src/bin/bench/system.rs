@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use anyhow::Context;
-use estafeta_integration_tests::client::{Imap, Trust};
+use anyhow::{Context, bail};
+use estafeta_integration_tests::client::{Imap, Smtp, Trust};
 use estafeta_integration_tests::cluster::{Cluster, DOMAIN, PASSWORD};
 use estafeta_integration_tests::dovecot::{self, Dovecot};
 use estafeta_integration_tests::postfix::Postfix;
@@ -16,20 +16,27 @@ const ACCOUNTS: usize = 20;
 pub struct System {
     /// What it is.
     pub name: &'static str,
-    /// Where it takes mail.
-    pub edges: Vec<SocketAddr>,
+    doors: Vec<SocketAddr>,
+    language: Language,
     /// Who receives.
     pub accounts: Vec<String>,
     imap: SocketAddr,
     trust: Option<Trust>,
     password: String,
     /// What runs, until the end.
-    _running: Running,
+    running: Running,
+}
+
+/// How mail is handed over.
+enum Language {
+    Smtp,
+    /// Through mutual TLS, if there is trust.
+    Lmtp(Option<Trust>),
 }
 
 enum Running {
     Estafeta { _cluster: Cluster },
-    Debian { _postfix: Postfix, _dovecot: Dovecot },
+    Debian { _postfix: Option<Postfix>, _dovecot: Dovecot },
 }
 
 impl System {
@@ -51,11 +58,12 @@ impl System {
         Ok(Self {
             name,
             accounts: accounts.collect::<Result<_, _>>()?,
-            edges: cluster.all_at("smtp")?,
+            doors: cluster.all_at("smtp")?,
+            language: Language::Smtp,
             imap: cluster.at("imaps")?,
             trust: Some(cluster.trust.clone()),
             password: PASSWORD.to_owned(),
-            _running: Running::Estafeta { _cluster: cluster },
+            running: Running::Estafeta { _cluster: cluster },
         })
     }
 
@@ -66,12 +74,53 @@ impl System {
         Ok(Self {
             name: "Postfix + Dovecot",
             accounts: (0..ACCOUNTS).map(|n| format!("user{n}@{DOMAIN}")).collect(),
-            edges: vec![postfix.smtp],
+            doors: vec![postfix.smtp],
+            language: Language::Smtp,
             imap: dovecot.imap,
             trust: None,
             password: dovecot::password(),
-            _running: Running::Debian { _postfix: postfix, _dovecot: dovecot },
+            running: Running::Debian { _postfix: Some(postfix), _dovecot: dovecot },
         })
+    }
+
+    /// Estafeta's mailbox node, asked as an edge node asks it.
+    pub fn mailbox_node() -> anyhow::Result<Self> {
+        let topology = Topology::default().with("front", &["dns", "access", "edge", "filter", "directory"], None).with(
+            "store",
+            &["mailbox"],
+            Some("a"),
+        );
+        let mut system = Self::estafeta("Estafeta, mailbox node", &topology, &["a"])?;
+        let Running::Estafeta { _cluster: cluster } = &mut system.running else { bail!("another system") };
+        let front = cluster.node("front")?.directory.clone();
+        let (certificate, key) = (front.join("node.pem"), front.join("node.key"));
+        system.language = Language::Lmtp(Some(Trust::of_node(&cluster.authority, &certificate, &key, "store")?));
+        system.doors = cluster.all_at("lmtp")?;
+        Ok(system)
+    }
+
+    /// Dovecot alone.
+    pub fn dovecot() -> anyhow::Result<Self> {
+        let dovecot = Dovecot::start("mdbox")?;
+        Ok(Self {
+            name: "Dovecot",
+            accounts: (0..ACCOUNTS).map(|n| format!("user{n}@{DOMAIN}")).collect(),
+            doors: vec![dovecot.lmtp],
+            language: Language::Lmtp(None),
+            imap: dovecot.imap,
+            trust: None,
+            password: dovecot::password(),
+            running: Running::Debian { _postfix: None, _dovecot: dovecot },
+        })
+    }
+
+    /// A connection over which mail goes in; the doors take turns.
+    pub fn client(&self, number: usize) -> anyhow::Result<Smtp> {
+        let door = self.doors[number % self.doors.len()];
+        match &self.language {
+            Language::Smtp => Smtp::connect(door),
+            Language::Lmtp(trust) => Smtp::connect_lmtp(door, trust.as_ref()),
+        }
     }
 
     /// A session for each account, to count what is in its mailbox: made before the clock starts.

@@ -258,16 +258,29 @@ pub async fn flag(
             (!i64::from(scope.system.bits()), keep, system, named)
         }
     };
+    let until = unchanged_since.map_or(i64::MAX, |since| since.0.min(i64::MAX as u64) as i64);
+    let counted = i64::from((SystemFlags::SEEN | SystemFlags::DELETED).bits());
     let mut changed = 0;
     for range in uids.ranges() {
+        let (first, last) = (*range.start(), *range.end());
+        // Counted at once, for a trigger would count row by row.
+        if (!keep_system | set_system) & counted != 0 {
+            let difference = query(
+                "UPDATE mailboxes SET unseen = unseen + now_unseen, deleted = deleted + now_deleted FROM (
+                     SELECT CAST(coalesce(sum((flags & 1) - ((flags & ?5 | ?6) & 1)), 0) AS BIGINT) AS now_unseen,
+                         CAST(coalesce(sum(((flags & ?5 | ?6) & 8) - (flags & 8)), 0) / 8 AS BIGINT) AS now_deleted
+                     FROM messages WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 AND modseq <= ?4) d WHERE id = ?1",
+            );
+            let difference = difference.bind(mailbox).bind(first).bind(last).bind(until);
+            difference.bind(keep_system).bind(set_system).execute(&mut *connection).await?;
+        }
         let updated = query(
             "UPDATE messages SET modseq = ?4, flags = flags & ?5 | ?7, keywords = keywords & ?6 | ?8
              WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 AND modseq <= ?9
                AND (flags <> (flags & ?5 | ?7) OR keywords <> (keywords & ?6 | ?8))",
         );
-        let updated = updated.bind(mailbox).bind(*range.start()).bind(*range.end()).bind(modseq);
-        let updated = updated.bind(keep_system).bind(keep_keywords).bind(set_system).bind(set_keywords);
-        let updated = updated.bind(unchanged_since.map_or(i64::MAX, |since| since.0.min(i64::MAX as u64) as i64));
+        let updated = updated.bind(mailbox).bind(first).bind(last).bind(modseq);
+        let updated = updated.bind(keep_system).bind(keep_keywords).bind(set_system).bind(set_keywords).bind(until);
         changed += updated.execute(&mut *connection).await?;
     }
     Ok(changed)
