@@ -1,15 +1,19 @@
-//! Any bytes in any pieces through the IMAP server machine, before and after login; and what FETCH and SEARCH say of
-//! any bytes that were appended.
+//! Any bytes in any pieces through the IMAP server machine, before and after login; and what FETCH, SEARCH, SORT and
+//! THREAD say of any bytes that were appended.
 #![no_main]
 
 use estafeta_protocols::imap::command::Command;
 use estafeta_protocols::imap::command::fetch::FetchItem;
-use estafeta_protocols::imap::message::search::{Candidate, Query};
+use estafeta_protocols::imap::command::search::SearchKey;
+use estafeta_protocols::imap::command::sort::Criterion;
+use estafeta_protocols::imap::command::thread::Algorithm;
+use estafeta_protocols::imap::message::search::{Candidate, Circumstances, Query};
+use estafeta_protocols::imap::message::sort::{Rank, compare};
 use estafeta_protocols::imap::message::{Message, envelope::envelope, structure::structure};
 use estafeta_protocols::imap::response::Completion;
 use estafeta_protocols::imap::server::{Event, Limits, Offer, Server, State};
-use estafeta_protocols::imap::types::MessageUrl;
-use estafeta_protocols::imap::types::{Date, DateTime, Flag, Uid};
+use estafeta_protocols::imap::thread::{ordered_subject, references};
+use estafeta_protocols::imap::types::{Dialect, Flag, MessageUrl, Uid};
 use estafeta_protocols::machine::{Machine, READ_BYTES, Step};
 use estafeta_protocols::sasl::Mechanism;
 use libfuzzer_sys::fuzz_target;
@@ -30,8 +34,14 @@ impl Candidate for Only {
     fn recent(&self) -> bool {
         false
     }
-    fn date(&self) -> Date {
-        DateTime::from_unix_seconds(0).date()
+    fn received(&self) -> i64 {
+        0
+    }
+    fn saved(&self) -> i64 {
+        1
+    }
+    fn mod_sequence(&self) -> u64 {
+        2
     }
     fn size(&self) -> u64 {
         self.0.len() as u64
@@ -41,16 +51,26 @@ impl Candidate for Only {
     }
 }
 
+/// What the key asks of the only message.
+fn finds(key: &SearchKey, only: &Only) -> bool {
+    let circumstances = Circumstances { last_sequence: 1, last_uid: 7, saved: &[7..=7], now: 3 };
+    Query::new(key, &circumstances).matches(only).unwrap_or(false)
+}
+
 fn carry_out(command: Command, server: &mut Server, only: &Only) {
     let message = &only.0;
     match command {
-        Command::Fetch(fetch) => server.output().fetch(1, |items| {
+        Command::Fetch(fetch) => server.output().fetch_of(1, Some(only.uid()), |items| {
             items.uid(only.uid());
             for item in &fetch.items {
                 match item {
                     FetchItem::Envelope => items.envelope(&envelope(message)),
                     FetchItem::Body => items.structure(&structure(message, false), false),
                     FetchItem::BodyStructure => items.structure(&structure(message, true), true),
+                    FetchItem::Preview => items.preview(&message.preview().unwrap_or_default()),
+                    FetchItem::Binary { section, partial, .. } => {
+                        items.binary(section, *partial, message.binary(section, *partial).unwrap_or_default());
+                    }
                     item => {
                         if let Some((section, partial)) = item.section() {
                             items.content(item, message.section(&section, partial));
@@ -60,9 +80,27 @@ fn carry_out(command: Command, server: &mut Server, only: &Only) {
             }
         }),
         Command::Search(search) => {
-            let found = Query::new(&search.key, 1, 7).matches(only);
-            server.output().search(found.expect("the bytes are at hand").then_some(1));
+            let found: Vec<u32> = finds(&search.key, only).then_some(1).into_iter().collect();
+            match search.give {
+                Some(give) => server.extended_search(search.by_uid, give, &found, None),
+                None => server.output().search(found, Some(1)),
+            }
         }
+        Command::Sort(sort) => {
+            let rank = |criterion: &Criterion| message.rank(criterion.key, 0, 1);
+            let ranks: Vec<Rank> = sort.criteria.iter().map(rank).collect();
+            assert!(compare(&sort.criteria, &ranks, &ranks).is_eq());
+            server.output().sort(finds(&sort.key, only).then_some(1), None);
+        }
+        Command::Thread(thread) => {
+            let messages = [message.threadable(0), message.threadable(1)];
+            let threads = match thread.algorithm {
+                Algorithm::OrderedSubject => ordered_subject(&messages),
+                Algorithm::References => references(&messages),
+            };
+            server.output().thread(&threads, |index| index as u32 + 1);
+        }
+        Command::Enable(_) => server.output().speak(Dialect { rev2: true, utf8: true, uid_only: true }),
         _ => {}
     }
     server.complete(Completion::ok("Done"));

@@ -47,6 +47,24 @@ impl Part {
         self.content == Content::Single && (self.content_type.is_kind("text") || self.content_type.is_kind("message"))
     }
 
+    /// Nothing of it lies behind `end`: the line's end before a delimiter belongs to that, even where it is the empty line
+    /// of a header.
+    fn end_at(&mut self, end: usize) {
+        for place in [&mut self.header.start, &mut self.header.end, &mut self.body.start, &mut self.body.end] {
+            *place = end.min(*place);
+        }
+        match &mut self.content {
+            Content::Single => {}
+            // Those before the last one end before it.
+            Content::Multipart(parts) => {
+                if let Some(last) = parts.last_mut() {
+                    last.end_at(end);
+                }
+            }
+            Content::Message(inner) => inner.end_at(end),
+        }
+    }
+
     /// The message that is these bytes.
     pub(super) fn parse(bytes: &[u8]) -> Self {
         let mut scanner = Scanner { bytes, at: 0, boundaries: Vec::new(), parts_left: PARTS };
@@ -154,7 +172,7 @@ impl Scanner<'_> {
         let default = if digest { ContentType::new("message", "rfc822") } else { ContentType::new("text", "plain") };
         let mut content_type = declared.unwrap_or(default);
         let start = self.at;
-        let content = if depth >= DEPTH {
+        let mut content = if depth >= DEPTH {
             Content::Single
         } else if content_type.is_kind("multipart") {
             match content_type.parameter("boundary") {
@@ -177,7 +195,11 @@ impl Scanner<'_> {
                 content_type = ContentType::new("text", "plain");
             }
         }
-        Part { header, body: self.body(start), content_type, typed, content }
+        let body = self.body(start);
+        if let Content::Message(inner) = &mut content {
+            inner.end_at(body.end);
+        }
+        Part { header, body, content_type, typed, content }
     }
 
     /// `multipart-body = [preamble CRLF] dash-boundary … *encapsulation close-delimiter … [CRLF epilogue]`
@@ -274,6 +296,16 @@ mod tests {
             tree("Content-Type: multipart/b; boundary=o\r\n\r\n--ox\r\n--o\r\n\r\n--oo\r\n--o--"),
             "multipart/b[text/plain\"--oo\"]"
         );
+    }
+
+    #[test]
+    fn a_message_lies_within_its_part() {
+        // Found by fuzzing: the empty line behind its header is the line's end before the delimiter.
+        let bytes = "Content-Type: multipart/digest; boundary=a\n\n--a\n\nSubject: x\n\n--a\n\nSubject: y\n";
+        let Content::Multipart(parts) = Part::parse(bytes.as_bytes()).content else { panic!() };
+        let Content::Message(inner) = &parts[0].content else { panic!() };
+        assert_eq!(&bytes[parts[0].body.clone()], "Subject: x\n");
+        assert_eq!((&bytes[inner.header.clone()], &bytes[inner.body.clone()]), ("Subject: x\n", ""));
     }
 
     #[test]
