@@ -36,14 +36,15 @@ impl Engine {
                 reply.output().vanished(&vanished, true);
             }
         }
-        if let Some(since) = fetch.changed_since {
-            let changed = |sequence: &u32| selected.view.get(*sequence).is_some_and(|entry| entry.modseq.0 > since);
-            sequences = sequences.into_iter().flatten().filter(changed).map(|sequence| sequence..=sequence).collect();
-        }
+        // RFC 9394 §3.4: the page first, then what of it has changed.
         if let Some(window) = fetch.window {
             let page: Vec<u32> = sequences.into_iter().flatten().collect();
             let page = page.get(window.of(page.len())).unwrap_or_default();
             sequences = page.iter().map(|sequence| *sequence..=*sequence).collect();
+        }
+        if let Some(since) = fetch.changed_since {
+            let changed = |sequence: &u32| selected.view.get(*sequence).is_some_and(|entry| entry.modseq.0 > since);
+            sequences = sequences.into_iter().flatten().filter(changed).map(|sequence| sequence..=sequence).collect();
         }
         // RFC 4314 §4: without the right, \\Seen stays as it is.
         let seen = if fetch.sets_seen() && !selected.read_only && selected.rights.contains(Rights::SEEN) {

@@ -56,7 +56,7 @@ pub(super) fn given(give: Give, found: &[Found]) -> Vec<Found> {
     if give.all || give.count || !(give.min || give.max || give.window.is_some()) {
         return found.to_vec();
     }
-    // RFC 9394 §3.1: a page like MIN and MAX.
+    // RFC 9394 §3.2: a page like MIN and MAX.
     if let Some(window) = give.window {
         let page = window.of(found.len());
         let wanted =

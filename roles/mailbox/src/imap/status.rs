@@ -37,7 +37,7 @@ impl Engine {
             StatusItem::UidValidity => status.uid_validity.0.into(),
             StatusItem::Unseen => status.unseen.into(),
             StatusItem::Deleted => status.deleted.into(),
-            StatusItem::DeletedStorage => deleted_bytes.div_ceil(1024),
+            StatusItem::DeletedStorage => deleted_bytes,
             StatusItem::Size => status.size_bytes,
             StatusItem::MailboxId => status.object_number,
             StatusItem::HighestModSeq => status.highest_modseq.0,

@@ -19,7 +19,7 @@ pub struct Fetch {
     pub changed_since: Option<u64>,
     /// `VANISHED`: say which of the messages were expunged since, too (RFC 7162 §3.2.6).
     pub vanished: bool,
-    /// `PARTIAL`: of the messages that are left then, only this page (RFC 9394 §3.2).
+    /// `PARTIAL`: of the messages that are named, only this page, whether it has changed or not (RFC 9394 §3.3, §3.4).
     pub window: Option<Window>,
 }
 
@@ -130,7 +130,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Result<Req
 /// `fetch-modifier = "CHANGEDSINCE" SP mod-sequence-value / "VANISHED" / "PARTIAL" SP partial-range`
 fn parse_modifiers(cursor: &mut Cursor<'_>, numbering: Numbering, fetch: &mut Fetch) -> Result<(), Refusal> {
     cursor.expect(b'(')?;
-    // RFC 7162 §3.2.6, RFC 9394 §3.2: the others only of UID FETCH.
+    // RFC 7162 §3.2.6, RFC 9394 §3.3: the others only of UID FETCH.
     let by_uid = numbering == Numbering::Uid;
     loop {
         if fetch.changed_since.is_none() && cursor.take_word(b"CHANGEDSINCE") {

@@ -28,7 +28,8 @@ pub enum StatusItem {
     Unseen,
     /// `DELETED`: how many have `\Deleted` (RFC 9051 §6.3.11).
     Deleted,
-    /// `DELETED-STORAGE`: what expunging those would free, in units of 1,024 bytes (RFC 9208 §4.1.4).
+    /// `DELETED-STORAGE`: the sum of their sizes, in bytes (RFC 9208 §4.1.4 allows it for what an EXPUNGE would
+    /// free).
     DeletedStorage,
     /// `SIZE`: the sum of their sizes, in bytes (RFC 8438 §3).
     Size,

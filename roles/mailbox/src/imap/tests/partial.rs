@@ -43,12 +43,14 @@ async fn pages_of_a_fetch() {
     let answer = client.ok("UID FETCH 2:4 UID (PARTIAL 2:9)").await;
     assert_eq!(answer.untagged, ["3 FETCH (UID 3)", "4 FETCH (UID 4)"]);
     assert!(client.ok("UID FETCH 1:* UID (PARTIAL 6:9)").await.untagged.is_empty());
-    // Only of what has changed.
+    // Of the page, only what has changed (RFC 9394 §3.4).
     let modseq = client.ok("STATUS INBOX (HIGHESTMODSEQ)").await.with("STATUS")[0].to_owned();
     let modseq = modseq.rsplit([' ', ')']).nth(1).unwrap();
     client.ok("STORE 2,4 +FLAGS.SILENT (\\Seen)").await;
-    let answer = client.ok(&format!("UID FETCH 1:* UID (PARTIAL 2:2 CHANGEDSINCE {modseq})")).await;
+    let answer = client.ok(&format!("UID FETCH 1:* UID (PARTIAL -1:-2 CHANGEDSINCE {modseq})")).await;
     assert!(answer.with("FETCH").iter().all(|line| line.starts_with("4 FETCH (UID 4 MODSEQ ")), "{answer:?}");
     assert_eq!(answer.with("FETCH").len(), 1);
+    let answer = client.ok(&format!("UID FETCH 1:* UID (CHANGEDSINCE {modseq} PARTIAL 5:5)")).await;
+    assert!(answer.with("FETCH").is_empty(), "{answer:?}");
     client.fails("FETCH 1:* UID (PARTIAL 1:2)", "BAD").await;
 }
