@@ -44,6 +44,8 @@ pub(crate) enum Refusal {
     Cannot(&'static str),
     /// It names a sequence number, and the client has said that it would not: `BAD [UIDREQUIRED]` (RFC 9586 §3).
     UidRequired,
+    /// An event that NOTIFY does not know: `NO [BADEVENT (…)]` (RFC 5465 §3.1).
+    BadEvent,
     /// A charset that SEARCH does not know: `NO [BADCHARSET (…)]`.
     BadCharset,
 }

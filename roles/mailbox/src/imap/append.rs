@@ -192,6 +192,7 @@ impl Engine {
         let Appending { mail, mailbox, replaces, mut whole, .. } = appending;
         let Some((from, uid)) = replaces else {
             let appended = mail.append(&mailbox, whole).await.map_err(Refused::of_target)?;
+            self.note_added(appended.uid_validity, appended.iter());
             let completion = Completion::ok("APPEND completed");
             return Ok(match code(&appended) {
                 Some(code) => completion.with(code),
@@ -200,18 +201,18 @@ impl Engine {
         };
         let new = whole.pop().ok_or(Refused::no("No message was accepted"))?;
         let appended = mail.replace((&from, uid), &mailbox, new).await.map_err(Refused::of_target)?;
+        self.note_added(appended.uid_validity, appended.iter());
         // RFC 8508 §3.3: before the EXPUNGE response, which follows as for any change.
         if let Some(code) = code(&appended) {
             output.notice(&code, "The replacement");
         }
         let completion = Completion::ok("REPLACE completed");
-        let selected = self.selected()?;
-        if !selected.qresync {
+        if !self.selected()?.qresync {
             return Ok(completion);
         }
         // RFC 7162 §3.2.7, as for EXPUNGE: up to where the client knows everything, so it is told first.
-        selected.tell(output, Telling::ALL).await?;
-        Ok(completion.with(Code::HighestModSeq(selected.view.modseq().0)))
+        self.tell_selected(Telling::ALL.asked(), output).await?;
+        Ok(completion.with(Code::HighestModSeq(self.selected()?.view.modseq().0)))
     }
 
     fn appending(&mut self) -> Result<&mut Appending, Refused> {
@@ -220,6 +221,11 @@ impl Engine {
 }
 
 impl Appending {
+    /// It expunges a message.
+    pub(super) fn replaces(&self) -> bool {
+        self.replaces.is_some()
+    }
+
     fn coming(&mut self) -> Result<&mut Coming, Refused> {
         self.coming.as_mut().ok_or(Refused::no("No message was accepted"))
     }
@@ -243,7 +249,7 @@ impl Appending {
 
 /// APPENDUID (RFC 4315 §3, RFC 3502 §6.3.11).
 fn code(appended: &Appended) -> Option<Code<'static>> {
-    let uids = (appended.uids.start.0..appended.uids.end.0).filter_map(|uid| wire_uid(Uid(uid))).collect();
+    let uids = appended.iter().filter_map(wire_uid).collect();
     Some(Code::AppendUid(wire_validity(appended.uid_validity)?, uids))
 }
 

@@ -17,6 +17,7 @@ impl Engine {
         let scope = flag_scope(target.rights);
         let copied = mailbox.copy_to(&uids, (&target.mail, &target.name), scope).await.map_err(Refused::of_target)?;
         check_any(copy, &copied)?;
+        self.note_added(copied.uid_validity, copied.uids.iter().map(|(_, to)| *to));
         let completion = Completion::ok("COPY completed");
         Ok(match code(&copied) {
             Some(code) => completion.with(code),
@@ -35,6 +36,7 @@ impl Engine {
         let copied =
             mailbox.relocate_to(&uids, (&target.mail, &target.name), scope).await.map_err(Refused::of_target)?;
         check_any(copy, &copied)?;
+        self.note_added(copied.uid_validity, copied.uids.iter().map(|(_, to)| *to));
         // RFC 6851 §4.3: before the EXPUNGE responses, which follow as for any change.
         if let Some(code) = code(&copied) {
             output.notice(&code, "Moved");

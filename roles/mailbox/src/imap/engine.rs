@@ -13,6 +13,7 @@ use estafeta_protocols::imap::types::Messages;
 
 use super::append::Appending;
 use super::metrics::{OpenSession, name};
+use super::notify::Notifying;
 use super::place::{Neighbours, OTHERS};
 use super::refusal::{Outcome, Refused};
 use super::selected::{Selected, Telling};
@@ -59,7 +60,9 @@ pub(super) struct Engine {
     /// The client has switched QRESYNC on (RFC 7162 §3.2.3).
     pub(super) qresync: bool,
     pub(super) appending: Option<Appending>,
-    idling: bool,
+    pub(super) idling: bool,
+    /// The client has said what it wants to hear unasked (RFC 5465).
+    pub(super) notifying: Option<Notifying>,
     _open: OpenSession,
 }
 
@@ -73,6 +76,7 @@ impl Engine {
             qresync: false,
             appending: None,
             idling: false,
+            notifying: None,
             _open: OpenSession::new(),
         }
     }
@@ -133,54 +137,52 @@ impl Engine {
             Command::Move(copy) => self.move_messages(&copy, reply.output()).await,
             Command::Acl(acl) => self.acl(&acl, reply.output()).await,
             Command::Metadata(metadata) => self.metadata(metadata, reply.output()).await,
+            Command::Notify(notify) => self.notify(notify, reply).await,
             Command::Quota(quota) => self.quota(&quota, reply.output()).await,
         }
     }
 
     /// Tells what has changed, and completes the command.
-    async fn finish(&mut self, outcome: Outcome, telling: Telling, server: &mut Server) -> io::Result<Flow> {
+    async fn finish(&mut self, outcome: Outcome, telling: Telling, reply: &mut Reply<'_, '_>) -> io::Result<Flow> {
         let completion = match outcome {
             Ok(completion) | Err(Refused::Answer(completion)) => completion,
-            Err(Refused::End(text)) => return Ok(end(server, text)),
+            Err(Refused::End(text)) => return Ok(end(reply.server, text)),
             Err(Refused::Gone(error)) => return Err(error),
         };
-        if let Some(selected) = &mut self.selected {
-            match selected.tell(server.output(), telling).await {
-                Ok(()) => {}
-                // The command itself is done. What could not be told now is told after the next one.
-                Err(Refused::Answer(warning)) => server.output().warning(warning.code.as_ref(), &warning.text),
-                Err(Refused::End(text)) => {
-                    server.complete(completion);
-                    return Ok(end(server, text));
-                }
-                Err(Refused::Gone(error)) => return Err(error),
+        match self.tell_news(telling, reply).await {
+            Ok(()) => {}
+            // The command itself is done. What could not be told now is told after the next one.
+            Err(Refused::Answer(warning)) => reply.output().warning(warning.code.as_ref(), &warning.text),
+            Err(Refused::End(text)) => {
+                reply.server.complete(completion);
+                return Ok(end(reply.server, text));
             }
+            Err(Refused::Gone(error)) => return Err(error),
         }
-        server.complete(completion);
+        reply.server.complete(completion);
         Ok(Flow::Continue)
     }
 
     /// What a piece of an APPEND came to: with a refusal, all of it is given up.
-    async fn go_on_appending(&mut self, taken: Result<(), Refused>, server: &mut Server) -> io::Result<Flow> {
+    async fn go_on_appending(&mut self, taken: Result<(), Refused>, reply: &mut Reply<'_, '_>) -> io::Result<Flow> {
         match taken {
             Ok(()) => Ok(Flow::Continue),
             Err(refused) => {
                 self.appending = None;
-                self.finish(Err(refused), Telling::ALL, server).await
+                self.finish(Err(refused), Telling::ALL, reply).await
             }
         }
     }
 
-    /// Tells a client that waits in IDLE what has changed.
-    async fn idle_news(&mut self, server: &mut Server) -> io::Result<Flow> {
+    /// Tells a client that asks nothing now what has changed, as far as it wants to hear that.
+    async fn tell_waiting(&mut self, reply: &mut Reply<'_, '_>) -> io::Result<Flow> {
         if let Err(Refused::End(text)) = self.refresh_rights().await {
-            return Ok(end(server, text));
+            return Ok(end(reply.server, text));
         }
-        let Some(selected) = &mut self.selected else { return Ok(Flow::Continue) };
-        match selected.tell(server.output(), Telling::ALL).await {
+        match self.tell_unasked(reply).await {
             Ok(()) => {}
-            Err(Refused::Answer(warning)) => server.output().warning(warning.code.as_ref(), &warning.text),
-            Err(Refused::End(text)) => return Ok(end(server, text)),
+            Err(Refused::Answer(warning)) => reply.output().warning(warning.code.as_ref(), &warning.text),
+            Err(Refused::End(text)) => return Ok(end(reply.server, text)),
             Err(Refused::Gone(error)) => return Err(error),
         }
         Ok(Flow::Continue)
@@ -205,48 +207,53 @@ fn telling(command: &Command) -> Telling {
         Command::Sort(sort) if sort.by_uid => Telling::BY_UID,
         Command::Thread(thread) if thread.by_uid => Telling::BY_UID,
         Command::Sort(_) | Command::Thread(_) => Telling::NO_EXPUNGES,
-        Command::Copy(copy) | Command::Move(copy) if copy.messages.by_uid() => Telling::BY_UID,
+        Command::Copy(copy) if copy.messages.by_uid() => Telling::BY_UID,
+        Command::Move(copy) if copy.messages.by_uid() => Telling::BY_UID.asked(),
+        Command::Move(_) | Command::Expunge(_) => Telling::ALL.asked(),
         _ => Telling::ALL,
     }
 }
 
 impl Handler<Server> for Engine {
     async fn handle(&mut self, event: Event, server: &mut Server, stream: &mut drive::Output<'_>) -> io::Result<Flow> {
+        let reply = &mut Reply { server, stream };
         match event {
             Event::Command(command) => {
                 let (name, telling, began) = (name(&command), telling(&command), Instant::now());
-                let outcome = self.carry_out(command, &mut Reply { server, stream }).await;
-                let flow = self.finish(outcome, telling, server).await;
+                let outcome = self.carry_out(command, reply).await;
+                let flow = self.finish(outcome, telling, reply).await;
                 metrics::counter!("estafeta_imap_commands_total", "command" => name).increment(1);
                 metrics::histogram!("estafeta_imap_command_seconds", "command" => name).record(began.elapsed());
                 flow
             }
             Event::AppendBegin(append) => {
                 // The answers before it must not wait for the message.
-                stream.flush().await?;
+                reply.stream.flush().await?;
                 let begun = self.begin_append(&append).await.map(|appending| self.appending = Some(appending));
-                self.go_on_appending(begun, server).await
+                self.go_on_appending(begun, reply).await
             }
             Event::AppendMessage(message) => {
-                let begun = self.begin_message(&message, server.output().dialect()).await;
-                self.go_on_appending(begun, server).await
+                let begun = self.begin_message(&message, reply.output().dialect()).await;
+                self.go_on_appending(begun, reply).await
             }
             Event::AppendLiteral(literal) => {
                 let begun = self.begin_literal(&literal);
-                self.go_on_appending(begun, server).await
+                self.go_on_appending(begun, reply).await
             }
             Event::AppendData(bytes) => {
                 let taken = self.take_data(&bytes).await;
-                self.go_on_appending(taken, server).await
+                self.go_on_appending(taken, reply).await
             }
             Event::AppendUrl(url) => {
                 let taken = self.take_url(&url).await;
-                self.go_on_appending(taken, server).await
+                self.go_on_appending(taken, reply).await
             }
             Event::AppendEnd => {
-                let outcome = self.end_append(server.output()).await;
+                let replaces = self.appending.as_ref().is_some_and(Appending::replaces);
+                let telling = if replaces { Telling::ALL.asked() } else { Telling::ALL };
+                let outcome = self.end_append(reply.output()).await;
                 self.appending = None;
-                self.finish(outcome, Telling::ALL, server).await
+                self.finish(outcome, telling, reply).await
             }
             Event::AppendAbort => {
                 self.appending = None;
@@ -254,15 +261,15 @@ impl Handler<Server> for Engine {
             }
             Event::IdleBegin => {
                 self.idling = true;
-                self.idle_news(server).await
+                self.tell_waiting(reply).await
             }
             Event::IdleEnd => {
                 self.idling = false;
-                self.finish(Ok(Completion::ok("IDLE completed")), Telling::ALL, server).await
+                self.finish(Ok(Completion::ok("IDLE completed")), Telling::ALL, reply).await
             }
             // The machine is in the state in which these do not come.
             Event::Authenticate(_) => {
-                server.complete(Completion::bad("Already authenticated"));
+                reply.server.complete(Completion::bad("Already authenticated"));
                 Ok(Flow::Continue)
             }
             Event::HandOver => Ok(Flow::Close),
@@ -270,14 +277,11 @@ impl Handler<Server> for Engine {
     }
 
     async fn woken(&mut self) {
-        match &mut self.selected {
-            Some(selected) if self.idling => selected.changed().await,
-            _ => std::future::pending().await,
-        }
+        self.news().await;
     }
 
-    async fn wake(&mut self, server: &mut Server, _: &mut drive::Output<'_>) -> io::Result<Flow> {
-        self.idle_news(server).await
+    async fn wake(&mut self, server: &mut Server, stream: &mut drive::Output<'_>) -> io::Result<Flow> {
+        self.tell_waiting(&mut Reply { server, stream }).await
     }
 }
 

@@ -25,7 +25,7 @@ impl Engine {
         }
         // RFC 7162 §3.2.7: up to where the client knows everything, so it is told first.
         let telling = if *expunge == Expunge::All { Telling::ALL } else { Telling::BY_UID };
-        selected.tell(output, telling).await?;
-        Ok(completion.with(Code::HighestModSeq(selected.view.modseq().0)))
+        self.tell_selected(telling.asked(), output).await?;
+        Ok(completion.with(Code::HighestModSeq(self.selected()?.view.modseq().0)))
     }
 }

@@ -7,6 +7,7 @@ use estafeta_protocols::imap::server::Server;
 use estafeta_protocols::imap::types::{MailboxName, Rights};
 
 use super::engine::Engine;
+use super::notify::Own;
 use super::refusal::{Outcome, Refused};
 use super::translate::store_name;
 use crate::store::{SpecialUse, StoreError, UidSet};
@@ -27,6 +28,7 @@ impl Engine {
         }
         match place.mail.create(&place.name, special_use).await {
             Ok(()) => {
+                self.note_own(Own::Made(store_name(&create.mailbox)?));
                 let completion = Completion::ok("CREATE completed");
                 // RFC 8474 §4.1. Another session may have deleted it already.
                 Ok(match place.mail.mailbox(&place.name).await {
@@ -44,6 +46,7 @@ impl Engine {
         let place = self.place(name).await?;
         place.need(Rights::DELETE_MAILBOX)?;
         place.mail.delete(&place.name).await?;
+        self.note_own(Own::Removed(store_name(name)?));
         if let Some(selected) = &self.selected
             && let Err(StoreError::NoMailbox) = selected.mailbox.messages(&UidSet::default()).await
         {
@@ -60,16 +63,21 @@ impl Engine {
             return Err(StoreError::NotAllowed("A mailbox stays with its owner").into());
         }
         from.mail.rename(&from.name, &to.name).await?;
+        self.note_own(Own::Renamed { from: store_name(&rename.from)?, to: store_name(&rename.to)? });
         Ok(Completion::ok("RENAME completed"))
     }
 
     pub(super) async fn subscribe(&mut self, name: &MailboxName) -> Outcome {
-        self.mail.subscribe(&store_name(name)?).await?;
+        let name = store_name(name)?;
+        self.mail.subscribe(&name).await?;
+        self.note_own(Own::Subscribed { name, now: true });
         Ok(Completion::ok("SUBSCRIBE completed"))
     }
 
     pub(super) async fn unsubscribe(&mut self, name: &MailboxName) -> Outcome {
-        self.mail.unsubscribe(&store_name(name)?).await?;
+        let name = store_name(name)?;
+        self.mail.unsubscribe(&name).await?;
+        self.note_own(Own::Subscribed { name, now: false });
         Ok(Completion::ok("UNSUBSCRIBE completed"))
     }
 }

@@ -84,7 +84,7 @@ impl Engine {
             let Some(wire) = wire_name(name) else { continue };
             let attributes = attributes(found, list.select.subscribed || list.give.subscribed);
             let child_info = if is_above { &child_info[..] } else { &[] };
-            reply.output().list(&ListEntry { name: &wire, attributes: &attributes, child_info });
+            reply.output().list(&ListEntry { child_info, ..ListEntry::new(&wire, &attributes) });
             // RFC 5819 §2: what cannot be selected has no status.
             if !list.give.status.is_empty() && found.is_selectable() {
                 match self.tell_status(&wire, &list.give.status, reply.output()).await {
@@ -124,7 +124,7 @@ impl Engine {
         for (name, selectable) in listed.iter().filter(|(name, _)| lsub.pattern.matches(name.as_str())) {
             let Some(wire) = wire_name(name) else { continue };
             let attributes: &[Attribute] = if *selectable { &[] } else { &[Attribute::NoSelect] };
-            reply.output().lsub(&ListEntry { name: &wire, attributes, child_info: &[] });
+            reply.output().lsub(&ListEntry::new(&wire, attributes));
             reply.send_much().await?;
         }
         Ok(Completion::ok("LSUB completed"))

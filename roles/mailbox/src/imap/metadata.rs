@@ -8,8 +8,10 @@ use estafeta_protocols::imap::response::{Code, Completion, Output};
 use estafeta_protocols::imap::types::{MailboxName, Rights};
 
 use super::engine::Engine;
+use super::notify::Own;
 use super::refusal::{Outcome, Refused};
-use crate::store::{ENTRY_NAME_BYTES, ENTRY_VALUE_BYTES, EntryName, Scope, StoreError};
+use super::translate::store_name;
+use crate::store::{ENTRY_NAME_BYTES, ENTRY_VALUE_BYTES, EntryName, Scope, StoreError, print};
 
 /// An entry as the client names it, with its value.
 type Valued = (String, Vec<u8>);
@@ -26,7 +28,9 @@ impl Engine {
                 })
             }
             Metadata::Set { mailbox, entries } => {
+                let own = self.own_entries(mailbox.as_ref(), &entries)?;
                 self.set_metadata(mailbox.as_ref(), entries).await?;
+                own.into_iter().for_each(|own| self.note_own(own));
                 Ok(Completion::ok("SETMETADATA completed"))
             }
         }
@@ -88,6 +92,24 @@ impl Engine {
         Ok(known)
     }
 
+    /// What the client changes itself, where that matters.
+    fn own_entries(
+        &self,
+        mailbox: Option<&MailboxName>,
+        entries: &[(String, Option<Vec<u8>>)],
+    ) -> Result<Vec<Own>, Refused> {
+        if !self.notes_own() {
+            return Ok(Vec::new());
+        }
+        let mailbox = mailbox.map(store_name).transpose()?;
+        let own = |(name, value): &(String, Option<Vec<u8>>)| {
+            let (scope, path) = scope_of(name)?;
+            let print = value.as_deref().map(print);
+            Some(Own::Entry { mailbox: mailbox.clone(), scope, name: path.to_owned(), print })
+        };
+        Ok(entries.iter().filter_map(own).collect())
+    }
+
     async fn set_metadata(
         &self,
         mailbox: Option<&MailboxName>,
@@ -102,10 +124,8 @@ impl Engine {
             if name.len() > ENTRY_NAME_BYTES {
                 return refuse("The name of an entry is too long", Code::Limit);
             }
-            let (scope, path) = match (name.strip_prefix("/private"), name.strip_prefix("/shared")) {
-                (Some(path), _) => (Scope::Private, path),
-                (None, Some(path)) => (Scope::Shared, path),
-                (None, None) => return refuse("Not the name of an entry", Code::Cannot),
+            let Some((scope, path)) = scope_of(&name) else {
+                return refuse("Not the name of an entry", Code::Cannot);
             };
             checked.push(((scope, path.to_owned()), value));
         }
@@ -130,6 +150,15 @@ impl Engine {
             Err(StoreError::Limit(text)) => refuse(text, Code::MetadataTooMany),
             other => Ok(other?),
         }
+    }
+}
+
+/// Scope and path of a name.
+fn scope_of(name: &str) -> Option<(Scope, &str)> {
+    match (name.strip_prefix("/private"), name.strip_prefix("/shared")) {
+        (Some(path), _) => Some((Scope::Private, path)),
+        (None, Some(path)) => Some((Scope::Shared, path)),
+        (None, None) => None,
     }
 }
 

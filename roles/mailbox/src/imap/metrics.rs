@@ -43,6 +43,7 @@ pub(super) fn name(command: &Command) -> &'static str {
         Command::Move(_) => "move",
         Command::Acl(_) => "acl",
         Command::Metadata(_) => "metadata",
+        Command::Notify(_) => "notify",
         Command::Quota(_) => "quota",
     }
 }

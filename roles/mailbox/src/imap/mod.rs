@@ -5,13 +5,14 @@
 //! | `engine` | the conversation: events in, commands carried out, changes told |
 //! | `view` | what this session's client knows of its mailbox: sequence numbers |
 //! | `selected` | the open mailbox, and when the client hears what others did to it |
+//! | `notify` | what a session is told unasked, of this mailbox and of others |
 //! | `seat` | who has the mail open: after UNAUTHENTICATE nobody, or somebody else |
 //! | `relayed` | the listener's side for clients that an access node relays |
 //!
 //! Invariants (RFC 3501 §7.4.1, RFC 2180):
 //! - a sequence number means the same message until this session has told its client otherwise, whatever others do;
 //! - EXPUNGE is told at the end of a command, never of FETCH, STORE or SEARCH by sequence numbers, and outside of
-//!   commands only in IDLE;
+//!   commands only in IDLE, and to whom has asked for it by NOTIFY;
 //! - what a client is told is committed.
 
 mod acl;
@@ -29,6 +30,7 @@ mod line_ends;
 mod list;
 mod metadata;
 mod metrics;
+mod notify;
 mod place;
 mod quota;
 mod refusal;

@@ -72,7 +72,7 @@ impl Engine {
         }
         // RFC 9051 §6.3.2: the name as it is, however it was written.
         if dialect.rev2 {
-            output.list(&ListEntry { name: &select.mailbox, attributes: &[], child_info: &[] });
+            output.list(&ListEntry::new(&select.mailbox, &[]));
         }
         // RFC 7162 §3.1.2.1: also for those that have not asked for modification sequences.
         output.notice(&Code::HighestModSeq(selected.view.modseq().0), "The last change");

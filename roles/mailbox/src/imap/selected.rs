@@ -3,13 +3,13 @@
 use std::ops::RangeInclusive;
 
 use estafeta_protocols::imap::response::{Code, Output};
-use estafeta_protocols::imap::types::{Messages, NumberSet, Rights};
+use estafeta_protocols::imap::types::{Messages, NumberSet, Rights, SequenceSet};
 
 use super::place::{flag_scope, not_permitted};
 use super::refusal::Refused;
 use super::translate::{flag_names, mailbox_flags, wire_uid};
 use super::view::{Sequences, View};
-use crate::store::{FlagScope, Flags, FlagsStored, Mailbox, ModSeq, RecentClaim, StoreError, Uid, Watcher};
+use crate::store::{FlagScope, Flags, FlagsStored, Mailbox, ModSeq, RecentClaim, StoreError, Uid, UidSet, Watcher};
 
 /// What may be told of the changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,15 +18,24 @@ pub(super) struct Telling {
     pub(super) expunges: bool,
     /// FETCH responses name the UID: in answer to a UID command (RFC 3501 §6.4.8).
     pub(super) uids: bool,
+    /// Flags that have changed.
+    pub(super) flags: bool,
+    /// It is the result of the command itself: even who wants to hear nothing unasked hears it.
+    pub(super) asked: bool,
 }
 
 impl Telling {
     /// In answer to anything but FETCH, STORE and SEARCH.
-    pub(super) const ALL: Self = Self { expunges: true, uids: false };
+    pub(super) const ALL: Self = Self { expunges: true, uids: false, flags: true, asked: false };
     /// In answer to FETCH, STORE or SEARCH by sequence numbers.
-    pub(super) const NO_EXPUNGES: Self = Self { expunges: false, uids: false };
+    pub(super) const NO_EXPUNGES: Self = Self { expunges: false, ..Self::ALL };
     /// In answer to a UID command: another one than FETCH, STORE or SEARCH (RFC 3501 §7.4.1).
-    pub(super) const BY_UID: Self = Self { expunges: true, uids: true };
+    pub(super) const BY_UID: Self = Self { uids: true, ..Self::ALL };
+
+    /// In answer to a command that removes messages.
+    pub(super) const fn asked(self) -> Self {
+        Self { asked: true, ..self }
+    }
 }
 
 /// The open mailbox.
@@ -50,6 +59,10 @@ pub(super) struct Selected {
     behind: bool,
     /// How many recent messages the client was told of.
     recent_told: u32,
+    /// The client was told of new messages above this one, and nothing else of them yet.
+    arrived_above: Option<Uid>,
+    /// Messages that the client put here itself.
+    added: Vec<Uid>,
 }
 
 impl Selected {
@@ -73,6 +86,8 @@ impl Selected {
             watcher,
             behind: false,
             recent_told,
+            arrived_above: None,
+            added: Vec::new(),
         };
         Ok((selected, uid_next))
     }
@@ -99,9 +114,9 @@ impl Selected {
         self.view.resolve(messages, &self.saved)
     }
 
-    /// Completes when the mailbox may have changed. Cancel-safe.
-    pub(super) async fn changed(&mut self) {
-        if !self.behind {
+    /// Completes when the mailbox may have changed, or with `expunges` when some of that is left to tell. Cancel-safe.
+    pub(super) async fn changed(&mut self, expunges: bool) {
+        if !self.behind && !(expunges && self.view.has_gone()) {
             self.watcher.changed().await;
             self.behind = true;
         }
@@ -122,9 +137,13 @@ impl Selected {
         self.behind |= self.watcher.take();
         let mut news = super::view::News::default();
         if self.behind {
+            let last = Uid(self.view.last_uid());
             let changes = self.mailbox.changes(self.view.modseq(), claim(self.read_only)).await;
             news = self.view.absorb(changes.map_err(Refused::of_selected)?);
             self.behind = false;
+            if news.arrived > 0 {
+                self.arrived_above.get_or_insert(last);
+            }
         }
         if telling.expunges && self.view.has_gone() {
             let gone = self.view.remove_gone();
@@ -135,20 +154,35 @@ impl Selected {
                 gone.into_iter().for_each(|(sequence, _)| output.expunge(sequence));
             }
         }
-        if news.arrived {
+        if news.arrived > 0 {
             output.exists(self.view.len());
         }
         let recent = self.view.recent();
-        if recent != std::mem::replace(&mut self.recent_told, recent) || news.arrived {
+        if recent != std::mem::replace(&mut self.recent_told, recent) || news.arrived > 0 {
             output.recent(recent);
         }
         if news.keywords {
             self.tell_keywords(output);
         }
-        for uid in news.flags {
+        for uid in news.flags.into_iter().filter(|_| telling.flags) {
             self.tell_flags(output, uid, telling.uids);
         }
         Ok(())
+    }
+
+    /// The messages of which the client was told that they came, since this was asked last, without those that it put here
+    /// itself.
+    pub(super) fn take_arrivals(&mut self) -> Option<Messages> {
+        let above = self.arrived_above.take()?;
+        let added = UidSet::from_uids(std::mem::take(&mut self.added));
+        let new = self.view.iter().skip_while(|(_, entry)| entry.uid <= above).map(|(_, entry)| entry.uid);
+        let new = new.filter(|uid| !added.contains(*uid)).filter_map(wire_uid);
+        SequenceSet::of(new.map(|uid| uid..=uid)).map(Messages::ByUid)
+    }
+
+    /// The client put these here itself.
+    pub(super) fn note_added(&mut self, uids: Vec<Uid>) {
+        self.added.extend(uids);
     }
 
     /// RFC 3501 §7.2.6, §7.1: the flags that there are, and those that can be changed.

@@ -53,8 +53,8 @@ pub(super) struct View {
 /// What a client has to be told after changes came into the view.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct News {
-    /// There are more messages.
-    pub(super) arrived: bool,
+    /// So many messages more.
+    pub(super) arrived: u32,
     /// The mailbox knows more keywords.
     pub(super) keywords: bool,
     /// These have other flags.
@@ -170,7 +170,7 @@ impl View {
         for message in &changes.changed {
             if message.uid.0 > self.last_uid() {
                 self.entries.push(Entry::new(message, changes.recent.contains(&message.uid)));
-                news.arrived = true;
+                news.arrived += 1;
             } else if self.update(message) {
                 news.flags.push(message.uid);
             }
@@ -245,7 +245,7 @@ mod tests {
         let mut view = view(&[2, 3, 5, 9]);
         assert_eq!((view.len(), view.recent(), view.last_uid()), (4, 2, 9));
         let news = view.absorb(changes(&[5, 101, 102], &[3, 9, 77]));
-        assert_eq!(news, News { arrived: true, keywords: false, flags: vec![Uid(5)] });
+        assert_eq!(news, News { arrived: 2, keywords: false, flags: vec![Uid(5)] });
         assert_eq!((view.len(), view.sequence(Uid(9)), view.sequence(Uid(102))), (6, Some(4), Some(6)));
         assert_eq!(view.recent(), 3);
         // Told a second time, nothing is new.

@@ -66,21 +66,30 @@ impl AccountMail {
 
     /// Subscribes to a name. Twice is once.
     pub async fn subscribe(&self, name: &MailboxName) -> Result<(), StoreError> {
-        let (row, name) = (self.row, name.clone());
-        self.store.run(async move |transaction| mailboxes::subscribe(transaction, row, &name).await).await
+        let (row, name, hub) = (self.row, name.clone(), self.store.inner.hub.clone());
+        let subscribe = async move |transaction: &mut Connection| {
+            hub.touch(row);
+            mailboxes::subscribe(transaction, row, &name).await
+        };
+        self.store.run(subscribe).await
     }
 
     /// Ends a subscription. Nothing happens when there is none.
     pub async fn unsubscribe(&self, name: &MailboxName) -> Result<(), StoreError> {
-        let (row, name) = (self.row, name.clone());
-        self.store.run(async move |transaction| mailboxes::unsubscribe(transaction, row, &name).await).await
+        let (row, name, hub) = (self.row, name.clone(), self.store.inner.hub.clone());
+        let unsubscribe = async move |transaction: &mut Connection| {
+            hub.touch(row);
+            mailboxes::unsubscribe(transaction, row, &name).await
+        };
+        self.store.run(unsubscribe).await
     }
 
     /// Makes a mailbox, and its superiors where they are missing. A name that only held others becomes a mailbox.
     pub async fn create(&self, name: &MailboxName, special_use: Option<SpecialUse>) -> Result<(), StoreError> {
-        let (row, name) = (self.row, name.clone());
+        let (row, name, hub) = (self.row, name.clone(), self.store.inner.hub.clone());
         self.store
             .run(async move |transaction| {
+                hub.touch(row);
                 match mailboxes::find(transaction, row, &name).await? {
                     Some(found) if found.selectable => return Err(StoreError::Exists),
                     Some(found) => mailboxes::remove(transaction, found.row).await?,
@@ -112,6 +121,7 @@ impl AccountMail {
                 }
                 mailboxes::remove(transaction, found.row).await?;
                 hub.touch(found.row);
+                hub.touch(row);
                 if mailboxes::has_inferiors(transaction, row, &name).await? {
                     mailboxes::insert(transaction, row, &name, false, None).await
                 } else {
@@ -133,6 +143,7 @@ impl AccountMail {
                 if mailboxes::find(transaction, row, &to).await?.is_some() {
                     return Err(StoreError::Exists);
                 }
+                hub.touch(row);
                 mailboxes::insert_superiors(transaction, row, &to).await?;
                 if from.is_inbox() {
                     mailboxes::insert(transaction, row, &to, true, None).await?;

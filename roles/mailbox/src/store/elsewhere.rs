@@ -26,16 +26,17 @@ pub(super) async fn follow(store: Weak<Inner>) {
 
 /// Wakes who watches what changed since, and gives where everything that is watched stands now.
 async fn look(store: &Inner, seen: &HashMap<MailboxRow, i64>) -> Result<HashMap<MailboxRow, i64>, StoreError> {
-    let watched = store.hub.watched();
+    let watched = store.hub.watched_mailboxes();
     if watched.is_empty() {
         return Ok(HashMap::new());
     }
     let now = mailboxes::modseqs(&mut store.database.reader().await?, &watched).await?;
     // One that is gone wakes its watchers too.
     let stands = |row: &MailboxRow| now.get(row).copied();
-    store.hub.changed_elsewhere(watched.into_iter().filter(|row| match seen.get(row) {
+    let changed = watched.into_iter().filter(|row| match seen.get(row) {
         Some(before) => stands(row) != Some(*before),
         None => false,
-    }));
+    });
+    store.hub.changed_elsewhere(changed.map(Into::into));
     Ok(now)
 }

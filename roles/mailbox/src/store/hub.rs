@@ -1,10 +1,12 @@
-//! Who waits for changes of which mailbox.
+//! Who waits for changes of what.
 //!
-//! A job of a database's writer, which has a thread of its own, says there what it touches; after the commit all who watch then wake, also those who began
-//! between the two: what they saw of the mailbox may be older than the commit. A job that was undone after it had
-//! touched something wakes them for nothing, which does no harm.
+//! A job of a database's writer, which has a thread of its own, says there what it touches; after the commit all who
+//! watch then wake, also those who began between the two: what they saw may be older than the commit. A job that was
+//! undone after it had touched something wakes them for nothing, which does no harm.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
@@ -12,7 +14,53 @@ use estafeta_storage::sql::Observer;
 
 use tokio::sync::watch;
 
-use super::sql::MailboxRow;
+use super::sql::{AccountRow, MailboxRow};
+
+/// Something that changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Subject {
+    /// A mailbox's messages.
+    Mailbox(MailboxRow),
+    /// Which mailboxes an account has, which it is subscribed to, what is noted of them, and who may see them.
+    Account(AccountRow),
+    /// Who shares something with somebody, in the whole store group.
+    Sharing,
+}
+
+impl From<MailboxRow> for Subject {
+    fn from(row: MailboxRow) -> Self {
+        Self::Mailbox(row)
+    }
+}
+
+impl From<AccountRow> for Subject {
+    fn from(row: AccountRow) -> Self {
+        Self::Account(row)
+    }
+}
+
+/// As a notice to other nodes has it. What an older one cannot read, it passes over.
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mailbox(row) => write!(f, "{}", row.0),
+            Self::Account(row) => write!(f, "a{}", row.0),
+            Self::Sharing => f.write_str("s"),
+        }
+    }
+}
+
+impl FromStr for Subject {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix('a') {
+            _ if text == "s" => Ok(Self::Sharing),
+            Some(row) => row.parse().map(|row| Self::Account(AccountRow(row))),
+            None => text.parse().map(|row| Self::Mailbox(MailboxRow(row))),
+        }
+    }
+}
 
 /// Cheap to clone.
 #[derive(Clone, Default)]
@@ -20,9 +68,9 @@ pub(super) struct Hub(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    watched: HashMap<MailboxRow, watch::Sender<()>>,
+    watched: HashMap<Subject, Vec<Arc<watch::Sender<()>>>>,
     /// Since the last commit of each writer, watched or not.
-    touched: HashMap<ThreadId, HashSet<MailboxRow>>,
+    touched: HashMap<ThreadId, HashSet<Subject>>,
 }
 
 /// A notice to other nodes is up to this long; a longer one says only that much has changed.
@@ -36,41 +84,51 @@ impl Hub {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Inside the transaction: this mailbox changes.
-    pub(super) fn touch(&self, mailbox: MailboxRow) {
-        self.state().touched.entry(thread::current().id()).or_default().insert(mailbox);
+    /// Inside the transaction: this changes.
+    pub(super) fn touch(&self, subject: impl Into<Subject>) {
+        self.state().touched.entry(thread::current().id()).or_default().insert(subject.into());
     }
 
     /// After the commit, on the thread that has touched.
     fn publish(&self) {
         let mut state = self.state();
         let touched = state.touched.remove(&thread::current().id());
-        touched.into_iter().flatten().for_each(|mailbox| state.wake(mailbox));
+        touched.into_iter().flatten().for_each(|subject| state.wake(subject));
     }
 
     /// These have changed on another node.
-    pub(super) fn changed_elsewhere(&self, mailboxes: impl IntoIterator<Item = MailboxRow>) {
+    pub(super) fn changed_elsewhere(&self, subjects: impl IntoIterator<Item = Subject>) {
         let state = self.state();
-        mailboxes.into_iter().for_each(|mailbox| state.wake(mailbox));
+        subjects.into_iter().for_each(|subject| state.wake(subject));
     }
 
-    /// What is watched now.
-    pub(super) fn watched(&self) -> Vec<MailboxRow> {
-        self.state().watched.keys().copied().collect()
+    /// The mailboxes that are watched now.
+    pub(super) fn watched_mailboxes(&self) -> Vec<MailboxRow> {
+        let state = self.state();
+        let mailbox = |subject: &Subject| match subject {
+            Subject::Mailbox(row) => Some(*row),
+            Subject::Account(_) | Subject::Sharing => None,
+        };
+        state.watched.keys().filter_map(mailbox).collect()
     }
 
-    /// Wakes on changes that are committed from now on.
-    pub(super) fn watch(&self, mailbox: MailboxRow) -> Watcher {
-        let receiver = self.state().watched.entry(mailbox).or_default().subscribe();
-        Watcher { hub: self.clone(), mailbox, receiver }
+    /// Wakes on changes of any of these that are committed from now on.
+    pub(super) fn watch(&self, subjects: impl IntoIterator<Item = Subject>) -> Watcher {
+        let (sender, receiver) = watch::channel(());
+        let sender = Arc::new(sender);
+        let subjects: Box<[Subject]> = subjects.into_iter().collect();
+        let mut state = self.state();
+        for subject in &subjects {
+            state.watched.entry(*subject).or_default().push(sender.clone());
+        }
+        drop(state);
+        Watcher { hub: self.clone(), subjects, sender, receiver }
     }
 }
 
 impl State {
-    fn wake(&self, mailbox: MailboxRow) {
-        if let Some(sender) = self.watched.get(&mailbox) {
-            sender.send_replace(());
-        }
+    fn wake(&self, subject: Subject) {
+        self.watched.get(&subject).into_iter().flatten().for_each(|sender| sender.send_replace(()));
     }
 }
 
@@ -80,8 +138,7 @@ impl Observer for Hub {
         let Some(touched) = state.touched.get(&thread::current().id()).filter(|touched| !touched.is_empty()) else {
             return Vec::new();
         };
-        let rows: Vec<String> = touched.iter().map(|mailbox| mailbox.0.to_string()).collect();
-        let notice = rows.join(",");
+        let notice = touched.iter().map(Subject::to_string).collect::<Vec<_>>().join(",");
         vec![if notice.len() <= NOTICE_BYTES { notice } else { EVERYTHING.to_owned() }]
     }
 
@@ -93,18 +150,21 @@ impl Observer for Hub {
         if notice == EVERYTHING {
             return self.missed();
         }
-        self.changed_elsewhere(notice.split(',').filter_map(|row| row.parse().ok()).map(MailboxRow));
+        self.changed_elsewhere(notice.split(',').filter_map(|subject| subject.parse().ok()));
     }
 
     fn missed(&self) {
-        self.changed_elsewhere(self.watched());
+        let state = self.state();
+        state.watched.keys().for_each(|subject| state.wake(*subject));
     }
 }
 
-/// Wakes when its mailbox changes.
+/// Wakes when something changes that it watches.
 pub struct Watcher {
     hub: Hub,
-    mailbox: MailboxRow,
+    subjects: Box<[Subject]>,
+    /// Its own end, by which it is known in the hub.
+    sender: Arc<watch::Sender<()>>,
     receiver: watch::Receiver<()>,
 }
 
@@ -113,7 +173,7 @@ impl Watcher {
     /// dropped half-way without losing anything. Also wakes when the mailbox is deleted.
     pub async fn changed(&mut self) {
         if self.receiver.changed().await.is_err() {
-            // Not while this watcher lives: its hub keeps the sender.
+            // Not while this watcher lives: it keeps the sender.
             std::future::pending().await
         }
     }
@@ -129,8 +189,12 @@ impl Drop for Watcher {
     /// Who watches last takes the entry along.
     fn drop(&mut self) {
         let mut state = self.hub.state();
-        if state.watched.get(&self.mailbox).is_some_and(|sender| sender.receiver_count() <= 1) {
-            state.watched.remove(&self.mailbox);
+        for subject in &self.subjects {
+            let Some(senders) = state.watched.get_mut(subject) else { continue };
+            senders.retain(|sender| !Arc::ptr_eq(sender, &self.sender));
+            if senders.is_empty() {
+                state.watched.remove(subject);
+            }
         }
     }
 }
@@ -143,7 +207,7 @@ mod tests {
     #[tokio::test]
     async fn wakes_after_the_commit_and_only_who_watches() {
         let hub = Hub::default();
-        let (mut one, mut other) = (hub.watch(MailboxRow(1)), hub.watch(MailboxRow(2)));
+        let (mut one, mut other) = (hub.watch([MailboxRow(1).into()]), hub.watch([MailboxRow(2).into()]));
         hub.touch(MailboxRow(1));
         assert!(!one.take());
         hub.publish();
@@ -152,7 +216,7 @@ mod tests {
         hub.touch(MailboxRow(1));
         hub.publish();
         assert!(one.take() && !one.take());
-        let second = hub.watch(MailboxRow(1));
+        let second = hub.watch([MailboxRow(1).into()]);
         drop(one);
         assert_eq!(hub.state().watched.len(), 2);
         drop(second);
@@ -160,10 +224,31 @@ mod tests {
     }
 
     #[test]
+    fn whoever_watches_several_wakes_by_each() {
+        let (here, there) = (Hub::default(), Hub::default());
+        let subjects = [Subject::Mailbox(MailboxRow(1)), Subject::Account(AccountRow(1)), Subject::Sharing];
+        let mut watcher = there.watch(subjects);
+        for subject in subjects {
+            here.touch(subject);
+            let notices = here.notices();
+            here.publish();
+            notices.iter().for_each(|notice| there.heard(notice));
+            assert!(watcher.take() && !watcher.take(), "{notices:?}");
+        }
+        there.heard("2,a2,x,a,");
+        assert!(!watcher.take());
+        there.missed();
+        assert!(watcher.take());
+        assert_eq!(there.watched_mailboxes(), [MailboxRow(1)]);
+        drop(watcher);
+        assert!(there.state().watched.is_empty());
+    }
+
+    #[test]
     fn who_begins_to_watch_before_the_commit_hears_of_it() {
         let hub = Hub::default();
         hub.touch(MailboxRow(1));
-        let mut watcher = hub.watch(MailboxRow(1));
+        let mut watcher = hub.watch([MailboxRow(1).into()]);
         hub.publish();
         assert!(watcher.take());
         hub.publish();
@@ -173,7 +258,7 @@ mod tests {
     #[test]
     fn a_change_that_comes_while_it_is_asked_for_is_not_lost() {
         let hub = Hub::default();
-        let mut watcher = hub.watch(MailboxRow(1));
+        let mut watcher = hub.watch([MailboxRow(1).into()]);
         for round in 0..2000 {
             let published = AtomicBool::new(false);
             std::thread::scope(|scope| {

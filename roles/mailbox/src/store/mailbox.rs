@@ -43,7 +43,7 @@ impl Mailbox {
 
     /// Wakes after every change from now on. Watch first, then take the snapshot, and nothing is missed.
     pub fn watch(&self) -> Watcher {
-        self.mail.store.inner.hub.watch(self.row)
+        self.mail.store.inner.hub.watch([self.row.into()])
     }
 
     /// The mailbox now.

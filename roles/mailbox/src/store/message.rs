@@ -98,6 +98,13 @@ pub struct Appended {
     pub uids: Range<Uid>,
 }
 
+impl Appended {
+    /// Each of the UIDs.
+    pub fn iter(&self) -> impl Iterator<Item = Uid> + use<> {
+        (self.uids.start.0..self.uids.end.0).map(Uid)
+    }
+}
+
 /// Where messages were put by a copy or a move.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copied {

@@ -67,7 +67,9 @@ impl AccountMail {
 }
 
 async fn set(mail: &AccountMail, entries: Vec<(Owner, String, Option<Vec<u8>>)>) -> Result<(), StoreError> {
+    let (row, hub) = (mail.row, mail.store.inner.hub.clone());
     let job = async move |transaction: &mut Connection| {
+        hub.touch(row);
         for (owner, name, value) in &entries {
             metadata::set(transaction, *owner, name, value.as_deref()).await?;
         }

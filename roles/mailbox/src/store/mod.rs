@@ -30,6 +30,7 @@ mod mailbox;
 mod message;
 mod metadata;
 mod name;
+mod overview;
 mod quota;
 mod sharing;
 mod sql;
@@ -69,6 +70,7 @@ pub use message::{
 };
 pub use metadata::{ENTRIES, ENTRY_NAME_BYTES, ENTRY_VALUE_BYTES, EntryName, Scope};
 pub use name::{DELIMITER, MailboxName, MailboxNameError, SpecialUse};
+pub use overview::{EntryPrint, Overview, Seen, Standing, print};
 pub use quota::Holding;
 pub use sharing::{FlagScope, Grant, SharedMailbox};
 pub use uid::{ModSeq, Uid, UidSet, UidValidity};

@@ -10,6 +10,7 @@ use estafeta_protocols::imap::command::acl::RightsChange;
 use estafeta_protocols::imap::types::Rights;
 use estafeta_storage::sql::Connection;
 
+use super::hub::Subject;
 use super::sql::rights;
 use super::{AccountMail, Mailbox, MailboxName, StoreError, SystemFlags};
 use crate::store::sql::mailboxes;
@@ -68,9 +69,11 @@ impl Mailbox {
         change: RightsChange,
     ) -> Result<(), StoreError> {
         let (row, owner, address) = (self.row, self.mail.row, self.mail.account.address.clone());
-        let identifier = identifier.to_owned();
+        let (identifier, hub) = (identifier.to_owned(), self.mail.store.inner.hub.clone());
         let job = async move |transaction: &mut Connection| {
             mailboxes::state(transaction, row).await?;
+            hub.touch(owner);
+            hub.touch(Subject::Sharing);
             let before = rights::list(transaction, row).await?;
             let same = |grant: &&Grant| grant.identifier == identifier && grant.negative == negative;
             let had = before.iter().find(same).map_or(Rights::NONE, |grant| grant.rights);

@@ -100,16 +100,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Result<Req
     cursor.space()?;
     let mut items = Vec::new();
     if cursor.take(b'(') {
-        loop {
-            parse_item(cursor, &mut items)?;
-            if items.len() > ITEMS {
-                return Err(Refusal::Bad("Too many items"));
-            }
-            // quirk_space: a space before the closing parenthesis is let through.
-            if cursor.take(b')') || (cursor.take(b' ') && cursor.take(b')')) {
-                break;
-            }
-        }
+        items = parse_items(cursor)?;
     } else {
         parse_item(cursor, &mut items)?;
     }
@@ -124,6 +115,21 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Result<Req
         fetch.items.insert(0, FetchItem::Uid);
     }
     Ok(Request::Role(Command::Fetch(fetch)))
+}
+
+/// `fetch-att *(SP fetch-att) ")"`
+pub(super) fn parse_items(cursor: &mut Cursor<'_>) -> Result<Vec<FetchItem>, Refusal> {
+    let mut items = Vec::new();
+    loop {
+        parse_item(cursor, &mut items)?;
+        if items.len() > ITEMS {
+            return Err(Refusal::Bad("Too many items"));
+        }
+        // quirk_space: a space before the closing parenthesis is let through.
+        if cursor.take(b')') || (cursor.take(b' ') && cursor.take(b')')) {
+            return Ok(items);
+        }
+    }
 }
 
 /// `"(" fetch-modifier *(SP fetch-modifier) ")"`

@@ -16,6 +16,7 @@ pub mod id;
 pub mod list;
 pub(crate) mod login;
 pub mod metadata;
+pub mod notify;
 pub mod quota;
 pub mod rename;
 pub mod search;
@@ -89,6 +90,8 @@ pub enum Command {
     Acl(acl::Acl),
     /// GETMETADATA, SETMETADATA (RFC 5464 §4.2, §4.3).
     Metadata(metadata::Metadata),
+    /// NOTIFY (RFC 5465 §3.1).
+    Notify(notify::Notify),
     /// GETQUOTA, GETQUOTAROOT, SETQUOTA (RFC 9208 §4.1).
     Quota(quota::Quota),
 }
@@ -182,6 +185,7 @@ pub(crate) static TABLE: &[Row] = &[
     row("MYRIGHTS", Allowed::Authenticated, acl::parse_mine),
     row("GETMETADATA", Allowed::Authenticated, metadata::parse_get),
     row("SETMETADATA", Allowed::Authenticated, metadata::parse_set),
+    row("NOTIFY", Allowed::Authenticated, notify::parse),
     row("GETQUOTA", Allowed::Authenticated, quota::parse_get),
     row("GETQUOTAROOT", Allowed::Authenticated, quota::parse_get_root),
     row("SETQUOTA", Allowed::Authenticated, quota::parse_set),

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::Output;
 use super::mailbox::mailbox_id;
 use crate::imap::capability::Capabilities;
+use crate::imap::command::notify::EVENTS;
 use crate::imap::types::{Flags, NumberSet, Uid, UidSet, UidValidity};
 
 /// `resp-text-code`
@@ -22,6 +23,8 @@ pub enum Code<'a> {
     AuthorizationFailed,
     /// SEARCH does not know the charset; these it knows.
     BadCharset,
+    /// NOTIFY does not know the event; these it knows (RFC 5465 §3.1).
+    BadEvent,
     /// Never possible here (RFC 5530).
     Cannot,
     /// What the server can do.
@@ -67,6 +70,8 @@ pub enum Code<'a> {
     NonExistent,
     /// Not allowed (RFC 5530).
     NoPermission,
+    /// There is more to be told than the server is willing to; from now on it is silent (RFC 5465 §5.8).
+    NotificationOverflow,
     /// No room (RFC 5530).
     OverQuota,
     /// These flags can be changed for good; with `create`, new keywords too.
@@ -114,6 +119,7 @@ impl Output {
                 self.put_display(format_args!(" {validity} {uids}"));
             }
             Code::BadCharset => self.put(b" (US-ASCII UTF-8)"),
+            Code::BadEvent => self.put_display(format_args!(" ({EVENTS})")),
             Code::BadUrl(url) => {
                 // RFC 4469 §5: neither a bracket nor a literal may stand here.
                 let plain = |one: char| if matches!(one, ' '..='~') && !"]\"\\".contains(one) { one } else { '?' };
@@ -157,6 +163,7 @@ impl Code<'_> {
             Self::AuthenticationFailed => b"AUTHENTICATIONFAILED",
             Self::AuthorizationFailed => b"AUTHORIZATIONFAILED",
             Self::BadCharset => b"BADCHARSET",
+            Self::BadEvent => b"BADEVENT",
             Self::BadUrl(_) => b"BADURL",
             Self::Cannot => b"CANNOT",
             Self::Capability(_) => b"CAPABILITY",
@@ -174,6 +181,7 @@ impl Code<'_> {
             Self::Modified(_) => b"MODIFIED",
             Self::NonExistent => b"NONEXISTENT",
             Self::NoPermission => b"NOPERM",
+            Self::NotificationOverflow => b"NOTIFICATIONOVERFLOW",
             Self::OverQuota => b"OVERQUOTA",
             Self::PermanentFlags { .. } => b"PERMANENTFLAGS",
             Self::PrivacyRequired => b"PRIVACYREQUIRED",
@@ -210,6 +218,12 @@ mod tests {
             (Code::AppendUid(validity, uids(&[3955, 3956])), "[APPENDUID 38505 3955:3956] "),
             (Code::CopyUid { validity, source, destination }, "[COPYUID 38505 304,319:320 3956:3958] "),
             (Code::BadUrl("/a]b\r\n;UID=1".into()), "[BADURL \"/a?b??;UID=1\"] "),
+            (Code::NotificationOverflow, "[NOTIFICATIONOVERFLOW] "),
+            (
+                Code::BadEvent,
+                "[BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange MailboxMetadataChange \
+                 ServerMetadataChange)] ",
+            ),
             (Code::BadCharset, "[BADCHARSET (US-ASCII UTF-8)] "),
             (Code::PermanentFlags { flags: &flags, create: true }, "[PERMANENTFLAGS (\\Deleted \\Seen \\*)] "),
             (Code::PermanentFlags { flags: &flags, create: false }, "[PERMANENTFLAGS (\\Deleted \\Seen)] "),

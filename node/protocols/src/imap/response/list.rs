@@ -1,4 +1,4 @@
-//! LIST and LSUB responses (RFC 3501 §7.2.2, RFC 5258, RFC 6154).
+//! LIST and LSUB responses (RFC 3501 §7.2.2, RFC 5258, RFC 5465, RFC 6154).
 
 use super::Output;
 use crate::imap::types::{HIERARCHY_SEPARATOR, MailboxName};
@@ -8,6 +8,8 @@ use crate::imap::types::{HIERARCHY_SEPARATOR, MailboxName};
 pub enum Attribute {
     /// There is no such mailbox, only names below it, or a subscription (RFC 5258 §3).
     NonExistent,
+    /// The user may know of it, and not look into it (RFC 5465 §3.1).
+    NoAccess,
     /// It cannot be selected.
     NoSelect,
     /// Nothing can lie below it.
@@ -35,6 +37,7 @@ impl Attribute {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NonExistent => "\\NonExistent",
+            Self::NoAccess => "\\NoAccess",
             Self::NoSelect => "\\Noselect",
             Self::NoInferiors => "\\Noinferiors",
             Self::HasChildren => "\\HasChildren",
@@ -58,6 +61,15 @@ pub struct ListEntry<'a> {
     pub attributes: &'a [Attribute],
     /// CHILDINFO: the selection options that hold of a mailbox below it (RFC 5258 §3.5); empty for none.
     pub child_info: &'a [&'a str],
+    /// OLDNAME: how it was called before it was renamed just now (RFC 5465 §5.4).
+    pub old_name: Option<&'a MailboxName>,
+}
+
+impl<'a> ListEntry<'a> {
+    /// A name of which only this is said.
+    pub fn new(name: &'a MailboxName, attributes: &'a [Attribute]) -> Self {
+        Self { name, attributes, child_info: &[], old_name: None }
+    }
 }
 
 impl Output {
@@ -93,6 +105,11 @@ impl Output {
         if !entry.child_info.is_empty() {
             self.put(b"))");
         }
+        if let Some(old_name) = entry.old_name {
+            self.put(b" (\"OLDNAME\" (");
+            self.mailbox(old_name);
+            self.put(b"))");
+        }
         self.end_line();
     }
 }
@@ -105,18 +122,16 @@ mod tests {
     fn known_answers() {
         let mut output = Output::default();
         let (sent, inbox) = (MailboxName::new("Enviados ñ").unwrap(), MailboxName::inbox());
-        output.list(&ListEntry {
-            name: &sent,
-            attributes: &[Attribute::HasNoChildren, Attribute::Sent],
-            child_info: &[],
-        });
-        output.list(&ListEntry { name: &inbox, attributes: &[], child_info: &["SUBSCRIBED", "SPECIAL-USE"] });
-        output.lsub(&ListEntry { name: &inbox, attributes: &[Attribute::NoSelect], child_info: &[] });
+        output.list(&ListEntry::new(&sent, &[Attribute::HasNoChildren, Attribute::Sent]));
+        output.list(&ListEntry { child_info: &["SUBSCRIBED", "SPECIAL-USE"], ..ListEntry::new(&inbox, &[]) });
+        output.lsub(&ListEntry::new(&inbox, &[Attribute::NoSelect]));
+        output.list(&ListEntry { old_name: Some(&inbox), ..ListEntry::new(&sent, &[Attribute::NonExistent]) });
         output.list_separator();
         let expected = [
             "* LIST (\\HasNoChildren \\Sent) \"/\" \"Enviados &APE-\"",
             "* LIST () \"/\" INBOX (\"CHILDINFO\" (\"SUBSCRIBED\" \"SPECIAL-USE\"))",
             "* LSUB (\\Noselect) \"/\" INBOX",
+            "* LIST (\\NonExistent) \"/\" \"Enviados &APE-\" (\"OLDNAME\" (INBOX))",
             "* LIST (\\Noselect) \"/\" \"\"",
             "",
         ];

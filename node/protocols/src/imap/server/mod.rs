@@ -371,6 +371,7 @@ impl Server {
                 self.complete(Completion::bad("Name messages by UID").with(Code::UidRequired));
             }
             Refusal::Cannot(text) => self.complete(Completion::no(text).with(Code::Cannot)),
+            Refusal::BadEvent => self.complete(Completion::no("Unknown event").with(Code::BadEvent)),
             Refusal::BadCharset => self.complete(Completion::no("Unknown charset").with(Code::BadCharset)),
         }
     }

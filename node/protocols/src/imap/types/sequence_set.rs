@@ -4,6 +4,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 
+use super::Uid;
 use crate::imap::cursor::{Cursor, Refusal};
 
 /// One end of a range.
@@ -54,6 +55,13 @@ impl SequenceSet {
                 return Ok(Self(ranges));
             }
         }
+    }
+
+    /// These ranges of UIDs; none when there is none.
+    pub fn of(uids: impl IntoIterator<Item = RangeInclusive<Uid>>) -> Option<Self> {
+        let endpoint = |uid: &Uid| NonZeroU32::new(uid.get()).map(Endpoint::Number);
+        let ranges = uids.into_iter().filter_map(|range| Some((endpoint(range.start())?, endpoint(range.end())?)));
+        Some(Self(ranges.collect())).filter(|set| !set.0.is_empty())
     }
 
     /// `seq-number`, as a set of one.

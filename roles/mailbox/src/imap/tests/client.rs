@@ -60,6 +60,13 @@ impl Client {
         }
     }
 
+    /// The next thing that is told unasked, without `* `.
+    pub(super) async fn hears(&mut self) -> String {
+        let heard = tokio::time::timeout(std::time::Duration::from_secs(20), self.response()).await;
+        let line = heard.expect("nothing is told").expect("the connection is closed");
+        line.strip_prefix("* ").unwrap_or_else(|| panic!("not unasked: {line}")).to_owned()
+    }
+
     pub(super) async fn send(&mut self, text: &str) {
         self.stream.write_all(text.as_bytes()).await.unwrap();
     }

@@ -12,6 +12,7 @@ mod hierarchy;
 mod kept;
 mod messages;
 mod metadata;
+mod notify;
 mod partial;
 mod quota;
 mod relayed;

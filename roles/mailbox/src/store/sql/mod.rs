@@ -11,6 +11,7 @@ pub mod keywords;
 pub mod mailboxes;
 pub mod messages;
 pub mod metadata;
+pub mod overview;
 pub mod rights;
 mod schema;
 mod schema_bodies;

@@ -83,20 +83,23 @@ pub async fn of(connection: &mut Connection, mailbox: MailboxRow, account: Accou
     Ok(effective.rights())
 }
 
+/// What one account may do, by all that is said of it.
 #[derive(Default)]
-struct Effective {
+pub struct Effective {
     given: Rights,
     taken: Rights,
 }
 
 impl Effective {
-    fn take(&mut self, row: &Row) -> Result<(), StoreError> {
+    /// Takes in a row of the table: its `negative` and its `rights`.
+    pub fn take(&mut self, row: &Row) -> Result<(), StoreError> {
         let side = if row.try_get("negative")? { &mut self.taken } else { &mut self.given };
         *side = side.with(rights(row)?);
         Ok(())
     }
 
-    fn rights(&self) -> Rights {
+    /// What comes of it.
+    pub fn rights(&self) -> Rights {
         self.given.without(self.taken)
     }
 }
