@@ -2,6 +2,7 @@
 
 mod dovecot;
 pub mod engine;
+mod odd;
 mod suites;
 
 use std::collections::BTreeMap;

@@ -39,7 +39,7 @@ impl ByImap {
 }
 
 /// The literals in what an IMAP server said.
-fn literals(said: &Bytes) -> Vec<Bytes> {
+pub(super) fn literals(said: &Bytes) -> Vec<Bytes> {
     let (mut found, mut from) = (Vec::new(), 0);
     while let Some(open) = said[from..].iter().position(|&byte| byte == b'{') {
         let digits = from + open + 1;
