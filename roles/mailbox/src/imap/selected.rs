@@ -116,7 +116,8 @@ impl Selected {
 
     /// Completes when the mailbox may have changed, or with `expunges` when some of that is left to tell. Cancel-safe.
     pub(super) async fn changed(&mut self, expunges: bool) {
-        if !self.behind && !(expunges && self.view.has_gone()) {
+        let left = self.behind || (expunges && self.view.has_gone());
+        if !left {
             self.watcher.changed().await;
             self.behind = true;
         }

@@ -308,10 +308,12 @@ impl Picture {
                     });
                 }
                 // Whoever asks for names hears that it is gone.
-                None if is_of_others(&then.name) && self.called(&then.name).is_none() => {
-                    if watched(events) && !events.names {
-                        news.push(self.without_access(&then.name));
-                    }
+                None if is_of_others(&then.name)
+                    && self.called(&then.name).is_none()
+                    && watched(events)
+                    && !events.names =>
+                {
+                    news.push(self.without_access(&then.name));
                 }
                 _ => {}
             }
