@@ -155,6 +155,15 @@ impl StorageError {
         matches!(self, Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
+    /// Whether the database's file cannot be used as it is: it is damaged, or none of ours.
+    pub fn is_unusable(&self) -> bool {
+        match self {
+            Self::Database(error) => error.is_damage(),
+            Self::Newer { .. } | Self::Changed { .. } => true,
+            _ => false,
+        }
+    }
+
     /// As it crosses a contract: the client learns that it may try again, the operator why.
     pub fn to_failure(&self) -> Failure {
         match self {

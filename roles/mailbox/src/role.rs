@@ -110,6 +110,13 @@ impl Plan for Config {
             let listeners = config.listen(&context, &accounts, delivery)?;
             let collector = store.clone();
             context.drain.spawn("garbage collection", collect(collector, config.garbage_ages(), context.drain.clone()));
+            let (indexed, drain) = (store.clone(), context.drain.clone());
+            context.drain.spawn("search index", async move {
+                tokio::select! {
+                    () = indexed.keep_indexed() => {}
+                    () = drain.begun() => {}
+                }
+            });
             let kept = tokio::select! {
                 failure = watch(&store) => Err(failure),
                 ended = listeners.run(&context.drain) => ended,
@@ -242,6 +249,10 @@ fn describe_metrics() {
         "estafeta_mailbox_body_kept_bytes_total",
         metrics::Unit::Bytes,
         "Bytes that new bodies take as they are kept, compressed where that pays."
+    );
+    metrics::describe_counter!(
+        "estafeta_mailbox_indexed_messages_total",
+        "Messages that were put into the search index."
     );
     metrics::describe_counter!(
         "estafeta_mailbox_bodies_deleted_total",

@@ -49,6 +49,13 @@ impl Error {
         }
     }
 
+    /// Whether a SQLite file is damaged, or none.
+    pub(crate) fn is_damage(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        let Self::Sqlite(error) = self else { return false };
+        matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+    }
+
     /// Whether a row was refused because its key is there already.
     pub fn is_taken(&self) -> bool {
         match self {

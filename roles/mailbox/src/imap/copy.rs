@@ -1,21 +1,22 @@
 //! COPY (RFC 3501 §6.4.7) and MOVE (RFC 6851 §3.1): all or none, told by COPYUID (RFC 4315 §3).
 
 use estafeta_protocols::imap::command::copy::Copy;
-use estafeta_protocols::imap::response::{Code, Completion, Output};
+use estafeta_protocols::imap::response::{Code, Completion};
 use estafeta_protocols::imap::types::{Messages, Rights};
 
-use super::engine::Engine;
+use super::engine::{Engine, Reply};
 use super::place::{Place, flag_scope};
 use super::refusal::{Outcome, Refused};
 use super::translate::{wire_uid, wire_validity};
 use crate::store::{Copied, UidSet};
 
 impl Engine {
-    pub(super) async fn copy(&mut self, copy: &Copy) -> Outcome {
+    pub(super) async fn copy(&mut self, copy: &Copy, reply: &mut Reply<'_, '_>) -> Outcome {
         let target = self.target(copy).await?;
         let (uids, mailbox) = self.source(copy)?;
         let scope = flag_scope(target.rights);
-        let copied = mailbox.copy_to(&uids, (&target.mail, &target.name), scope).await.map_err(Refused::of_target)?;
+        let copied = reply.waiting(mailbox.copy_to(&uids, (&target.mail, &target.name), scope)).await?;
+        let copied = copied.map_err(Refused::of_target)?;
         check_any(copy, &copied)?;
         self.note_added(copied.uid_validity, copied.uids.iter().map(|(_, to)| *to));
         let completion = Completion::ok("COPY completed");
@@ -25,7 +26,7 @@ impl Engine {
         })
     }
 
-    pub(super) async fn move_messages(&mut self, copy: &Copy, output: &mut Output) -> Outcome {
+    pub(super) async fn move_messages(&mut self, copy: &Copy, reply: &mut Reply<'_, '_>) -> Outcome {
         let target = self.target(copy).await?;
         let selected = self.selected()?;
         selected.check_writable()?;
@@ -33,13 +34,13 @@ impl Engine {
         selected.check(Rights::DELETE_MESSAGES.with(Rights::EXPUNGE))?;
         let (uids, mailbox) = self.source(copy)?;
         let scope = flag_scope(target.rights);
-        let copied =
-            mailbox.relocate_to(&uids, (&target.mail, &target.name), scope).await.map_err(Refused::of_target)?;
+        let moved = reply.waiting(mailbox.relocate_to(&uids, (&target.mail, &target.name), scope)).await?;
+        let copied = moved.map_err(Refused::of_target)?;
         check_any(copy, &copied)?;
         self.note_added(copied.uid_validity, copied.uids.iter().map(|(_, to)| *to));
         // RFC 6851 §4.3: before the EXPUNGE responses, which follow as for any change.
         if let Some(code) = code(&copied) {
-            output.notice(&code, "Moved");
+            reply.output().notice(&code, "Moved");
         }
         Ok(Completion::ok("MOVE completed"))
     }

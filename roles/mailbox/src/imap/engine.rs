@@ -2,8 +2,10 @@
 //! once, and behind its answer what others did meanwhile.
 
 use std::io;
+use std::num::NonZeroU32;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use estafeta_net::drive::{self, Flow, Handler};
 use estafeta_protocols::imap::command::Command;
@@ -22,10 +24,16 @@ use crate::store::AccountMail;
 /// From this size on, what was said is sent before more is said. In bytes.
 const SEND_BYTES: usize = 64 * 1024;
 
+/// How long a client hears nothing of its command before it is told that it goes on (RFC 9585 §4).
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Where a command writes to.
 pub(super) struct Reply<'a, 'b> {
     pub(super) server: &'a mut Server,
     stream: &'a mut drive::Output<'b>,
+    /// When the client heard of the command last.
+    told: Instant,
+    patience: Duration,
 }
 
 impl Reply<'_, '_> {
@@ -47,6 +55,35 @@ impl Reply<'_, '_> {
         }
         Ok(())
     }
+
+    /// A piece of the command is done: `done` of `goal`. The client hears of it, if it has waited long enough.
+    pub(super) async fn progress(&mut self, done: u32, goal: u32) -> io::Result<()> {
+        if self.told.elapsed() < self.patience {
+            return Ok(());
+        }
+        self.tell_progress(NonZeroU32::new(goal).map(|goal| (done.min(goal.get()), goal))).await
+    }
+
+    /// Waits for work that says nothing before it is done. The client hears that it goes on.
+    pub(super) async fn waiting<T>(&mut self, work: impl Future<Output = T>) -> io::Result<T> {
+        let mut work = pin!(work);
+        loop {
+            let left = self.patience.saturating_sub(self.told.elapsed());
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done),
+                () = tokio::time::sleep(left) => self.tell_progress(None).await?,
+            }
+        }
+    }
+
+    async fn tell_progress(&mut self, progress: Option<(u32, NonZeroU32)>) -> io::Result<()> {
+        self.server.in_progress(progress);
+        self.send().await?;
+        self.stream.flush().await?;
+        self.told = Instant::now();
+        Ok(())
+    }
 }
 
 /// One session.
@@ -63,6 +100,7 @@ pub(super) struct Engine {
     pub(super) idling: bool,
     /// The client has said what it wants to hear unasked (RFC 5465).
     pub(super) notifying: Option<Notifying>,
+    patience: Duration,
     _open: OpenSession,
 }
 
@@ -77,8 +115,15 @@ impl Engine {
             appending: None,
             idling: false,
             notifying: None,
+            patience: PATIENCE,
             _open: OpenSession::new(),
         }
+    }
+
+    /// With a client that wants to hear of its commands after so long.
+    #[cfg(test)]
+    pub(super) fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// The client asked for modification sequences: it hears them from now on, and first of all the mailbox's (RFC 7162
@@ -127,14 +172,14 @@ impl Engine {
             Command::List(list) => self.list(&list, reply).await,
             Command::Lsub(lsub) => self.lsub(&lsub, reply).await,
             Command::Status(status) => self.status(&status, reply.output()).await,
-            Command::Expunge(expunge) => self.expunge(&expunge, reply.output()).await,
+            Command::Expunge(expunge) => self.expunge(&expunge, reply).await,
             Command::Search(search) => self.search(&search, reply).await,
             Command::Sort(sort) => self.sort(&sort, reply).await,
             Command::Thread(thread) => self.thread(&thread, reply).await,
             Command::Fetch(fetch) => self.fetch(&fetch, reply).await,
-            Command::Store(store) => self.store(&store, reply.output()).await,
-            Command::Copy(copy) => self.copy(&copy).await,
-            Command::Move(copy) => self.move_messages(&copy, reply.output()).await,
+            Command::Store(store) => self.store(&store, reply).await,
+            Command::Copy(copy) => self.copy(&copy, reply).await,
+            Command::Move(copy) => self.move_messages(&copy, reply).await,
             Command::Acl(acl) => self.acl(&acl, reply.output()).await,
             Command::Metadata(metadata) => self.metadata(metadata, reply.output()).await,
             Command::Notify(notify) => self.notify(notify, reply).await,
@@ -216,7 +261,7 @@ fn telling(command: &Command) -> Telling {
 
 impl Handler<Server> for Engine {
     async fn handle(&mut self, event: Event, server: &mut Server, stream: &mut drive::Output<'_>) -> io::Result<Flow> {
-        let reply = &mut Reply { server, stream };
+        let reply = &mut Reply { server, stream, told: Instant::now(), patience: self.patience };
         match event {
             Event::Command(command) => {
                 let (name, telling, began) = (name(&command), telling(&command), Instant::now());
@@ -281,7 +326,7 @@ impl Handler<Server> for Engine {
     }
 
     async fn wake(&mut self, server: &mut Server, stream: &mut drive::Output<'_>) -> io::Result<Flow> {
-        self.tell_waiting(&mut Reply { server, stream }).await
+        self.tell_waiting(&mut Reply { server, stream, told: Instant::now(), patience: self.patience }).await
     }
 }
 

@@ -1,15 +1,15 @@
 //! EXPUNGE (RFC 3501 §6.4.3) and UID EXPUNGE (RFC 4315 §2.1). The client hears of it as of anybody's.
 
 use estafeta_protocols::imap::command::expunge::Expunge;
-use estafeta_protocols::imap::response::{Code, Completion, Output};
+use estafeta_protocols::imap::response::{Code, Completion};
 use estafeta_protocols::imap::types::Rights;
 
-use super::engine::Engine;
+use super::engine::{Engine, Reply};
 use super::refusal::{Outcome, Refused};
 use super::selected::Telling;
 
 impl Engine {
-    pub(super) async fn expunge(&mut self, expunge: &Expunge, output: &mut Output) -> Outcome {
+    pub(super) async fn expunge(&mut self, expunge: &Expunge, reply: &mut Reply<'_, '_>) -> Outcome {
         let selected = self.selected()?;
         selected.check_writable()?;
         selected.check(Rights::EXPUNGE)?;
@@ -18,14 +18,15 @@ impl Engine {
             Expunge::All => vec![1..=view.len()],
             Expunge::ByUid(set) => view.of_uids(&set.ranges(view.last_uid())),
         };
-        let expunged = selected.mailbox.expunge(&view.uids(&sequences)).await.map_err(Refused::of_selected)?;
+        let uids = view.uids(&sequences);
+        let expunged = reply.waiting(selected.mailbox.expunge(&uids)).await?.map_err(Refused::of_selected)?;
         let completion = Completion::ok("EXPUNGE completed");
         if expunged.is_empty() || !selected.qresync {
             return Ok(completion);
         }
         // RFC 7162 §3.2.7: up to where the client knows everything, so it is told first.
         let telling = if *expunge == Expunge::All { Telling::ALL } else { Telling::BY_UID };
-        self.tell_selected(telling.asked(), output).await?;
+        self.tell_selected(telling.asked(), reply.output()).await?;
         Ok(completion.with(Code::HighestModSeq(self.selected()?.view.modseq().0)))
     }
 }

@@ -1,9 +1,9 @@
 //! STORE (RFC 3501 §6.4.6, RFC 7162 §3.1.3).
 
 use estafeta_protocols::imap::command::store::Store;
-use estafeta_protocols::imap::response::{Code, Completion, Output};
+use estafeta_protocols::imap::response::{Code, Completion};
 
-use super::engine::Engine;
+use super::engine::{Engine, Reply};
 use super::place::{flag_scope, not_permitted};
 use super::refusal::{Outcome, Refused};
 use super::translate::flag_change;
@@ -27,9 +27,9 @@ fn within(mut change: FlagChange, scope: FlagScope) -> Result<FlagChange, Refuse
 }
 
 impl Engine {
-    pub(super) async fn store(&mut self, store: &Store, output: &mut Output) -> Outcome {
+    pub(super) async fn store(&mut self, store: &Store, reply: &mut Reply<'_, '_>) -> Outcome {
         if store.unchanged_since.is_some() {
-            self.enable_condstore(output);
+            self.enable_condstore(reply.output());
         }
         let selected = self.selected()?;
         selected.check_writable()?;
@@ -39,8 +39,9 @@ impl Engine {
         let named: usize = sequences.iter().map(|range| range.clone().count()).sum();
         let uids = selected.view.uids(&sequences);
         let unchanged_since = store.unchanged_since.map(ModSeq);
-        let stored =
-            selected.mailbox.store_flags(&uids, &change, unchanged_since).await.map_err(Refused::of_selected)?;
+        let stored = reply.waiting(selected.mailbox.store_flags(&uids, &change, unchanged_since)).await?;
+        let stored = stored.map_err(Refused::of_selected)?;
+        let output = reply.output();
         let missing = named > stored.messages.len();
         let (modified, stored_now) = (UidSet::from_uids(stored.modified.iter().copied()), stored.modseq);
         let keywords = stored.keywords.clone();

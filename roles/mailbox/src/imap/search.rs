@@ -1,4 +1,4 @@
-//! SEARCH (RFC 3501 §6.4.4, RFC 4731, RFC 5182).
+//! SEARCH (RFC 3501 §6.4.4, RFC 4731, RFC 5182, RFC 6203).
 
 use estafeta_protocols::imap::command::search::{Give, Search, SearchKey};
 use estafeta_protocols::imap::response::Completion;
@@ -19,7 +19,8 @@ impl Engine {
         let give = search.give.or(reply.output().dialect().rev2.then_some(all));
         let saves = give.is_some_and(|give| give.save);
         let selected = self.selected()?;
-        let found = match find(selected, &search.key).await {
+        let relevancy = give.is_some_and(|give| give.relevancy);
+        let found = match find(selected, &search.key, relevancy, reply).await {
             Ok(found) => found,
             Err(refused) => {
                 // RFC 5182 §2.1: a search that fails leaves nothing saved.
@@ -31,6 +32,7 @@ impl Engine {
         };
         let number = |found: &Found| if search.by_uid { found.entry.uid.0 } else { found.sequence };
         let numbers: Vec<u32> = found.iter().map(number).collect();
+        let scores: Vec<u8> = found.iter().map(|found| found.relevancy).collect();
         let highest =
             |given: &[Found]| given.iter().map(|found| found.entry.modseq.0).max().filter(|_| by_mod_sequence);
         match give {
@@ -42,7 +44,7 @@ impl Engine {
                 }
                 // RFC 5182 §2.1: what is only saved is not answered.
                 if (Give { save: false, ..give }) != Give::default() {
-                    reply.server.extended_search(search.by_uid, give, &numbers, highest(&given));
+                    reply.server.extended_search(search.by_uid, give, &numbers, &scores, highest(&given));
                 }
             }
         }
@@ -72,7 +74,7 @@ pub(super) fn given(give: Give, found: &[Found]) -> Vec<Found> {
 pub(super) fn names_mod_sequence(key: &SearchKey) -> bool {
     match key {
         SearchKey::ModSeq(_) => true,
-        SearchKey::Not(key) => names_mod_sequence(key),
+        SearchKey::Not(key) | SearchKey::Fuzzy(key) => names_mod_sequence(key),
         SearchKey::Or(first, second) => names_mod_sequence(first) || names_mod_sequence(second),
         SearchKey::And(keys) => keys.iter().any(names_mod_sequence),
         _ => false,

@@ -66,3 +66,12 @@ impl Session for ImapSession {
 pub(super) fn limits(mail: &AccountMail) -> Limits {
     Limits { message_bytes: u64::from(mail.message_limit_bytes()), ..Limits::default() }
 }
+
+/// A conversation with an engine of a test's own.
+#[cfg(test)]
+pub(super) async fn serve_engine(mut engine: super::engine::Engine, stream: BoxStream, drain: Drain) -> io::Result<()> {
+    let client = SocketAddr::from(([127, 0, 0, 1], 1));
+    let mut server = Server::authenticated(&[], limits(&engine.mail));
+    let connection = Connection { stream, peer: client, local: client, tls: None, identity: None };
+    drive(connection, &mut server, &mut engine, Upgrade::Never, TIMEOUTS, &drain).await.map(drop)
+}

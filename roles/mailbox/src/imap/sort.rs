@@ -1,7 +1,7 @@
-//! SORT (RFC 5256 §3, RFC 5267 §3.1, RFC 5957), and what is read of the messages for it and for THREAD.
+//! SORT (RFC 5256 §3, RFC 5267 §3.1, RFC 5957, RFC 6203 §6), and what is read of the messages for it and for THREAD.
 
 use estafeta_protocols::imap::command::search::Give;
-use estafeta_protocols::imap::command::sort::{Criterion, Sort};
+use estafeta_protocols::imap::command::sort::{Criterion, Sort, SortKey};
 use estafeta_protocols::imap::message::Message;
 use estafeta_protocols::imap::message::sort::{Rank, compare};
 use estafeta_protocols::imap::response::Completion;
@@ -24,7 +24,7 @@ impl Engine {
         }
         let saves = sort.give.is_some_and(|give| give.save);
         let selected = self.selected()?;
-        let found = match find_sorted(selected, sort).await {
+        let found = match find_sorted(selected, sort, reply).await {
             Ok(found) => found,
             Err(refused) => {
                 // RFC 5182 §2.1: a search that fails leaves nothing saved.
@@ -36,6 +36,7 @@ impl Engine {
         };
         let number = |found: &Found| if sort.by_uid { found.entry.uid.0 } else { found.sequence };
         let numbers: Vec<u32> = found.iter().map(number).collect();
+        let scores: Vec<u8> = found.iter().map(|found| found.relevancy).collect();
         let highest =
             |given: &[Found]| given.iter().map(|found| found.entry.modseq.0).max().filter(|_| by_mod_sequence);
         match sort.give {
@@ -46,7 +47,7 @@ impl Engine {
                     selected.saved = UidSet::from_uids(given.iter().map(|found| found.entry.uid)).ranges().collect();
                 }
                 if (Give { save: false, ..give }) != Give::default() {
-                    reply.server.extended_search(sort.by_uid, give, &numbers, highest(&given));
+                    reply.server.extended_search(sort.by_uid, give, &numbers, &scores, highest(&given));
                 }
             }
         }
@@ -55,15 +56,18 @@ impl Engine {
     }
 }
 
-async fn find_sorted(selected: &Selected, sort: &Sort) -> Result<Vec<Found>, Refused> {
-    let found = find(selected, &sort.key).await?;
+async fn find_sorted(selected: &Selected, sort: &Sort, reply: &mut Reply<'_, '_>) -> Result<Vec<Found>, Refused> {
+    let relevancy = sort.give.is_some_and(|give| give.relevancy)
+        || sort.criteria.iter().any(|criterion| criterion.key == SortKey::Relevancy);
+    let found = find(selected, &sort.key, relevancy, reply).await?;
     let ranks = |message: &Message, found: &Found| -> Vec<Rank> {
-        let rank =
-            |criterion: &Criterion| message.rank(criterion.key, found.entry.internal_date, u64::from(found.entry.size));
+        let rank = |criterion: &Criterion| {
+            message.rank(criterion.key, found.entry.internal_date, u64::from(found.entry.size), found.relevancy)
+        };
         sort.criteria.iter().map(rank).collect()
     };
     let mut ranked: Vec<(Vec<Rank>, Found)> = if sort.criteria.iter().any(|criterion| criterion.key.needs_header()) {
-        with_headers(selected, found, &ranks).await?
+        with_headers(selected, found, &ranks, reply).await?
     } else {
         let nothing = Message::new(Default::default(), Default::default());
         found.into_iter().map(|found| (ranks(&nothing, &found), found)).collect()
@@ -78,8 +82,10 @@ pub(super) async fn with_headers<T>(
     selected: &Selected,
     found: Vec<Found>,
     look: &(dyn Fn(&Message, &Found) -> T + Sync),
+    reply: &mut Reply<'_, '_>,
 ) -> Result<Vec<(T, Found)>, Refused> {
     let mut seen = Vec::with_capacity(found.len());
+    let goal = found.len() as u32;
     for page in found.chunks(PAGE_MESSAGES) {
         let uids = UidSet::from_uids(page.iter().map(|found| found.entry.uid));
         let columns = Columns { header: true, ..Columns::default() };
@@ -100,6 +106,7 @@ pub(super) async fn with_headers<T>(
                 },
             };
             seen.push((look, *found));
+            reply.progress(seen.len() as u32, goal).await?;
         }
         tokio::task::yield_now().await;
     }

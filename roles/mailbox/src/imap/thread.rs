@@ -15,9 +15,9 @@ use crate::store::StoreError;
 impl Engine {
     pub(super) async fn thread(&mut self, thread: &Thread, reply: &mut Reply<'_, '_>) -> Outcome {
         let selected = self.selected()?;
-        let found = find(selected, &thread.key).await?;
+        let found = find(selected, &thread.key, false, reply).await?;
         let look = |message: &Message, found: &Found| message.threadable(found.entry.internal_date);
-        let seen = with_headers(selected, found, &look).await?;
+        let seen = with_headers(selected, found, &look, reply).await?;
         let (messages, found): (Vec<Threadable>, Vec<Found>) = seen.into_iter().unzip();
         let algorithm = thread.algorithm;
         // Off the threads that must not wait: a mailbox may be one long conversation.
@@ -25,7 +25,7 @@ impl Engine {
             Algorithm::OrderedSubject => ordered_subject(&messages),
             Algorithm::References => references(&messages),
         });
-        let threads = threaded.await.map_err(|_| StoreError::Storage(StorageError::Closed))?;
+        let threads = reply.waiting(threaded).await?.map_err(|_| StoreError::Storage(StorageError::Closed))?;
         let number = |index: usize| {
             found.get(index).map_or(0, |found| if thread.by_uid { found.entry.uid.0 } else { found.sequence })
         };

@@ -1,4 +1,4 @@
-//! Who waits for changes of what.
+//! Who waits for changes of what, and which mailboxes have changed since the search index was looked after.
 //!
 //! A job of a database's writer, which has a thread of its own, says there what it touches; after the commit all who
 //! watch then wake, also those who began between the two: what they saw may be older than the commit. A job that was
@@ -12,7 +12,7 @@ use std::thread::{self, ThreadId};
 
 use estafeta_storage::sql::Observer;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::sql::{AccountRow, MailboxRow};
 
@@ -64,13 +64,24 @@ impl FromStr for Subject {
 
 /// Cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Hub(Arc<Mutex<State>>);
+pub(super) struct Hub(Arc<Mutex<State>>, Arc<Notify>);
 
 #[derive(Default)]
 struct State {
     watched: HashMap<Subject, Vec<Arc<watch::Sender<()>>>>,
     /// Since the last commit of each writer, watched or not.
     touched: HashMap<ThreadId, HashSet<Subject>>,
+    /// Since this was taken last.
+    changed: Changed,
+}
+
+/// What has changed: a number a mailbox, however often it has.
+#[derive(Default)]
+pub(super) struct Changed {
+    /// These have.
+    pub(super) mailboxes: HashSet<MailboxRow>,
+    /// Any other may have, too.
+    pub(super) any: bool,
 }
 
 /// A notice to other nodes is up to this long; a longer one says only that much has changed.
@@ -93,13 +104,25 @@ impl Hub {
     fn publish(&self) {
         let mut state = self.state();
         let touched = state.touched.remove(&thread::current().id());
-        touched.into_iter().flatten().for_each(|subject| state.wake(subject));
+        touched.into_iter().flatten().for_each(|subject| state.happened(subject));
+        self.1.notify_one();
+    }
+
+    /// Waits until something has changed that was not taken.
+    pub(super) async fn something_changed(&self) {
+        self.1.notified().await;
+    }
+
+    /// What has changed since this was asked last.
+    pub(super) fn take_changed(&self) -> Changed {
+        std::mem::take(&mut self.state().changed)
     }
 
     /// These have changed on another node.
     pub(super) fn changed_elsewhere(&self, subjects: impl IntoIterator<Item = Subject>) {
-        let state = self.state();
-        subjects.into_iter().for_each(|subject| state.wake(subject));
+        let mut state = self.state();
+        subjects.into_iter().for_each(|subject| state.happened(subject));
+        self.1.notify_one();
     }
 
     /// The mailboxes that are watched now.
@@ -127,6 +150,14 @@ impl Hub {
 }
 
 impl State {
+    /// Wakes who watches it, and remembers it for the search index.
+    fn happened(&mut self, subject: Subject) {
+        self.wake(subject);
+        if let Subject::Mailbox(row) = subject {
+            self.changed.mailboxes.insert(row);
+        }
+    }
+
     fn wake(&self, subject: Subject) {
         self.watched.get(&subject).into_iter().flatten().for_each(|sender| sender.send_replace(()));
     }
@@ -154,8 +185,10 @@ impl Observer for Hub {
     }
 
     fn missed(&self) {
-        let state = self.state();
+        let mut state = self.state();
+        state.changed.any = true;
         state.watched.keys().for_each(|subject| state.wake(*subject));
+        self.1.notify_one();
     }
 }
 

@@ -32,6 +32,7 @@ mod metadata;
 mod name;
 mod overview;
 mod quota;
+mod search;
 mod sharing;
 mod sql;
 #[cfg(test)]
@@ -52,6 +53,7 @@ use estafeta_storage::sql::{Database, DatabaseOptions, Engine, Place, Servers};
 
 use hub::Hub;
 use known::KnownMailboxes;
+use search::SearchIndex;
 use sql::AccountRow;
 
 pub use account::{AccountMail, MailboxEntry};
@@ -72,6 +74,7 @@ pub use metadata::{ENTRIES, ENTRY_NAME_BYTES, ENTRY_VALUE_BYTES, EntryName, Scop
 pub use name::{DELIMITER, MailboxName, MailboxNameError, SpecialUse};
 pub use overview::{EntryPrint, Overview, Seen, Standing, print};
 pub use quota::Holding;
+pub use search::Indexed;
 pub use sharing::{FlagScope, Grant, SharedMailbox};
 pub use uid::{ModSeq, Uid, UidSet, UidValidity};
 pub use verify::{Finding, Progress};
@@ -104,6 +107,7 @@ struct Inner {
     blobs: Blobs,
     spools: SpoolDirectory,
     hub: Hub,
+    search: SearchIndex,
     known: KnownMailboxes,
     message_limit_bytes: u32,
     warn_at_percent: Arc<[u8]>,
@@ -126,6 +130,7 @@ impl Store {
         let database = Database::open(database);
         // The database first: it holds the lock under which the directories are cleaned.
         let database = database.await?;
+        let search = SearchIndex::open(&options.directory, &database, options.readers).await?;
         let blobs = Blobs::open(&options.directory.join("bodies"))?;
         let spools = SpoolDirectory::open(&options.directory.join("spool"))?;
         let inner = Arc::new(Inner {
@@ -133,6 +138,7 @@ impl Store {
             blobs,
             spools,
             hub,
+            search,
             known: KnownMailboxes::default(),
             message_limit_bytes: options.message_limit_bytes,
             warn_at_percent: options.warn_at_percent.into(),
@@ -204,6 +210,7 @@ impl Store {
 
     /// Commits what waits and closes. Later calls fail.
     pub async fn close(&self) {
+        self.inner.search.close().await;
         self.inner.database.close().await;
     }
 

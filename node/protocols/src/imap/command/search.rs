@@ -1,5 +1,5 @@
 //! SEARCH and UID SEARCH (RFC 3501 §6.4.4), with results as asked for (RFC 4731, RFC 5182), by age (RFC 5032), by
-//! modification sequence (RFC 7162 §3.1.5) and by the date of saving (RFC 8514 §4.2).
+//! modification sequence (RFC 7162 §3.1.5) and by the date of saving (RFC 8514 §4.2), inexactly (RFC 6203).
 
 use super::{Command, Numbering, Request};
 use crate::imap::cursor::{Cursor, Refusal};
@@ -36,6 +36,8 @@ pub struct Give {
     pub save: bool,
     /// `PARTIAL`: only this page of the numbers (RFC 9394 §3.1).
     pub window: Option<Window>,
+    /// `RELEVANCY`: how well each answers what FUZZY asks for (RFC 6203 §4).
+    pub relevancy: bool,
 }
 
 impl Give {
@@ -50,6 +52,7 @@ impl Give {
                 b"ALL" => &mut give.all,
                 b"COUNT" => &mut give.count,
                 b"SAVE" => &mut give.save,
+                b"RELEVANCY" => &mut give.relevancy,
                 b"PARTIAL" if give.window.is_none() => {
                     cursor.space()?;
                     give.window = Some(Window::parse(cursor)?);
@@ -130,12 +133,32 @@ pub enum SearchKey {
     SavedSince(Date),
     /// Its modification sequence is that or higher (RFC 7162 §3.1.5).
     ModSeq(u64),
+    /// It holds, more or less (RFC 6203 §3).
+    Fuzzy(Box<SearchKey>),
     /// The key does not hold.
     Not(Box<SearchKey>),
     /// One of both holds.
     Or(Box<SearchKey>, Box<SearchKey>),
     /// All hold.
     And(Vec<SearchKey>),
+}
+
+impl SearchKey {
+    /// Whether something in it is asked for inexactly.
+    pub fn is_fuzzy(&self) -> bool {
+        match self {
+            Self::Fuzzy(_) => true,
+            Self::Not(key) => key.is_fuzzy(),
+            Self::Or(first, second) => first.is_fuzzy() || second.is_fuzzy(),
+            Self::And(keys) => keys.iter().any(Self::is_fuzzy),
+            _ => false,
+        }
+    }
+}
+
+/// RFC 6203 §4, §6: how relevant a message is says FUZZY alone.
+pub(super) fn check_relevancy(wanted: bool, key: &SearchKey) -> Result<(), Refusal> {
+    if wanted && !key.is_fuzzy() { Err(Refusal::Bad("RELEVANCY without FUZZY")) } else { Ok(()) }
 }
 
 /// `search = "SEARCH" [SP "RETURN" SP search-return-opts] [SP "CHARSET" SP astring] 1*(SP search-key)`
@@ -157,6 +180,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Result<Req
         cursor.space()?;
     }
     let key = keys(cursor)?;
+    check_relevancy(give.is_some_and(|give| give.relevancy), &key)?;
     Ok(Request::Role(Command::Search(Search { by_uid: numbering == Numbering::Uid, key, give })))
 }
 
@@ -281,6 +305,10 @@ impl Keys {
                 cursor.space()?;
                 if cursor.take(b'$') { SearchKey::Saved } else { Uid(SequenceSet::parse(cursor)?) }
             }
+            b"FUZZY" => {
+                cursor.space()?;
+                SearchKey::Fuzzy(Box::new(self.parse(cursor, depth + 1)?))
+            }
             b"NOT" => {
                 cursor.space()?;
                 not(self.parse(cursor, depth + 1)?)
@@ -403,6 +431,7 @@ mod tests {
                 ]),
             ),
             ("(ALL)", All),
+            ("FUZZY (BODY x SEEN)", Fuzzy(Box::new(And(vec![Body("x".to_owned()), Has(Flag::Seen)])))),
         ] {
             assert_eq!(key(keys), Some(expected), "{keys}");
         }
@@ -420,6 +449,10 @@ mod tests {
         assert_eq!(give("SEARCH RETURN () ALL"), Some(Give { all: true, ..none }));
         assert_eq!(give("SEARCH RETURN (MIN count) UNSEEN"), Some(Give { min: true, count: true, ..none }));
         assert_eq!(give("UID SEARCH RETURN (SAVE) CHARSET UTF-8 ALL"), Some(Give { save: true, ..none }));
+        let relevant = Give { relevancy: true, ..none };
+        assert_eq!(give("SEARCH RETURN (RELEVANCY) OR SEEN NOT FUZZY TEXT x"), Some(relevant));
+        assert_eq!(give("SEARCH RETURN (RELEVANCY ALL) FUZZY TEXT x"), Some(Give { all: true, ..relevant }));
+        assert_eq!(command("SEARCH RETURN (RELEVANCY) TEXT x"), None);
         for line in ["SEARCH RETURN ALL", "SEARCH RETURN (FOO) ALL", "SEARCH RETURN (MIN ALL", "SEARCH RETURN ()"] {
             assert_eq!(command(line), None, "{line}");
         }
@@ -450,6 +483,7 @@ mod tests {
             "$1",
             "EMAILID",
             "THREADID a.b",
+            "FUZZY",
         ] {
             assert_eq!(key(keys), None, "{keys}");
         }

@@ -1,6 +1,6 @@
-//! SORT and UID SORT (RFC 5256 §3, RFC 5267 §3.1, RFC 5957 §3).
+//! SORT and UID SORT (RFC 5256 §3, RFC 5267 §3.1, RFC 5957 §3, RFC 6203 §6).
 
-use super::search::{Give, SearchKey, charset, keys};
+use super::search::{Give, SearchKey, charset, check_relevancy, keys};
 use super::{Command, Numbering, Request};
 use crate::imap::cursor::{Cursor, Refusal};
 
@@ -44,6 +44,8 @@ pub enum SortKey {
     DisplayTo,
     /// `FROM`: the first address's mailbox.
     From,
+    /// `RELEVANCY`: how well it answers what FUZZY asks for, the best first (RFC 6203 §6).
+    Relevancy,
     /// `SIZE`
     Size,
     /// `SUBJECT`: the base subject.
@@ -55,7 +57,7 @@ pub enum SortKey {
 impl SortKey {
     /// Whether it is read from the message's header.
     pub fn needs_header(self) -> bool {
-        !matches!(self, Self::Arrival | Self::Size)
+        !matches!(self, Self::Arrival | Self::Relevancy | Self::Size)
     }
 }
 
@@ -75,6 +77,8 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Result<Req
     charset(cursor)?;
     cursor.space()?;
     let key = keys(cursor)?;
+    let by_relevancy = criteria.iter().any(|criterion| criterion.key == SortKey::Relevancy);
+    check_relevancy(by_relevancy || give.is_some_and(|give| give.relevancy), &key)?;
     Ok(Request::Role(Command::Sort(Sort { by_uid: numbering == Numbering::Uid, criteria, key, give })))
 }
 
@@ -93,6 +97,7 @@ fn criteria(cursor: &mut Cursor<'_>) -> Result<Vec<Criterion>, Refusal> {
             b"DISPLAYFROM" => SortKey::DisplayFrom,
             b"DISPLAYTO" => SortKey::DisplayTo,
             b"FROM" => SortKey::From,
+            b"RELEVANCY" => SortKey::Relevancy,
             b"SIZE" => SortKey::Size,
             b"SUBJECT" => SortKey::Subject,
             b"TO" => SortKey::To,
@@ -143,9 +148,12 @@ mod tests {
             "SORT (REVERSE REVERSE DATE) UTF-8 ALL",
             "SORT (SUBJECT UTF-8 ALL",
             "SORT SUBJECT UTF-8 ALL",
+            "SORT (RELEVANCY) UTF-8 TEXT x",
+            "SORT RETURN (RELEVANCY) (DATE) UTF-8 TEXT x",
         ] {
             assert_eq!(command(line), None, "{line}");
         }
+        assert!(command("SORT RETURN (RELEVANCY) (REVERSE RELEVANCY DATE) UTF-8 FUZZY TEXT x").is_some());
         assert_eq!(request(b"SORT (DATE) KOI8-R ALL"), Err(Refusal::BadCharset));
         assert_eq!(command(&format!("SORT ({}DATE) UTF-8 ALL", "DATE ".repeat(CRITERIA))), None);
     }

@@ -9,6 +9,8 @@ mod content_type;
 pub mod contents;
 pub mod envelope;
 mod field;
+pub mod fold;
+mod fuzzy;
 mod identifier;
 mod part;
 mod preview;
@@ -28,6 +30,7 @@ use field::Fields;
 use part::Part;
 
 pub use section::Piece;
+pub use text::Searchable;
 
 /// A message, looked at no further than is asked for: its parts are found when a first answer needs them. It is read
 /// where it lies, and never copied together.

@@ -3,7 +3,8 @@
 use std::ops::RangeInclusive;
 
 use super::Message;
-use super::text::Needle;
+use super::fold::Needle;
+use super::fuzzy;
 use crate::imap::command::search::SearchKey;
 use crate::imap::types::{Date, DateTime, Flag, SequenceSet, Uid};
 
@@ -39,6 +40,19 @@ pub trait Candidate {
     fn thread_id(&self) -> Option<&str> {
         None
     }
+    /// Whether the folded text is there, if an index knows.
+    fn indexed(&self, _place: Place, _text: &str) -> Option<bool> {
+        None
+    }
+}
+
+/// Where an index looks for a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Place {
+    /// In the fields of the header, each with its name.
+    Header,
+    /// In the texts of the body.
+    Body,
 }
 
 /// What a key is understood against: the searching session's numbers and the time.
@@ -58,10 +72,12 @@ pub struct Circumstances<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
     test: Test,
+    /// What a message that FUZZY found is worth, for each test that holds.
+    worths: Vec<(u32, Test)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Test {
+pub(super) enum Test {
     All,
     Has(Flag),
     Recent,
@@ -94,7 +110,23 @@ enum Test {
 impl Query {
     /// The key under these circumstances.
     pub fn new(key: &SearchKey, circumstances: &Circumstances<'_>) -> Self {
-        Self { test: Test::new(key, circumstances) }
+        Self { test: Test::new(key, circumstances, false), worths: Vec::new() }
+    }
+
+    /// The same, ready to say how well a message answers what the key asks FUZZY for (RFC 6203 §4).
+    pub fn with_worths(key: &SearchKey, circumstances: &Circumstances<'_>) -> Self {
+        let mut query = Self::new(key, circumstances);
+        Test::add_worths(key, false, &mut query.worths);
+        query
+    }
+
+    /// How well the message answers, compared with others: none when that takes more than what is at hand.
+    pub fn worth(&self, candidate: &impl Candidate) -> Option<u32> {
+        let mut worth = 0_u32;
+        for (points, test) in &self.worths {
+            worth = worth.saturating_add(if test.holds(candidate)? { *points } else { 0 });
+        }
+        Some(worth)
     }
 
     /// Whether the message is asked for. None when that takes the message's bytes and they are not at hand: ask again
@@ -105,8 +137,11 @@ impl Query {
 }
 
 impl Test {
-    fn new(key: &SearchKey, circumstances: &Circumstances<'_>) -> Self {
-        let test = |key: &SearchKey| Self::new(key, circumstances);
+    fn new(key: &SearchKey, circumstances: &Circumstances<'_>, fuzzy: bool) -> Self {
+        let test = |key: &SearchKey| Self::new(key, circumstances, fuzzy);
+        let of_text = |text: &str, test: &dyn Fn(Needle) -> Self| {
+            if fuzzy && !text.is_empty() { fuzzy::test(text, test) } else { test(Needle::new(text)) }
+        };
         let ranges = SequenceSet::ranges;
         let ago = |seconds: u32| circumstances.now.saturating_sub(i64::from(seconds));
         match key {
@@ -121,9 +156,10 @@ impl Test {
             SearchKey::SentSince(date) => Self::SentSince(*date),
             SearchKey::Larger(size) => Self::Larger(u64::from(*size)),
             SearchKey::Smaller(size) => Self::Smaller(u64::from(*size)),
-            SearchKey::Header { name, text } => Self::Header(name.clone(), Needle::new(text)),
-            SearchKey::Body(text) => Self::Body(Needle::new(text)),
-            SearchKey::Text(text) => Self::Text(Needle::new(text)),
+            SearchKey::Header { name, text } => of_text(text, &|needle| Self::Header(name.clone(), needle)),
+            SearchKey::Body(text) => of_text(text, &Self::Body),
+            SearchKey::Text(text) => of_text(text, &Self::Text),
+            SearchKey::Fuzzy(key) => Self::new(key, circumstances, true),
             SearchKey::EmailId(id) => Self::EmailId(id.clone()),
             SearchKey::ThreadId(id) => Self::ThreadId(id.clone()),
             SearchKey::Sequence(set) => Self::Sequence(ranges(set, circumstances.last_sequence)),
@@ -138,6 +174,26 @@ impl Test {
             SearchKey::Not(key) => Self::Not(Box::new(test(key))),
             SearchKey::Or(first, second) => Self::Any(vec![test(first), test(second)]),
             SearchKey::And(keys) => Self::Every(keys.iter().map(test).collect()),
+        }
+    }
+
+    /// What it is worth to have what is asked for: not what is not to be had.
+    fn add_worths(key: &SearchKey, fuzzy: bool, worths: &mut Vec<(u32, Self)>) {
+        match key {
+            SearchKey::Fuzzy(key) => Self::add_worths(key, true, worths),
+            SearchKey::And(keys) => keys.iter().for_each(|key| Self::add_worths(key, fuzzy, worths)),
+            SearchKey::Or(first, second) => {
+                [first, second].iter().for_each(|key| Self::add_worths(key, fuzzy, worths));
+            }
+            SearchKey::Header { name, text } if fuzzy => {
+                fuzzy::worths(text, |needle| Self::Header(name.clone(), needle), worths);
+            }
+            SearchKey::Body(text) if fuzzy => fuzzy::worths(text, Self::Body, worths),
+            SearchKey::Text(text) if fuzzy => {
+                fuzzy::worths(text, Self::Text, worths);
+                fuzzy::worths(text, |needle| Self::Header("Subject".to_owned(), needle), worths);
+            }
+            _ => {}
         }
     }
 
@@ -165,13 +221,18 @@ impl Test {
             Self::SentSince(date) => sent(Date::ge, date),
             Self::Larger(size) => Some(candidate.size() > *size),
             Self::Smaller(size) => Some(candidate.size() < *size),
+            // What is in no field is not in this one.
+            Self::Header(_, needle) if indexed(candidate, Place::Header, needle) == Some(false) => Some(false),
             Self::Header(name, needle) => Some(candidate.header()?.field_holds(name, needle)),
-            Self::Body(needle) => Some(candidate.message()?.body_holds(needle)),
+            Self::Body(needle) => in_body(candidate, needle),
             Self::Text(needle) => {
-                if candidate.header()?.header_holds(needle) {
+                let in_header = || Some(candidate.header()?.header_holds(needle));
+                if indexed(candidate, Place::Body, needle) == Some(true)
+                    || indexed(candidate, Place::Header, needle).or_else(in_header)?
+                {
                     return Some(true);
                 }
-                Some(candidate.message()?.body_holds(needle))
+                in_body(candidate, needle)
             }
             Self::EmailId(id) => candidate.email_id().map(|one| one == id),
             Self::ThreadId(id) => candidate.thread_id().map(|one| one == id),
@@ -182,6 +243,14 @@ impl Test {
             Self::Every(tests) => decide(tests, candidate, false),
         }
     }
+}
+
+fn indexed(candidate: &impl Candidate, place: Place, needle: &Needle) -> Option<bool> {
+    if needle.is_empty() { Some(true) } else { candidate.indexed(place, needle.as_str()) }
+}
+
+fn in_body(candidate: &impl Candidate, needle: &Needle) -> Option<bool> {
+    indexed(candidate, Place::Body, needle).or_else(|| Some(candidate.message()?.body_holds(needle)))
 }
 
 /// What of messages a query may ask for, beside what a session knows anyway.
@@ -197,8 +266,21 @@ impl Query {
     /// What it may ask for; the text it may ask for beside.
     pub fn wants(&self) -> Wants {
         let mut wants = Wants::default();
-        self.test.add_wants(&mut wants);
+        self.tests().for_each(|test| test.add_wants(&mut wants));
         wants
+    }
+
+    /// The folded texts that it looks for, and where an index may be asked for them: each once.
+    pub fn texts(&self) -> Vec<(Place, &str)> {
+        let mut texts = Vec::new();
+        self.tests().for_each(|test| test.add_texts(&mut texts));
+        texts.sort_unstable();
+        texts.dedup();
+        texts
+    }
+
+    fn tests(&self) -> impl Iterator<Item = &Test> {
+        std::iter::once(&self.test).chain(self.worths.iter().map(|(_, test)| test))
     }
 }
 
@@ -211,6 +293,21 @@ impl Test {
             Self::EmailId(_) | Self::ThreadId(_) => wants.ids = true,
             Self::Not(test) => test.add_wants(wants),
             Self::Any(tests) | Self::Every(tests) => tests.iter().for_each(|test| test.add_wants(wants)),
+            _ => {}
+        }
+    }
+}
+
+impl Test {
+    fn add_texts<'a>(&'a self, texts: &mut Vec<(Place, &'a str)>) {
+        match self {
+            Self::Header(_, needle) if !needle.is_empty() => texts.push((Place::Header, needle.as_str())),
+            Self::Body(needle) if !needle.is_empty() => texts.push((Place::Body, needle.as_str())),
+            Self::Text(needle) if !needle.is_empty() => {
+                texts.extend([(Place::Header, needle.as_str()), (Place::Body, needle.as_str())]);
+            }
+            Self::Not(test) => test.add_texts(texts),
+            Self::Any(tests) | Self::Every(tests) => tests.iter().for_each(|test| test.add_texts(texts)),
             _ => {}
         }
     }
@@ -265,6 +362,8 @@ mod tests {
     struct Sample {
         flags: Flags,
         message: Option<Message>,
+        /// What an index knows, if there is one.
+        index: Option<&'static str>,
     }
 
     impl Candidate for Sample {
@@ -295,16 +394,84 @@ mod tests {
         fn message(&self) -> Option<&Message> {
             self.message.as_ref()
         }
+        fn indexed(&self, place: Place, text: &str) -> Option<bool> {
+            self.index.map(|body| place == Place::Body && body.contains(text))
+        }
     }
 
     fn matches(keys: &str, bytes: bool) -> Option<bool> {
-        let Some(Command::Search(search)) = command(&format!("SEARCH {keys}")) else { panic!("{keys}") };
         let text = "From: Ana <ana@x>\r\nDate: Sat, 28 Feb 2026 10:00:00 +0100\r\nSubject: hello\r\n\r\nworld\r\n";
         let message = bytes.then(|| Message::new(Bytes::new(), Bytes::from_static(text.as_bytes())));
+        query(keys).matches(&Sample { message, ..sample() })
+    }
+
+    fn sample() -> Sample {
         let flags = Flags::from_iter([Flag::Seen, Flag::new(b"work").unwrap()]);
+        Sample { flags, message: None, index: None }
+    }
+
+    fn query(keys: &str) -> Query {
+        let Some(Command::Search(search)) = command(&format!("SEARCH {keys}")) else { panic!("{keys}") };
         let now = Date::new(2026, 3, 1).unwrap().days_since_epoch() * 86_400 + 7_200;
         let circumstances = Circumstances { last_sequence: 10, last_uid: 99, saved: &[60..=70], now };
-        Query::new(&search.key, &circumstances).matches(&Sample { flags, message })
+        Query::with_worths(&search.key, &circumstances)
+    }
+
+    #[test]
+    fn what_an_index_decides() {
+        let sample = || Sample { index: Some("hola mundo"), ..sample() };
+        for (keys, expected) in [
+            ("BODY Mundo", Some(true)),
+            ("BODY luna", Some(false)),
+            ("BODY \"\"", Some(true)),
+            ("TEXT mundo", Some(true)),
+            ("TEXT luna", Some(false)),
+            ("NOT TEXT luna", Some(true)),
+            // In no field: so not in this one. That a field is there at all it does not know.
+            ("SUBJECT mundo", Some(false)),
+            ("HEADER Subject \"\"", None),
+        ] {
+            assert_eq!(query(keys).matches(&sample()), expected, "{keys}");
+        }
+        let query = query("OR TEXT Uno BODY Uno SUBJECT dos");
+        assert_eq!(query.texts(), [(Place::Header, "dos"), (Place::Header, "uno"), (Place::Body, "uno")]);
+    }
+
+    #[test]
+    fn fuzzy() {
+        let message = |text: &str| Some(Message::new(Bytes::new(), Bytes::from(text.to_owned())));
+        let aplazado = "Subject: Aplazado\r\n\r\nLa reuni\u{f3}n del lunes\r\n";
+        for (keys, found) in [
+            ("FUZZY TEXT \"reuniones aplazadas\"", true),
+            ("TEXT \"reuniones aplazadas\"", false),
+            ("FUZZY BODY \"reuniones aplazadas\"", false),
+            ("FUZZY SUBJECT aplazar", false),
+            ("FUZZY SUBJECT aplazamos", false),
+            ("FUZZY SUBJECT aplazada", true),
+            ("FUZZY (SUBJECT aplazadas BODY lunes)", true),
+            ("FUZZY NOT BODY lunes", false),
+            ("FUZZY SEEN", true),
+            ("FUZZY UNSEEN", false),
+            ("FUZZY BODY \"!\"", false),
+            ("FUZZY BODY \"\"", true),
+        ] {
+            let sample = Sample { message: message(aplazado), ..sample() };
+            assert_eq!(query(keys).matches(&sample), Some(found), "{keys}");
+        }
+        let worth = |text: &str| {
+            let sample = Sample { message: message(text), ..sample() };
+            query("FUZZY TEXT \"reuni\u{f3}n aplazada\"").worth(&sample).unwrap()
+        };
+        let worths = [
+            worth("\r\nnada"),
+            worth("\r\naplazamos las reuniones"),
+            worth("\r\naplazada: la reunion"),
+            worth("\r\nReuni\u{f3}n aplazada"),
+            worth("Subject: Reuni\u{f3}n aplazada\r\n\r\n"),
+        ];
+        assert!(worths[0] == 0 && worths.is_sorted_by(|one, next| one < next), "{worths:?}");
+        assert_eq!(query("TEXT a").worth(&sample()), Some(0));
+        assert_eq!(query("FUZZY TEXT a").worth(&sample()), None);
     }
 
     #[test]

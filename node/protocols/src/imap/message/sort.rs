@@ -31,9 +31,11 @@ pub fn compare(criteria: &[Criterion], one: &[Rank], other: &[Rank]) -> std::cmp
 
 impl Message {
     /// What the message is sorted by. Of the message nothing is read but its header; it was received at `received`, in
-    /// seconds since 1970, and has so many bytes.
-    pub fn rank(&self, key: SortKey, received: i64, size: u64) -> Rank {
+    /// seconds since 1970, has so many bytes, and is so relevant, of 100.
+    pub fn rank(&self, key: SortKey, received: i64, size: u64, relevancy: u8) -> Rank {
         match key {
+            // RFC 6203 §6: the highest first.
+            SortKey::Relevancy => Rank::Number(-i64::from(relevancy)),
             SortKey::Arrival => Rank::Number(received),
             SortKey::Size => Rank::Number(size.try_into().unwrap_or(i64::MAX)),
             SortKey::Date => Rank::Number(self.sent_at().unwrap_or(received)),
@@ -102,7 +104,7 @@ mod tests {
     use bytes::Bytes;
 
     fn rank(header: &str, key: SortKey) -> Rank {
-        Message::new(Bytes::new(), Bytes::copy_from_slice(header.as_bytes())).rank(key, 1_000, 77)
+        Message::new(Bytes::new(), Bytes::copy_from_slice(header.as_bytes())).rank(key, 1_000, 77, 40)
     }
 
     #[test]
@@ -111,6 +113,7 @@ mod tests {
         for (header, key, expected) in [
             ("", SortKey::Arrival, Rank::Number(1_000)),
             ("", SortKey::Size, Rank::Number(77)),
+            ("", SortKey::Relevancy, Rank::Number(-40)),
             ("Date: Thu, 1 Jan 1970 01:00:05 +0100\r\n", SortKey::Date, Rank::Number(5)),
             ("Date: soon\r\n", SortKey::Date, Rank::Number(1_000)),
             ("", SortKey::Date, Rank::Number(1_000)),

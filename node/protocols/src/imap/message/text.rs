@@ -11,45 +11,10 @@ use mail_parser::parsers::MessageStream;
 
 use super::Message;
 use super::content_type::Parameterised;
-use super::field::Fields;
+use super::field::{Field, Fields};
+use super::fold::{Needle, folded};
 use super::part::{Content, Part};
 use crate::imap::types::Date;
-
-/// What is searched for, compared without regard to case.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Needle {
-    lower: String,
-    ascii: bool,
-}
-
-impl Needle {
-    pub(super) fn new(text: &str) -> Self {
-        let lower = text.to_lowercase();
-        let ascii = lower.is_ascii();
-        Self { lower, ascii }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.lower.is_empty()
-    }
-
-    pub(super) fn is_in(&self, text: &str) -> bool {
-        if !text.is_ascii() {
-            return text.to_lowercase().contains(&self.lower);
-        }
-        let Some((first, rest)) = self.lower.as_bytes().split_first().filter(|_| self.ascii) else {
-            return self.is_empty();
-        };
-        let mut text = text.as_bytes();
-        while let Some(place) = text.iter().position(|byte| byte.to_ascii_lowercase() == *first) {
-            text = &text[place + 1..];
-            if text.get(..rest.len()).is_some_and(|start| start.eq_ignore_ascii_case(rest)) {
-                return true;
-            }
-        }
-        false
-    }
-}
 
 /// A field's value with its encoded words decoded (RFC 2047).
 pub(super) fn decode_field(value: &[u8]) -> String {
@@ -73,22 +38,46 @@ impl Message {
 
     /// Whether the header holds the text.
     pub(super) fn header_holds(&self, needle: &Needle) -> bool {
-        header_holds(self.header(), needle)
+        needle.is_empty() || self.header().any(|field| needle.is_in(&written_out(&field)))
     }
 
     /// Whether the body holds the text: in a text part, or in the header of a message within.
     pub(super) fn body_holds(&self, needle: &Needle) -> bool {
-        needle.is_empty() || self.part_holds(self.root(), needle)
+        needle.is_empty() || self.any_piece(self.root(), usize::MAX, &mut |piece| needle.is_in(piece))
     }
 
-    fn part_holds(&self, part: &Part, needle: &Needle) -> bool {
+    /// Looks at what is searched of a part, piece by piece, until one is found to be enough; says whether one was. Of a text
+    /// no more is decoded than `limit_bytes` of how it stands in the message.
+    fn any_piece(&self, part: &Part, limit_bytes: usize, is_enough: &mut dyn FnMut(&str) -> bool) -> bool {
         match &part.content {
-            Content::Multipart(parts) => parts.iter().any(|part| self.part_holds(part, needle)),
+            Content::Multipart(parts) => parts.iter().any(|part| self.any_piece(part, limit_bytes, is_enough)),
             Content::Message(inner) => {
-                header_holds(Fields::new(self.slice(&inner.header)), needle) || self.part_holds(inner, needle)
+                Fields::new(self.slice(&inner.header)).any(|field| is_enough(&written_out(&field)))
+                    || self.any_piece(inner, limit_bytes, is_enough)
             }
-            Content::Single if part.is_text() => needle.is_in(&self.decode_body(part, usize::MAX)),
+            Content::Single if part.is_text() => is_enough(&self.decode_body(part, limit_bytes)),
             Content::Single => false,
+        }
+    }
+
+    /// What a search looks through, as an index keeps it: up to `limit_bytes` of the header, and of the body.
+    pub fn searchable(&self, limit_bytes: usize) -> Searchable {
+        let mut header = Pieces::new(limit_bytes);
+        let mut body = Pieces::new(limit_bytes);
+        self.header().any(|field| header.put(&written_out(&field)));
+        // What is encoded is longer than what it says; of HTML much is mark-up.
+        let decoded_bytes = limit_bytes.saturating_mul(4);
+        let cut = self.has_longer_text(self.root(), decoded_bytes);
+        self.any_piece(self.root(), decoded_bytes, &mut |piece| body.put(piece));
+        let is_whole = !cut && !header.is_full && !body.is_full;
+        Searchable { header: header.text, body: body.text, is_whole }
+    }
+
+    fn has_longer_text(&self, part: &Part, bytes: usize) -> bool {
+        match &part.content {
+            Content::Multipart(parts) => parts.iter().any(|part| self.has_longer_text(part, bytes)),
+            Content::Message(inner) => self.has_longer_text(inner, bytes),
+            Content::Single => part.is_text() && part.body.len() > bytes,
         }
     }
 
@@ -130,36 +119,59 @@ impl Message {
     }
 }
 
-fn header_holds(mut fields: Fields<'_>, needle: &Needle) -> bool {
-    needle.is_empty()
-        || fields.any(|field| {
-            needle.is_in(&format!("{}: {}", String::from_utf8_lossy(field.name), decode_field(field.value)))
-        })
+/// A field as it is searched.
+fn written_out(field: &Field<'_>) -> String {
+    format!("{}: {}", String::from_utf8_lossy(field.name), decode_field(field.value))
+}
+
+/// What a search looks through, folded. Each piece (a field of a header, the text of a part) stands in a line of its own:
+/// no text that is searched for holds a line's end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Searchable {
+    /// Of the header.
+    pub header: String,
+    /// Of the body.
+    pub body: String,
+    /// Whether that is all: if not, what is not found here may be in the message.
+    pub is_whole: bool,
+}
+
+impl Searchable {
+    /// Of a message that cannot be read.
+    pub fn unknown() -> Self {
+        Self { header: String::new(), body: String::new(), is_whole: false }
+    }
+}
+
+/// Pieces, one after the other, up to a limit.
+struct Pieces {
+    text: String,
+    limit_bytes: usize,
+    is_full: bool,
+}
+
+impl Pieces {
+    fn new(limit_bytes: usize) -> Self {
+        Self { text: String::new(), limit_bytes, is_full: false }
+    }
+
+    /// Says whether there is no room for more.
+    fn put(&mut self, piece: &str) -> bool {
+        self.text.push_str(&folded(piece));
+        self.text.push('\n');
+        self.is_full = self.text.len() > self.limit_bytes;
+        if self.is_full {
+            let end = (0..=self.limit_bytes).rev().find(|end| self.text.is_char_boundary(*end)).unwrap_or_default();
+            self.text.truncate(end);
+        }
+        self.is_full
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use bytes::Bytes;
-
-    #[test]
-    fn needles() {
-        for (needle, text, found) in [
-            ("", "", true),
-            ("", "a", true),
-            ("a", "", false),
-            ("ab", "xAABy", true),
-            ("aab", "aaab", true),
-            ("abc", "ab", false),
-            ("ä", "Ä", true),
-            ("ä", "a", false),
-            ("straße", "STRASSE", false),
-            ("éa", "xÉAx", true),
-            ("a", "É A", true),
-        ] {
-            assert_eq!(Needle::new(needle).is_in(text), found, "{needle} in {text}");
-        }
-    }
 
     #[test]
     fn decoded_text() {
@@ -175,12 +187,44 @@ mod tests {
         );
         let message = Message::new(Bytes::new(), body);
         let body = |text: &str| message.body_holds(&Needle::new(text));
-        assert!(body("CAFÉ AU LAIT") && body("äpfel") && body("inner") && body("deep"));
+        assert!(body("CAFÉ AU LAIT") && body("cafe au lait") && body("äpfel") && body("inner") && body("deep"));
         assert!(!body("hidden") && !body("preamble") && !body("grüße"));
         let field = |name: &str, text: &str| message.field_holds(name, &Needle::new(text));
         assert!(field("Subject", "grüße aus münchen") && field("x", "PLAIN folded") && field("DATE", ""));
         assert!(!field("Subject", "plain") && !field("Y", ""));
         assert!(message.header_holds(&Needle::new("x: plain")));
         assert_eq!(message.sent_date(), Date::new(2020, 12, 31));
+        let searchable = message.searchable(10_000);
+        assert_eq!(searchable.body, "cafe au lait\napfel\nsubject: inner\ndeep\n");
+        assert!(searchable.is_whole && searchable.header.contains("subject: gruße aus munchen\n"));
+        assert!(searchable.header.contains("x: plain folded"), "{searchable:?}");
+    }
+
+    #[test]
+    fn no_more_than_so_much_is_searchable() {
+        let message = |text: String| Message::new(Bytes::new(), Bytes::from(text));
+        let long = message(format!("Subject: a\r\n\r\n{}", "ñu ".repeat(50))).searchable(100);
+        assert_eq!((long.header.as_str(), long.is_whole), ("subject: a\n", false));
+        assert_eq!(long.body, "nu ".repeat(34)[..100]);
+        let markup = message(format!("Content-Type: text/html\r\n\r\n{}deep", "<br>\r\n".repeat(100))).searchable(100);
+        assert!(!markup.is_whole && !markup.body.contains("deep"));
+        let header = message(format!("Subject: {}\r\n\r\nb", "a".repeat(200))).searchable(100);
+        assert_eq!((header.header.len(), header.is_whole, header.body.as_str()), (100, false, "b\n"));
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(128))]
+        /// An index says what reading says.
+        #[test]
+        fn what_is_searchable_is_what_is_read(
+            body in "((Content-Type: (multipart/a; boundary=b|message/rfc822|text/(html|plain); charset=\"(latin1|utf-8)\")|--b|--b--|[<>&;a ñ]{0,9}|Subject: x)?\r?\n?){0,20}",
+            needle in "[añ <x:]{1,3}",
+        ) {
+            let message = Message::new(Bytes::new(), Bytes::from(body));
+            let (needle, searchable) = (Needle::new(&needle), message.searchable(usize::MAX));
+            proptest::prop_assert!(searchable.is_whole);
+            proptest::prop_assert_eq!(searchable.body.contains(needle.as_str()), message.body_holds(&needle));
+            proptest::prop_assert_eq!(searchable.header.contains(needle.as_str()), message.header_holds(&needle));
+        }
     }
 }

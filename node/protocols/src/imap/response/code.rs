@@ -1,12 +1,13 @@
 //! Response codes: what a program reads of a status response (RFC 3501 §7.1, RFC 4315 §3, RFC 5530 §3).
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 
 use super::Output;
 use super::mailbox::mailbox_id;
 use crate::imap::capability::Capabilities;
 use crate::imap::command::notify::EVENTS;
-use crate::imap::types::{Flags, NumberSet, Uid, UidSet, UidValidity};
+use crate::imap::types::{Flags, NumberSet, Tag, Uid, UidSet, UidValidity};
 
 /// `resp-text-code`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub enum Code<'a> {
     HasChildren,
     /// The mailbox's last change (RFC 7162 §3.1.2.1).
     HighestModSeq(u64),
+    /// The command of that tag goes on; so much is done, of so much (RFC 9585 §4).
+    InProgress(Option<&'a Tag>, Option<(u32, NonZeroU32)>),
     /// Another session holds what is needed; try again (RFC 5530).
     InUse,
     /// Some limit would be passed (RFC 5530).
@@ -140,6 +143,16 @@ impl Output {
                 self.put_byte(b')');
             }
             Code::HighestModSeq(value) => self.put_display(format_args!(" {value}")),
+            Code::InProgress(tag, progress) => {
+                match tag {
+                    Some(tag) => self.put_display(format_args!(" (\"{}\" ", tag.as_str())),
+                    None => self.put(b" (NIL "),
+                }
+                match progress {
+                    Some((done, goal)) => self.put_display(format_args!("{done} {goal})")),
+                    None => self.put(b"NIL NIL)"),
+                }
+            }
             Code::MetadataLongEntries(longest) => self.put_display(format_args!(" LONGENTRIES {longest}")),
             Code::MetadataMaxSize(most) => self.put_display(format_args!(" MAXSIZE {most}")),
             Code::MetadataTooMany => self.put(b" TOOMANY"),
@@ -174,6 +187,7 @@ impl Code<'_> {
             Self::ExpungeIssued => b"EXPUNGEISSUED",
             Self::HasChildren => b"HASCHILDREN",
             Self::HighestModSeq(_) => b"HIGHESTMODSEQ",
+            Self::InProgress(..) => b"INPROGRESS",
             Self::InUse => b"INUSE",
             Self::Limit => b"LIMIT",
             Self::MetadataLongEntries(_) | Self::MetadataMaxSize(_) | Self::MetadataTooMany => b"METADATA",
@@ -208,6 +222,7 @@ mod tests {
 
     #[test]
     fn known_answers() {
+        let tag = Tag::new(b"A1").unwrap();
         let flags = Flags::from_iter([Flag::Deleted, Flag::Seen]);
         let (validity, uid) = (UidValidity::new(38505).unwrap(), Uid::new(3955).unwrap());
         let uids = |numbers: &[u32]| numbers.iter().filter_map(|number| Uid::new(*number)).collect::<UidSet>();
@@ -231,6 +246,11 @@ mod tests {
             (Code::PermanentFlags { flags: &Flags::new(), create: true }, "[PERMANENTFLAGS (\\*)] "),
             (Code::UidNext(uid), "[UIDNEXT 3955] "),
             (Code::UidValidity(validity), "[UIDVALIDITY 38505] "),
+            (
+                Code::InProgress(Some(&tag), NonZeroU32::new(1000).map(|goal| (454, goal))),
+                "[INPROGRESS (\"A1\" 454 1000)] ",
+            ),
+            (Code::InProgress(None, None), "[INPROGRESS (NIL NIL NIL)] "),
             (Code::MailboxId(0x1f), "[MAILBOXID (F1f)] "),
             (Code::Unseen(17), "[UNSEEN 17] "),
             (Code::MetadataLongEntries(2199), "[METADATA LONGENTRIES 2199] "),

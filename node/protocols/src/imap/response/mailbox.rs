@@ -72,13 +72,15 @@ impl Output {
     }
 
     /// `* ESEARCH (TAG "…") …`: what the search was asked to give of its result (RFC 4731 §3.1), or a SORT (RFC 5267 §3.1):
-    /// `found` is ascending, or in the order asked for. MIN and MAX are the first and the last in it.
+    /// `found` is ascending, or in the order asked for. MIN and MAX are the first and the last in it. `scores` are the
+    /// messages' in the same order, when they are asked for.
     pub(crate) fn extended_search(
         &mut self,
         tag: Option<&Tag>,
         by_uid: bool,
         give: Give,
         found: &[u32],
+        scores: &[u8],
         mod_sequence: Option<u64>,
     ) {
         self.put(b"* ESEARCH");
@@ -110,6 +112,15 @@ impl Output {
         }
         if give.count {
             self.put_display(format_args!(" COUNT {}", found.len()));
+        }
+        if give.relevancy {
+            // RFC 6203 §6: of a page, those of the page.
+            let shown = give.window.map_or(0..scores.len(), |window| window.of(scores.len()));
+            self.put(b" RELEVANCY (");
+            for (place, score) in scores.get(shown).unwrap_or_default().iter().enumerate() {
+                self.put_display(format_args!("{}{score}", if place > 0 { " " } else { "" }));
+            }
+            self.put(b")");
         }
         if let Some(value) = mod_sequence {
             self.put_display(format_args!(" MODSEQ {value}"));
@@ -250,10 +261,10 @@ mod tests {
         output.search([2, 5], Some(917_162_500));
         let tag = Tag::new(b"A282").unwrap();
         let give = Give { min: true, count: true, ..Give::default() };
-        output.extended_search(Some(&tag), false, give, &[2, 10, 11], None);
+        output.extended_search(Some(&tag), false, give, &[2, 10, 11], &[], None);
         let give = Give { max: true, all: true, ..Give::default() };
-        output.extended_search(Some(&tag), true, give, &[2, 10, 11], Some(7));
-        output.extended_search(None, false, Give { min: true, max: true, all: true, ..give }, &[], None);
+        output.extended_search(Some(&tag), true, give, &[2, 10, 11], &[], Some(7));
+        output.extended_search(None, false, Give { min: true, max: true, all: true, ..give }, &[], &[], None);
         let values = [(StatusItem::Messages, 231), (StatusItem::UidNext, 44_292)]
             .map(|(item, value)| StatusValue { item, value });
         output.mailbox_status(&MailboxName::new("a b").unwrap(), &values);
@@ -265,8 +276,11 @@ mod tests {
         output.sort([3, 1, 2], None);
         output.sort([], Some(9));
         let give = Give { min: true, max: true, all: true, count: true, ..Give::default() };
-        output.extended_search(Some(&tag), true, give, &[9, 2, 3, 4, 1], Some(7));
+        output.extended_search(Some(&tag), true, give, &[9, 2, 3, 4, 1], &[], Some(7));
         output.mailbox_status(&MailboxName::inbox(), &[StatusValue { item: StatusItem::MailboxId, value: 0xabc }]);
+        let give = Give { all: true, relevancy: true, ..Give::default() };
+        output.extended_search(Some(&tag), false, give, &[1, 5, 10], &[4, 99, 42], None);
+        output.extended_search(None, false, give, &[], &[], None);
         let expected = [
             "* 23 EXISTS",
             "* 0 RECENT",
@@ -290,6 +304,8 @@ mod tests {
             "* SORT (MODSEQ 9)",
             "* ESEARCH (TAG \"A282\") UID MIN 9 MAX 1 ALL 9,2:4,1 COUNT 5 MODSEQ 7",
             "* STATUS INBOX (MAILBOXID (Fabc))",
+            "* ESEARCH (TAG \"A282\") ALL 1,5,10 RELEVANCY (4 99 42)",
+            "* ESEARCH RELEVANCY ()",
             "",
         ];
         assert_eq!(output.drain(), expected.join("\r\n"));

@@ -1,5 +1,7 @@
 //! How a role answers events.
 
+use std::num::NonZeroU32;
+
 use super::{Offer, Phase, Server, State};
 use crate::imap::capability::Capabilities;
 use crate::imap::command::search::Give;
@@ -14,9 +16,21 @@ impl Server {
 
     /// Answers the search that runs by ESEARCH (RFC 4731 §3.1), or the SORT (RFC 5267 §3.1). `found` is ascending, or in the
     /// order asked for; `mod_sequence` is the highest among what
-    /// is given, when the search asked for one.
-    pub fn extended_search(&mut self, by_uid: bool, give: Give, found: &[u32], mod_sequence: Option<u64>) {
-        self.output.extended_search(self.tag.as_ref(), by_uid, give, found, mod_sequence);
+    /// is given, when the search asked for one; `scores` how relevant each is (RFC 6203 §4), when it asked for that.
+    pub fn extended_search(
+        &mut self,
+        by_uid: bool,
+        give: Give,
+        found: &[u32],
+        scores: &[u8],
+        mod_sequence: Option<u64>,
+    ) {
+        self.output.extended_search(self.tag.as_ref(), by_uid, give, found, scores, mod_sequence);
+    }
+
+    /// The command that runs goes on, and is so far, of so much, where that is known (RFC 9585 §4).
+    pub fn in_progress(&mut self, progress: Option<(u32, NonZeroU32)>) {
+        self.output.notice(&Code::InProgress(self.tag.as_ref(), progress), "Still working");
     }
 
     /// Moves the connection to another state: after SELECT, CLOSE, or an AUTHENTICATE that is not handed over. The

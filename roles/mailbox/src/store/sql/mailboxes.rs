@@ -2,6 +2,7 @@
 //!
 //! Invariants: every superior of a name has a row; a row that cannot be selected has inferiors.
 
+use super::search::Progress;
 use super::{AccountRow, MailboxRow, rights};
 use crate::store::mailbox::object_number;
 use crate::store::{MailboxEntry, MailboxName, MailboxStatus, ModSeq, SpecialUse, StoreError, Uid, UidValidity};
@@ -283,6 +284,39 @@ pub async fn state(connection: &mut Connection, mailbox: MailboxRow) -> Result<S
         },
         recent_from: Uid(row.try_get("recent_from")?),
         forgotten_modseq: ModSeq(row.try_get::<i64>("forgotten_modseq")? as u64),
+    })
+}
+
+/// How far the search index of a mailbox should be, and up to which change expunged messages may be forgotten.
+pub async fn position(
+    connection: &mut Connection,
+    mailbox: MailboxRow,
+) -> Result<Option<(Progress, ModSeq)>, StoreError> {
+    let found = query(
+        "SELECT id, uidvalidity, uidnext, modseq, forgotten_modseq FROM mailboxes WHERE id = ? AND selectable = 1",
+    );
+    let row = found.bind(mailbox).fetch_optional(connection).await?;
+    row.map(|row| Ok((read_position(&row)?, ModSeq(row.try_get::<i64>("forgotten_modseq")? as u64)))).transpose()
+}
+
+/// The same of up to `limit` mailboxes behind `after`, by their numbers.
+pub async fn positions_after(
+    connection: &mut Connection,
+    after: MailboxRow,
+    limit: u32,
+) -> Result<Vec<(MailboxRow, Progress)>, StoreError> {
+    let found = query(
+        "SELECT id, uidvalidity, uidnext, modseq FROM mailboxes WHERE id > ? AND selectable = 1 ORDER BY id LIMIT ?",
+    );
+    let rows = found.bind(after).bind(limit).fetch_all(connection).await?;
+    rows.iter().map(|row| Ok((row.try_get("id")?, read_position(row)?))).collect()
+}
+
+fn read_position(row: &Row) -> Result<Progress, StoreError> {
+    Ok(Progress {
+        uid_validity: UidValidity(row.try_get("uidvalidity")?),
+        uid: Uid(row.try_get::<u32>("uidnext")?.saturating_sub(1)),
+        modseq: ModSeq(row.try_get::<i64>("modseq")? as u64),
     })
 }
 

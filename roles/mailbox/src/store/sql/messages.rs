@@ -130,6 +130,13 @@ pub struct TextRow {
     pub body: blobs::Kept,
 }
 
+impl TextRow {
+    /// Reads the columns `uid` and `prefix`, and those of the body.
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self { uid: Uid(row.try_get("uid")?), prefix: row.try_get("prefix")?, body: blobs::Kept::read(row)? })
+    }
+}
+
 /// The texts of those of `uids` that are there, by UID, in one statement: `uids` is for as many as can be held at once.
 pub async fn texts(
     connection: &mut Connection,
@@ -143,10 +150,7 @@ pub async fn texts(
         mailbox,
     );
     let rows = found.fetch_all(connection).await?;
-    let read = |row: &Row| -> Result<TextRow, StoreError> {
-        Ok(TextRow { uid: Uid(row.try_get(0)?), prefix: row.try_get("prefix")?, body: blobs::Kept::read(row)? })
-    };
-    rows.iter().map(read).collect()
+    rows.iter().map(TextRow::read).collect()
 }
 
 /// A few messages of a mailbox, as a condition.
@@ -180,6 +184,34 @@ impl Chosen {
         let query = if ranges.is_empty() { query_built(sql) } else { query_built(sql).once() };
         query.bind(mailbox).bind(self.first).bind(self.last)
     }
+}
+
+/// The texts of up to `limit` messages with higher UIDs than `after`, by UID.
+pub async fn texts_after(
+    connection: &mut Connection,
+    mailbox: MailboxRow,
+    after: Uid,
+    limit: u32,
+) -> Result<Vec<TextRow>, StoreError> {
+    let found = query(
+        "SELECT uid, prefix, hash, generation, packing, bytes FROM messages m
+         JOIN blobs ON blobs.id = m.blob LEFT JOIN bodies ON bodies.blob = m.blob
+         WHERE mailbox = ? AND uid > ? ORDER BY uid LIMIT ?",
+    );
+    let rows = found.bind(mailbox).bind(after.0).bind(limit).fetch_all(connection).await?;
+    rows.iter().map(TextRow::read).collect()
+}
+
+/// The UIDs behind `after`, up to `last`.
+pub async fn uids_between(
+    connection: &mut Connection,
+    mailbox: MailboxRow,
+    after: Uid,
+    last: Uid,
+) -> Result<Vec<Uid>, StoreError> {
+    let found = query("SELECT uid FROM messages WHERE mailbox = ? AND uid > ? AND uid <= ? ORDER BY uid");
+    let rows = found.bind(mailbox).bind(after.0).bind(last.0).fetch_all(connection).await?;
+    rows.iter().map(|row| Ok(Uid(row.try_get(0)?))).collect()
 }
 
 /// A message to insert.

@@ -15,6 +15,7 @@ pub mod overview;
 pub mod rights;
 mod schema;
 mod schema_bodies;
+pub mod search;
 mod sharing;
 pub mod verify;
 

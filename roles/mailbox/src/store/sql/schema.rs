@@ -18,6 +18,7 @@ pub const MIGRATIONS: &[Migration] = &[
         "DROP TRIGGER messages_flagged;",
         "DROP TRIGGER messages_flagged ON messages; DROP FUNCTION messages_flagged();",
     ),
+    super::search::POSTGRES,
 ];
 
 /// After a promotion of a PostgreSQL that may have lost commits: UIDs that were told to somebody may be given again, so

@@ -8,6 +8,7 @@ mod messages;
 mod model;
 mod names;
 mod power;
+mod search;
 mod verify;
 
 use std::path::Path;
