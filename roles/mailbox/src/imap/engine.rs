@@ -69,10 +69,13 @@ impl Reply<'_, '_> {
         let mut work = pin!(work);
         loop {
             let left = self.patience.saturating_sub(self.told.elapsed());
+            if left.is_zero() {
+                self.tell_progress(None).await?;
+            }
             tokio::select! {
                 biased;
                 done = &mut work => return Ok(done),
-                () = tokio::time::sleep(left) => self.tell_progress(None).await?,
+                () = tokio::time::sleep(left) => {}
             }
         }
     }
