@@ -25,6 +25,7 @@ const HOMES: &[(&str, &str)] = &[
     ("mail-auth", "filter"),
     ("sqlx", "storage"),
     ("rusqlite", "storage"),
+    ("object_store", "storage"),
 ];
 
 /// The names of the dependencies in each section of a manifest.

@@ -24,5 +24,6 @@ mod mailboxes;
 mod memory;
 mod operate;
 mod programs;
+mod store_group;
 mod story;
 mod transfer;

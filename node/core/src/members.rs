@@ -12,6 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::{NodeName, RoleName, ServiceName, SiteName, StoreGroup};
 
+/// The fact by which a mailbox node says which store it serves: the store's identity, and [`SHARED`] behind it where other
+/// nodes may serve it too.
+pub const STORE: &str = "mailbox.store";
+
+/// What the fact [`STORE`] ends with.
+pub const SHARED: &str = " shared";
+
 /// One service of a role at an address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Endpoint {

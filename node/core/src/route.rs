@@ -1,15 +1,22 @@
 //! Which implementation of a contract answers a call: the local one when this node has the role, else a remote client
-//! of a member, chosen anew at each call by store group, readiness and what lately could not be reached.
+//! of a member, chosen anew at each call by readiness and what lately could not be reached; what concerns one account, by
+//! its store group and affinity too.
+//!
+//! Affinity is rendezvous hashing: each node of a store group has a number for each account, and the highest ready one is
+//! preferred. So all who ask prefer the same node, without talking of it, and its caches stay warm; when a node comes or
+//! goes, only its own accounts move.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use crate::directory::Account;
 use crate::failure::{Failure, Reason};
 use crate::members::{Candidate, MembersView};
-use crate::name::{NodeName, ServiceName, StoreGroup};
+use crate::name::{AccountId, NodeName, ServiceName};
 
 /// How long an endpoint that could not be reached is tried last.
 pub const REST: Duration = Duration::from_secs(5);
@@ -92,37 +99,52 @@ impl<C: ?Sized> Routes<C> {
     }
 
     /// The ways in the order to try them at `now`: the local implementation, then the remote ones in rotation, those
-    /// that lately could not be reached last. With a `group`, only that store group's.
-    pub fn choose(&self, group: Option<&StoreGroup>, now: Instant) -> Vec<Route<C>> {
+    /// that lately could not be reached last. For an `account`, those of its store group, by affinity; the local one is
+    /// one of them then, and last while this node is not ready.
+    pub fn choose(&self, account: Option<&Account>, now: Instant) -> Vec<Route<C>> {
         let members = self.members.current();
+        let group = account.map(|account| &account.store_group);
         let mine = members.get(&self.node).and_then(|member| member.store_group.clone());
         let local = self.local.get().filter(|_| group.is_none() || mine.as_ref() == group);
-        let mut remote: Vec<Candidate> = members
-            .candidates(&self.service, group)
-            .into_iter()
-            .filter(|candidate| candidate.node != self.node)
-            .collect();
-        if !remote.is_empty() {
-            let turn = self.turn.fetch_add(1, Ordering::Relaxed) % remote.len();
-            remote.rotate_left(turn);
+        let mut candidates = members.candidates(&self.service, group);
+        let here = |candidate: &Candidate| candidate.node == self.node;
+        let mut place = 0;
+        match account {
+            Some(account) => {
+                candidates.sort_by_cached_key(|candidate| Reverse(attraction(account.id, &candidate.node)));
+                place = candidates.iter().position(here).unwrap_or(candidates.len());
+                candidates.retain(|candidate| !here(candidate));
+            }
+            None => {
+                candidates.retain(|candidate| !here(candidate));
+                if !candidates.is_empty() {
+                    let turn = self.turn.fetch_add(1, Ordering::Relaxed) % candidates.len();
+                    candidates.rotate_left(turn);
+                }
+            }
         }
         {
             let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
             resting.retain(|_, until| *until > now);
-            remote.sort_by_key(|candidate| resting.contains_key(&candidate.endpoint.address));
+            let rests = |candidate: &Candidate| resting.contains_key(&candidate.endpoint.address);
+            place -= candidates[..place].iter().filter(|candidate| rests(candidate)).count();
+            candidates.sort_by_key(rests);
         }
-        let local = local.map(|to| Route { to, candidate: None });
-        local.into_iter().chain(remote.into_iter().map(|candidate| self.remote(candidate))).collect()
+        let mut ways: Vec<_> = candidates.into_iter().map(|candidate| self.remote(candidate)).collect();
+        if let Some(to) = local {
+            ways.insert(place, Route { to, candidate: None });
+        }
+        ways
     }
 
     /// Asks one way after the other until one answers something else than [`Reason::Unavailable`]. Only for what may
     /// be asked twice: look-ups, and changes that are idempotent.
-    pub async fn ask<T, F>(&self, group: Option<&StoreGroup>, question: impl Fn(Arc<C>) -> F) -> Result<T, Failure>
+    pub async fn ask<T, F>(&self, account: Option<&Account>, question: impl Fn(Arc<C>) -> F) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Failure>>,
     {
         let mut last = None;
-        for route in self.choose(group, Instant::now()) {
+        for route in self.choose(account, Instant::now()) {
             match question(route.to.clone()).await {
                 Err(failure) if failure.reason == Reason::Unavailable => {
                     tracing::debug!(service = %self.service, node = ?route.candidate.as_ref().map(|c| c.node.as_str()), %failure, "no answer");
@@ -133,7 +155,7 @@ impl<C: ?Sized> Routes<C> {
             }
         }
         Err(last.unwrap_or_else(|| {
-            let group = group.map(|group| format!(" for store group {group}")).unwrap_or_default();
+            let group = account.map(|account| format!(" for store group {}", account.store_group)).unwrap_or_default();
             Failure::unavailable(format!(
                 "no node serves {}{group}: add one to the cluster or see why it is down",
                 self.service
@@ -154,6 +176,13 @@ impl<C: ?Sized> Routes<C> {
         let to = clients.entry(candidate.endpoint.address).or_insert_with(|| (self.connect)(&candidate)).clone();
         Route { to, candidate: Some(candidate) }
     }
+}
+
+/// How much a node draws an account: the same number wherever it is computed.
+fn attraction(account: AccountId, node: &NodeName) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(account.0.as_bytes()).update(node.as_str().as_bytes());
+    *hasher.finalize().as_bytes()
 }
 
 #[cfg(test)]
@@ -182,9 +211,21 @@ mod tests {
         Routes::new(SERVICE, "me".parse().unwrap(), local, MembersView::new(Members::new(members)), connect)
     }
 
-    fn order(routes: &Routes<str>, group: Option<&str>, now: Instant) -> Vec<String> {
-        let group = group.map(|group| group.parse().unwrap());
-        routes.choose(group.as_ref(), now).iter().map(|route| route.to.to_string()).collect()
+    fn account(group: &str) -> Account {
+        Account {
+            id: AccountId::random(),
+            address: "ana@example.edu".parse().unwrap(),
+            name: String::new(),
+            store_group: group.parse().unwrap(),
+            quota_bytes: None,
+            quota_messages: None,
+            enabled: true,
+            created: 0,
+        }
+    }
+
+    fn order(routes: &Routes<str>, account: Option<&Account>, now: Instant) -> Vec<String> {
+        routes.choose(account, now).iter().map(|route| route.to.to_string()).collect()
     }
 
     #[test]
@@ -211,8 +252,46 @@ mod tests {
         let local = Local::default();
         local.provide(Arc::from("local"));
         let routes = routes(vec![member("a", 1, "g1"), member("me", 3, "g2")], local);
-        assert_eq!(order(&routes, Some("g1"), Instant::now()), ["a"]);
-        assert_eq!(order(&routes, Some("g2"), Instant::now()), ["local"]);
-        assert!(order(&routes, Some("g3"), Instant::now()).is_empty());
+        assert_eq!(order(&routes, Some(&account("g1")), Instant::now()), ["a"]);
+        assert_eq!(order(&routes, Some(&account("g2")), Instant::now()), ["local"]);
+        assert!(order(&routes, Some(&account("g3")), Instant::now()).is_empty());
+    }
+
+    #[test]
+    fn all_who_ask_prefer_the_same_node_for_an_account_and_a_node_that_goes_moves_its_own_accounts_alone() {
+        let (now, names) = (Instant::now(), ["a", "b", "c"]);
+        let group = || names.iter().zip(1..).map(|(name, port)| member(name, port, "g")).collect::<Vec<_>>();
+        let outside = routes(group(), Local::default());
+        let mut here = routes(group(), Local::default());
+        here.node = "b".parse().unwrap();
+        here.local.provide(Arc::from("b"));
+        let mut without_c = group();
+        without_c[2].draining = true;
+        let without_c = routes(without_c, Local::default());
+        let mut preferred = HashMap::new();
+        for _ in 0..300 {
+            let account = account("g");
+            let ways = order(&outside, Some(&account), now);
+            assert_eq!((ways.len(), &ways), (3, &order(&outside, Some(&account), now)));
+            assert_eq!(order(&here, Some(&account), now), ways, "where one of them is local, too");
+            let left: Vec<_> = ways.iter().filter(|name| *name != "c").cloned().collect();
+            assert_eq!(order(&without_c, Some(&account), now), left);
+            *preferred.entry(ways[0].clone()).or_insert(0) += 1;
+        }
+        assert!(names.iter().all(|name| preferred[*name] > 50), "{preferred:?}");
+
+        // One that could not be reached is tried last, whomever it draws.
+        let account = account("g");
+        let first = &here.choose(Some(&account), now)[0];
+        let ways = order(&here, Some(&account), now);
+        here.rest(first, now);
+        let expected: Vec<_> = match ways[0].as_str() {
+            "b" => ways.clone(),
+            _ => ways[1..].iter().chain(&ways[..1]).cloned().collect(),
+        };
+        assert_eq!(order(&here, Some(&account), now), expected);
+        // A node that is not ready itself prefers those that are.
+        here.members.change(&"b".parse().unwrap(), |member| member.draining = true);
+        assert_eq!(order(&here, Some(&account), now + REST).last().unwrap(), "b");
     }
 }

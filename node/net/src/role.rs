@@ -66,6 +66,17 @@ pub trait Plan: Send + Sync {
         None
     }
 
+    /// Whether other nodes may serve the same store group, because this node has nothing of it to itself.
+    fn shares_store(&self) -> bool {
+        false
+    }
+
+    /// Looks at the files that the configuration names, and changes nothing. An error comes with the key that it is
+    /// about, as `mailbox.s3`.
+    fn check_files(&self) -> Result<(), (&'static str, String)> {
+        Ok(())
+    }
+
     /// Whether the role shows clients a certificate, so that `[tls]` must be configured.
     fn needs_service_certificate(&self) -> bool {
         false

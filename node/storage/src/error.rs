@@ -72,6 +72,18 @@ pub enum StorageError {
     /// A compressed body cannot be read.
     #[error("a compressed body is damaged ({0}): run estafeta mailbox verify, and restore it from a backup")]
     Packed(#[source] io::Error),
+    /// There is no such object.
+    #[error("{place}: there is no such object")]
+    NoObject {
+        /// Where it should be.
+        place: String,
+    },
+    /// An object does not hold the body of its name.
+    #[error("{0}: the object is damaged: run estafeta mailbox verify, and restore it from a backup")]
+    Damaged(String),
+    /// The object store cannot be reached, or does not do what it is asked.
+    #[error("object store: {0}")]
+    Objects(String),
     /// No PostgreSQL of those that were named is a primary that answers.
     #[error("no PostgreSQL primary answers: {0}")]
     Away(String),
@@ -86,7 +98,7 @@ pub enum StorageError {
     /// The database refused a commit.
     #[error("{0}")]
     Refused(String),
-    /// What leads to a PostgreSQL is written wrongly.
+    /// What leads to a PostgreSQL or an object store is written wrongly.
     #[error("{0}")]
     Address(String),
     /// The database was closed, because the role stops.
@@ -123,10 +135,10 @@ impl StorageError {
         matches!(self, Self::Full { .. })
     }
 
-    /// Whether the database is not to be had for now: it comes back, or another takes its place, by itself.
+    /// Whether the database or the object store is not to be had for now: it comes back, or another takes its place.
     pub fn is_away(&self) -> bool {
         match self {
-            Self::Away(_) | Self::NoStandby | Self::Unknown | Self::Contended => true,
+            Self::Away(_) | Self::Objects(_) | Self::NoStandby | Self::Unknown | Self::Contended => true,
             Self::Database(error) => Fault::of(error).is_some(),
             _ => false,
         }
@@ -150,9 +162,10 @@ impl StorageError {
         }
     }
 
-    /// Whether a file does not exist.
+    /// Whether a file, or an object, does not exist.
     pub fn is_missing(&self) -> bool {
-        matches!(self, Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound)
+        matches!(self, Self::NoObject { .. })
+            || matches!(self, Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
     /// Whether the database's file cannot be used as it is: it is damaged, or none of ours.

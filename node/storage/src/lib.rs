@@ -1,7 +1,7 @@
-//! Storage engines: SQL with group commit, bodies in content-addressed files, the spool of incoming messages.
+//! Storage engines: SQL with group commit, bodies named by their content, the spool of incoming messages.
 //!
 //! - [`sql`]: a SQLite database, one writer that commits in groups and a pool of readers;
-//! - [`blobs`]: bodies in files named by their hash;
+//! - [`blobs`]: bodies named by their hash, in files or in an object store behind a cache;
 //! - [`spool`]: a message while it comes in, in memory at first, then in a file;
 //! - [`data_directory`]: a directory that is ours alone.
 //!
@@ -33,6 +33,23 @@ pub fn describe_metrics() {
     metrics::describe_histogram!(
         "estafeta_blob_write_seconds",
         metrics::Unit::Seconds,
-        "Time to make a message's body durable: written, fsynced, renamed, its directory fsynced."
+        "Time to make a message's body durable: in a file, written, fsynced, renamed, its directory fsynced; or in the object store."
+    );
+    metrics::describe_histogram!(
+        "estafeta_object_store_seconds",
+        metrics::Unit::Seconds,
+        "Time of a request to the object store, repetitions included, by operation; of a read, until it begins."
+    );
+    metrics::describe_counter!(
+        "estafeta_object_store_errors_total",
+        "Requests that the object store did not carry out after their repetitions, by operation."
+    );
+    metrics::describe_counter!("estafeta_blob_cache_hits_total", "Bodies that were read from the cache on the disk.");
+    metrics::describe_counter!("estafeta_blob_cache_misses_total", "Bodies that were fetched from the object store.");
+    metrics::describe_counter!("estafeta_blob_cache_failures_total", "Bodies that could not be put into the cache.");
+    metrics::describe_gauge!(
+        "estafeta_blob_cache_bytes",
+        metrics::Unit::Bytes,
+        "How much the cache of bodies takes on the disk."
     );
 }

@@ -1,5 +1,7 @@
 //! The section `[mailbox]` of the configuration.
 
+mod s3;
+
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,13 +13,16 @@ use estafeta_net::section::ConfigError;
 use estafeta_storage::sql::{Servers, Synchronous};
 use serde::Deserialize;
 
-use crate::store::GarbageAges;
+use crate::store::{BodyPlace, GarbageAges};
+
+pub use s3::S3;
 
 /// Every key of `[mailbox]`, with its default.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The store group whose mail this node keeps. Accounts name their group; on SQLite a group has one node. Required.
+    /// The store group whose mail this node keeps. Accounts name their group; a group has several nodes only where they
+    /// share `database` and `s3`. Required.
     pub store_group: StoreGroup,
     /// Where the rows are: none for a SQLite file in the data directory, or a PostgreSQL with all its hosts, as
     /// `postgresql://user@db1.example.edu,db2.example.edu/mail`; the primary among them is found and followed. None by
@@ -34,6 +39,10 @@ pub struct Config {
     /// With a PostgreSQL: how many transactions are written at once. 4 by default.
     #[serde(default = "default_writers")]
     pub writers: u32,
+    /// Where bodies are that are too large for a row: none for files in the data directory, or an S3-compatible store. None
+    /// by default.
+    #[serde(default)]
+    pub s3: Option<S3>,
     /// The largest message that is taken, in bytes. 104,857,600 by default: not below what edge accepts, for edge adds
     /// to it.
     #[serde(default = "default_message_limit_bytes")]
@@ -139,6 +148,9 @@ impl Config {
         if !sorted || self.warn_at_percent.iter().any(|percent| !(1..=100).contains(percent)) {
             return Err(ConfigError::new("warn_at_percent takes percentages from 1 to 100, ascending"));
         }
+        if let Some(s3) = &self.s3 {
+            s3.check()?;
+        }
         match &self.database {
             Some(url) => {
                 drop(Servers::parse(url, None).map_err(|error| ConfigError::new(format!("database: {error}")))?)
@@ -152,6 +164,13 @@ impl Config {
             None => {}
         }
         Ok(self)
+    }
+
+    /// Where bodies are. The credentials are read now.
+    pub(crate) fn bodies(&self) -> Result<BodyPlace, Failure> {
+        let Some(s3) = &self.s3 else { return Ok(BodyPlace::Files) };
+        let options = s3.options(&self.store_group).map_err(Failure::internal)?;
+        Ok(BodyPlace::Objects { options, cache_bytes: s3.cache_bytes })
     }
 
     /// The PostgreSQL, if there is one. Its password is read now.
@@ -226,6 +245,18 @@ mod tests {
             ("store_group = 'g'\nsynchronous = 'required'", "database"),
             ("store_group = 'g'\nwarn_at_percent = [95, 80]", "ascending"),
             ("store_group = 'g'\nwarn_at_percent = [0]", "percentages"),
+            ("store_group = 'g'\n[s3]\nbucket = 'mail'", "credentials_file"),
+            ("store_group = 'g'\n[s3]\nbucket = 'a/b'\ncredentials_file = 'f'", "bucket"),
+            (
+                "store_group = 'g'\n[s3]\nbucket = 'mail'\ncredentials_file = 'f'\nendpoint = 'http://s3.example.edu'",
+                "https://",
+            ),
+            (
+                "store_group = 'g'\n[s3]\nbucket = 'mail'\ncredentials_file = 'f'\nsecret_access_key = 'x'",
+                "secret_access_key",
+            ),
+            ("store_group = 'g'\n[s3]\nbucket = 'mail'\ncredentials_file = 'f'\nprefix = 'a//b'", "prefix"),
+            ("store_group = 'g'\n[s3]\nbucket = 'mail'\ncredentials_file = 'f'\ncache_bytes = 1000", "cache_bytes"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.message.contains(word), "{error}");

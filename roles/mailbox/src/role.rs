@@ -81,10 +81,20 @@ impl Plan for Config {
         Some(self.store_group.clone())
     }
 
+    fn shares_store(&self) -> bool {
+        self.database.is_some() && self.s3.is_some()
+    }
+
+    fn check_files(&self) -> Result<(), (&'static str, String)> {
+        let Some(s3) = &self.s3 else { return Ok(()) };
+        s3.options(&self.store_group).map(drop).map_err(|message| ("mailbox.s3", message))
+    }
+
     async fn start(&self, context: Context) -> Result<Running, Failure> {
         describe_metrics();
         let options = StoreOptions {
             directory: context.data.clone(),
+            bodies: self.bodies()?,
             servers: self.servers()?,
             message_limit_bytes: self.message_limit_bytes,
             readers: self.readers_limit,
@@ -94,6 +104,14 @@ impl Plan for Config {
         let store = Store::open(options).await.map_err(Failure::internal)?;
         let accounts = Accounts::new(store.clone(), self.store_group.clone(), &context.contracts);
         let delivery = LocalDelivery::new(accounts.clone(), self.junk, self.when_over_quota);
+        let health = StoreHealth {
+            store: store.clone(),
+            node: context.node.clone(),
+            group: self.store_group.clone(),
+            shared: self.shares_store(),
+            members: context.members.clone(),
+        };
+        health.tell();
         let provides = Provides {
             delivery: Some(Arc::new(delivery.clone())),
             sessions: Some(Arc::new(LocalSessions::new(accounts.clone(), context.drain.clone()))),
@@ -101,7 +119,7 @@ impl Plan for Config {
                 accounts: accounts.clone(),
                 tasks: Tasks::new(context.drain.clone()),
             })),
-            health: Some(Arc::new(StoreHealth(store.clone()))),
+            health: Some(Arc::new(health)),
             needs: Needs { disk: true, ..Needs::default() },
             ..Provides::default()
         };
@@ -202,7 +220,9 @@ async fn watch(store: &Store) -> Failure {
             Ok(()) => failures = 0,
             Err(StoreError::Storage(error)) if error.is_full() => tracing::error!(%error, "nothing can be stored"),
             // The primary is followed wherever it goes: to start anew would only cut off who waits.
-            Err(StoreError::Storage(error)) if error.is_away() => tracing::error!(%error, "the database is away"),
+            Err(StoreError::Storage(error)) if error.is_away() => {
+                tracing::error!(%error, "the database, or the store of bodies, is away")
+            }
             Err(error) => {
                 failures += 1;
                 tracing::error!(%error, failures, "the store does not work");

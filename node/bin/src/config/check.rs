@@ -45,30 +45,34 @@ pub fn check(config: &NodeConfig) -> anyhow::Result<()> {
                 .into(),
         ));
     }
+    for (_, plan) in &config.plans {
+        plan.check_files().map_err(|(key, message)| wrong(key, message))?;
+    }
     config.operate.check().map_err(|(section, message)| wrong(section, format!("[{section}] {message}")))?;
     data_owner(config)?;
     Ok(())
 }
 
-/// A store group has exactly one node while its rows are in SQLite or its bodies in files (DESIGN.md, Words), and each mailbox node has one. An error comes with the
-/// key that it is about.
+/// Each mailbox node has a store group, and this node's has other nodes only where nothing of it is this node's alone
+/// (DESIGN.md, Words). Of other groups, their own nodes know. An error comes with the key that it is about.
 fn store_groups(config: &NodeConfig) -> Result<(), (String, String)> {
-    let mut seen: Vec<(&str, &str)> = Vec::new();
+    let own = config.plans.iter().find_map(|(_, plan)| Some((plan.store_group()?, plan.shares_store())));
     let nodes = config.nodes.iter().enumerate().filter(|(_, node)| node.roles.contains(&RoleName::MAILBOX));
     for (index, node) in nodes {
-        let key = if node.name == config.name { "mailbox.store_group".to_owned() } else { format!("nodes.{index}") };
         let Some(group) = &node.store_group else {
             let message = format!("node {} has the role mailbox and no store_group: name it in this entry", node.name);
-            return Err((key, message));
+            return Err((format!("nodes.{index}"), message));
         };
-        if let Some((other, _)) = seen.iter().find(|(_, known)| *known == group.as_str()) {
+        if let Some((own, false)) = &own
+            && node.name != config.name
+            && own == group
+        {
             let message = format!(
-                "the store group {group} is on the nodes {other} and {}: a store group has exactly one node while its rows are in SQLite or its bodies in files; give one of them another store_group",
+                "the store group {group} is on the node {}, too: a store group has exactly one node while its rows are in SQLite or its bodies in files; give one of them another store_group, or both the same database and the same [mailbox.s3]",
                 node.name
             );
-            return Err((key, message));
+            return Err(("mailbox.store_group".into(), message));
         }
-        seen.push((node.name.as_str(), group.as_str()));
     }
     Ok(())
 }

@@ -328,9 +328,26 @@ mod tests {
         assert!(load(group).is_ok());
         let error = load(&format!("{group}{twice}")).err().unwrap();
         assert!(
-            error.contains("the store group g is on the nodes b and a: a store group has exactly one node while its rows are in SQLite"),
+            error.starts_with("line 5: the store group g is on the node b, too: a store group has exactly one node while its rows are in SQLite"),
             "{error}"
         );
+        let key = std::env::temp_dir().join(format!("estafeta-s3-{}.toml", std::process::id()));
+        let s3 = format!(
+            "database = 'postgresql://db/mail'\n[mailbox.s3]\nbucket = 'mail'\nendpoint = 'https://s3.example.edu'\ncredentials_file = '{}'\n",
+            key.display()
+        );
+        let error = load(&format!("{group}{s3}")).err().unwrap();
+        assert!(error.starts_with("line 7: credentials_file") && error.contains("No such file"), "{error}");
+        fs::write(&key, "access_key_id = 'a'\nsecret = 'b'\n").unwrap();
+        let error = load(&format!("{group}{s3}")).err().unwrap();
+        assert!(error.contains("others may read it") && error.contains("chmod 600"), "{error}");
+        fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let error = load(&format!("{group}{s3}")).err().unwrap();
+        assert!(error.contains("line 2: unknown key \"secret\"") && error.contains("secret_access_key"), "{error}");
+        fs::write(&key, "access_key_id = 'a'\nsecret_access_key = 'b'\n").unwrap();
+        let error = load(&format!("{group}{s3}{twice}")).err().unwrap();
+        assert!(error.contains("there is no section [cluster]"), "the two nodes share their store: {error}");
+        fs::remove_file(key).unwrap();
         let access = load("name = 'a'\nroles = ['access']\naddress = '127.0.0.1'\n").err().unwrap();
         assert!(access.contains("the role access shows clients a certificate"), "{access}");
         assert!(

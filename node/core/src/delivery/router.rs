@@ -56,7 +56,9 @@ impl DeliveryRouter {
     async fn deliver_to(&self, group: &StoreGroup, parcel: &Parcel) -> Vec<Outcome> {
         let mut outcomes =
             vec![later(format_args!("no mailbox node of store group {group} can be reached")); parcel.recipients.len()];
-        for route in self.0.choose(Some(group), Instant::now()) {
+        // Where the first one's mail is read, so that it is in that node's cache.
+        let account = parcel.recipients.first().map(|recipient| &recipient.account);
+        for route in self.0.choose(account, Instant::now()) {
             let waiting: Vec<usize> =
                 (0..outcomes.len()).filter(|&i| matches!(outcomes[i], Outcome::Later(_))).collect();
             if waiting.is_empty() {

@@ -1,4 +1,4 @@
-//! The router of `Sessions`: a session opens on a node of the account's store group.
+//! The router of `Sessions`: a session opens on a node of the account's store group, the same one while it is ready.
 
 use async_trait::async_trait;
 
@@ -6,7 +6,7 @@ use super::{Protocol, Session, SessionRequest, Sessions};
 use crate::failure::Failure;
 use crate::route::Routes;
 
-/// Opens locally when this node serves the account's store group, else on a node that does. Each protocol has its own
+/// Opens on the node that the account prefers of those that serve its store group. Each protocol has its own
 /// routes, for each is another service of the mailbox role.
 pub struct SessionsRouter {
     /// For IMAP.
@@ -22,6 +22,6 @@ impl Sessions for SessionsRouter {
             Protocol::Imap => &self.imap,
             Protocol::Pop3 => &self.pop3,
         };
-        routes.ask(Some(&request.account.store_group), |sessions| async move { sessions.open(request).await }).await
+        routes.ask(Some(&request.account), |sessions| async move { sessions.open(request).await }).await
     }
 }

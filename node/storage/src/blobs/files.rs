@@ -10,12 +10,13 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{BlobHash, BlobName, SHARDS};
+use super::{BlobHash, BlobName, SHARDS, Shelf, blocking};
 use crate::data_directory;
 use crate::error::StorageError;
 use crate::mapped;
@@ -28,7 +29,7 @@ const READ_BYTES: u64 = 128 * 1024;
 const LEAVES: usize = SHARDS * SHARDS;
 
 /// A directory of blobs.
-pub(super) struct Files {
+struct Files {
     root: PathBuf,
     leaves: Vec<Leaf>,
     number: AtomicU64,
@@ -45,7 +46,7 @@ struct Leaf {
 }
 
 impl Files {
-    pub(super) fn open(root: &Path) -> Result<Self, StorageError> {
+    fn open(root: &Path) -> Result<Self, StorageError> {
         data_directory::prepare(root)?;
         let incoming = root.join("incoming");
         data_directory::prepare(&incoming)?;
@@ -110,7 +111,7 @@ impl Files {
         self.shard_path(name.hash.0[0].into()).join(name.file_name())
     }
 
-    pub(super) fn put(&self, name: BlobName, body: &[u8]) -> Result<(), StorageError> {
+    fn put(&self, name: BlobName, body: &[u8]) -> Result<(), StorageError> {
         let leaf = leaf_of(&name.hash);
         let stands = self.leaves[leaf].stands.load(Ordering::Acquire);
         if !stands {
@@ -161,9 +162,9 @@ impl Files {
         Ok(())
     }
 
-    pub(super) fn get(&self, name: BlobName) -> Result<Bytes, StorageError> {
-        match read(&self.path(name)) {
-            Err(error) if error.is_missing() => match read(&self.former_path(name)) {
+    fn get(&self, name: BlobName) -> Result<Bytes, StorageError> {
+        match open(&self.path(name)) {
+            Err(error) if error.is_missing() => match open(&self.former_path(name)) {
                 // The path where it should be is the one to name.
                 Err(former) if former.is_missing() => Err(error),
                 other => other,
@@ -172,7 +173,7 @@ impl Files {
         }
     }
 
-    pub(super) fn delete(&self, name: BlobName) -> Result<(), StorageError> {
+    fn delete(&self, name: BlobName) -> Result<(), StorageError> {
         for path in [self.path(name), self.former_path(name)] {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -184,7 +185,7 @@ impl Files {
         Ok(())
     }
 
-    pub(super) fn scan(&self, shard: usize, before: SystemTime) -> Result<Vec<BlobName>, StorageError> {
+    fn scan(&self, shard: usize, before: SystemTime) -> Result<Vec<BlobName>, StorageError> {
         let mut found = BTreeSet::new();
         list(&self.shard_path(shard), before, &mut found)?;
         for second in 0..SHARDS {
@@ -194,6 +195,51 @@ impl Files {
             }
         }
         Ok(found.into_iter().collect())
+    }
+}
+
+/// The directory as a shelf.
+pub(super) struct FileShelf(Arc<Files>);
+
+impl FileShelf {
+    pub(super) fn open(root: &Path) -> Result<Self, StorageError> {
+        Ok(Self(Arc::new(Files::open(root)?)))
+    }
+}
+
+#[async_trait]
+impl Shelf for FileShelf {
+    async fn put(&self, name: BlobName, kept: Bytes) -> Result<(), StorageError> {
+        let files = self.0.clone();
+        blocking(move || files.put(name, &kept)).await?
+    }
+
+    async fn get(&self, name: BlobName) -> Result<Bytes, StorageError> {
+        let files = self.0.clone();
+        blocking(move || files.get(name)).await?
+    }
+
+    async fn get_kept(&self, name: BlobName) -> Result<Bytes, StorageError> {
+        self.get(name).await
+    }
+
+    async fn delete(&self, names: Vec<BlobName>) -> Result<(), StorageError> {
+        let files = self.0.clone();
+        blocking(move || names.into_iter().try_for_each(|name| files.delete(name))).await?
+    }
+
+    async fn scan(&self, shard: usize, before: SystemTime) -> Result<Vec<BlobName>, StorageError> {
+        let files = self.0.clone();
+        blocking(move || files.scan(shard, before)).await?
+    }
+
+    /// A directory is locked by its one process, and belongs to the database beside it.
+    async fn claim(&self, _owner: &str) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn reuses_names(&self) -> bool {
+        true
     }
 }
 
@@ -221,14 +267,19 @@ fn list(path: &Path, before: SystemTime, found: &mut BTreeSet<BlobName>) -> Resu
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Bytes, StorageError> {
+fn open(path: &Path) -> Result<Bytes, StorageError> {
+    let file = File::open(path).map_err(|error| StorageError::file("open", path, error))?;
+    read(&file, path)
+}
+
+/// What is in the file of a blob, which nobody writes any more.
+pub(super) fn read(file: &File, path: &Path) -> Result<Bytes, StorageError> {
     let failed = |doing| move |error| StorageError::file(doing, path, error);
-    let file = File::open(path).map_err(failed("open"))?;
     let len = file.metadata().map_err(failed("read"))?.len();
     if len > READ_BYTES {
-        return mapped::map(&file).map_err(failed("map"));
+        return mapped::map(file).map_err(failed("map"));
     }
     let mut body = Vec::with_capacity(len as usize);
-    io::Read::read_to_end(&mut &file, &mut body).map_err(failed("read"))?;
+    io::Read::read_to_end(&mut &*file, &mut body).map_err(failed("read"))?;
     Ok(body.into())
 }

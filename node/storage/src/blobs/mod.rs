@@ -1,4 +1,5 @@
-//! Bodies named by their content: the BLAKE3 hash of the bytes, and a generation; in files.
+//! Bodies named by their content: the BLAKE3 hash of the bytes, and a generation; in files, or in an object store behind
+//! a cache.
 //!
 //! Invariants:
 //! - a blob is complete and durable before it has its name;
@@ -6,19 +7,29 @@
 //! - whether a blob lives is decided by a database that names it, never by the existence of its file. What no
 //!   database names is garbage, which its owner finds by [`Blobs::scan`].
 
+mod cache;
+mod cached;
 mod files;
+mod objects;
 mod packing;
+#[cfg(any(test, feature = "suite"))]
+pub mod suite;
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::error::StorageError;
-use files::Files;
+use cache::Cache;
+use cached::Cached;
+use files::FileShelf;
+use objects::Objects;
 
+pub use objects::ObjectsOptions;
 pub use packing::Packing;
 
 /// How many parts a scan has, by the first byte of the hash.
@@ -87,48 +98,79 @@ impl BlobName {
     }
 }
 
+/// What keeps blobs: [`Blobs`] says what each does.
+#[async_trait]
+trait Shelf: Send + Sync {
+    async fn put(&self, name: BlobName, kept: Bytes) -> Result<(), StorageError>;
+    async fn get(&self, name: BlobName) -> Result<Bytes, StorageError>;
+    async fn get_kept(&self, name: BlobName) -> Result<Bytes, StorageError>;
+    async fn delete(&self, names: Vec<BlobName>) -> Result<(), StorageError>;
+    async fn scan(&self, shard: usize, before: SystemTime) -> Result<Vec<BlobName>, StorageError>;
+    async fn claim(&self, owner: &str) -> Result<(), StorageError>;
+    fn reuses_names(&self) -> bool;
+}
+
 /// Where blobs are. Cheap to clone.
 #[derive(Clone)]
-pub struct Blobs(Arc<Files>);
+pub struct Blobs(Arc<dyn Shelf>);
 
 impl Blobs {
     /// Takes the directory `root`, which must be for blobs alone, and removes what a crash left half-written.
     pub fn open(root: &Path) -> Result<Self, StorageError> {
-        Ok(Self(Arc::new(Files::open(root)?)))
+        Ok(Self(Arc::new(FileShelf::open(root)?)))
+    }
+
+    /// Blobs in an object store, and copies of what was used lately, up to `cache_bytes` of them, in the directory
+    /// `cache`, which must be for them alone. Several processes may share a store, but not a directory. Nothing is
+    /// asked of the store yet.
+    pub fn in_objects(options: &ObjectsOptions, cache: &Path, cache_bytes: u64) -> Result<Self, StorageError> {
+        Ok(Self(Arc::new(Cached::new(Objects::open(options)?, Cache::open(cache, cache_bytes)?))))
     }
 
     /// Writes a blob. When this answers, it is durable.
-    pub async fn put(&self, name: BlobName, body: Bytes) -> Result<(), StorageError> {
+    pub async fn put(&self, name: BlobName, kept: Bytes) -> Result<(), StorageError> {
         let started = Instant::now();
-        self.blocking(move |files| files.put(name, &body)).await?;
+        self.0.put(name, kept).await?;
         metrics::histogram!("estafeta_blob_write_seconds").record(started.elapsed());
         Ok(())
     }
 
-    /// A blob's content. An error that [`StorageError::is_missing`] when there is no such blob.
+    /// A blob's content. An error that [`StorageError::is_missing`] when there is no such blob. One that is large and on
+    /// the local disk is mapped, so that a part of it costs no more than the part.
     pub async fn get(&self, name: BlobName) -> Result<Bytes, StorageError> {
-        self.blocking(move |files| files.get(name)).await
+        self.0.get(name).await
     }
 
-    /// Deletes a blob. Nothing happens when there is none. Whoever reads it meanwhile goes on reading.
-    pub async fn delete(&self, name: BlobName) -> Result<(), StorageError> {
-        self.blocking(move |files| files.delete(name)).await
+    /// The same past every cache: what is kept, and not a copy of it.
+    pub async fn get_kept(&self, name: BlobName) -> Result<Bytes, StorageError> {
+        self.0.get_kept(name).await
+    }
+
+    /// Deletes blobs. Nothing happens where there is none. Whoever reads one meanwhile goes on reading. When this fails,
+    /// some of them may be gone.
+    pub async fn delete(&self, names: Vec<BlobName>) -> Result<(), StorageError> {
+        self.0.delete(names).await
     }
 
     /// The blobs of one shard (0 to [`SHARDS`] - 1) that were written before `before`.
     pub async fn scan(&self, shard: usize, before: SystemTime) -> Result<Vec<BlobName>, StorageError> {
-        self.blocking(move |files| files.scan(shard, before)).await
+        self.0.scan(shard, before).await
     }
 
-    /// Disk work, off the threads that must not wait.
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Files) -> Result<T, StorageError> + Send + 'static,
-    ) -> Result<T, StorageError> {
-        let files = self.0.clone();
-        let stopped = |_| StorageError::Closed;
-        tokio::task::spawn_blocking(move || work(&files)).await.map_err(stopped)?
+    /// Whether the blobs can be reached and are this owner's, up to 100 bytes that no other has. Nobody's become its.
+    pub async fn claim(&self, owner: &str) -> Result<(), StorageError> {
+        self.0.claim(owner).await
     }
+
+    /// Whether a name that was deleted may be written again.
+    pub fn reuses_names(&self) -> bool {
+        self.0.reuses_names()
+    }
+}
+
+/// Disk work, off the threads that must not wait.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StorageError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| StorageError::Closed)
 }
 
 #[cfg(test)]
@@ -141,43 +183,18 @@ mod tests {
         BlobName::plain(BlobHash::of(body), generation)
     }
 
-    #[tokio::test]
-    async fn what_is_put_is_got_until_it_is_deleted() {
+    #[tokio::test(flavor = "multi_thread")]
+    async fn files_are_a_shelf() {
         let root = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open(root.path()).unwrap();
-        for len in [0, 1, 128 * 1024, 128 * 1024 + 1, 1_000_000] {
-            let body = Bytes::from(vec![b'x'; len]);
-            let name = name(&body, 7);
-            assert!(blobs.get(name).await.unwrap_err().is_missing());
-            blobs.put(name, body.clone()).await.unwrap();
-            blobs.put(name, body.clone()).await.unwrap();
-            let got = blobs.get(name).await.unwrap();
-            assert_eq!(got, body);
-            blobs.delete(name).await.unwrap();
-            blobs.delete(name).await.unwrap();
-            assert!(blobs.get(name).await.unwrap_err().is_missing());
-            assert_eq!(got, body, "who reads goes on reading");
-        }
+        suite::holds(&Blobs::open(root.path()).unwrap()).await;
         assert_eq!(fs::read_dir(root.path().join("incoming")).unwrap().count(), 0);
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn many_at_once_in_one_shard() {
-        let root = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open(root.path()).unwrap();
-        let body = Bytes::from_static(b"the same");
-        let puts: Vec<_> = (0..32)
-            .map(|generation| {
-                let (blobs, body) = (blobs.clone(), body.clone());
-                tokio::spawn(async move { blobs.put(name(&body, generation), body.clone()).await })
-            })
-            .collect();
-        for put in puts {
-            put.await.unwrap().unwrap();
-        }
-        let shard = BlobHash::of(&body).0[0].into();
-        assert_eq!(blobs.scan(shard, SystemTime::now() + Duration::from_secs(60)).await.unwrap().len(), 32);
-        assert_eq!(blobs.scan(shard, SystemTime::now() - Duration::from_secs(60)).await.unwrap().len(), 0);
+    async fn objects_in_memory_are_a_shelf() {
+        let cache = tempfile::tempdir().unwrap();
+        let cached = Cached::new(Objects::in_memory(), Cache::open(cache.path(), 1 << 20).unwrap());
+        suite::holds(&Blobs(Arc::new(cached))).await;
     }
 
     #[tokio::test]
@@ -208,7 +225,7 @@ mod tests {
         // Written again, it stands in both layouts, and is still one.
         blobs.put(name, body.clone()).await.unwrap();
         assert_eq!(blobs.scan(shard.into(), all).await.unwrap(), [name]);
-        blobs.delete(name).await.unwrap();
+        blobs.delete(vec![name]).await.unwrap();
         assert!(blobs.get(name).await.unwrap_err().is_missing() && !old.exists());
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use estafeta_core::certificate::{Issued, Issuer, NODE_DAYS};
 use estafeta_core::joining::{JoinRequest, JoinToken, Joined};
-use estafeta_core::members::{Member, Readiness};
+use estafeta_core::members::{Member, Readiness, SHARED, STORE};
 use estafeta_core::{Failure, NodeName, Reason, RoleName};
 
 use super::Store;
@@ -211,7 +211,10 @@ async fn join(
         );
         return Err(Failure::new(Reason::Denied, text));
     }
-    let member = granted(&request.member, &token.roles, enrolled.values().map(|(member, _)| member))?;
+    // What a node says of itself now stands with those that are known, not with what was written down when it joined.
+    let others = enrolled.values();
+    let others = others.map(|(member, _)| known.iter().find(|heard| heard.name == member.name).unwrap_or(member));
+    let member = granted(&request.member, &token.roles, others)?;
     let issued = issue(issuer, name, &token.roles, &request.request, now)?;
     nodes::let_in(&mut *connection, name).await?;
     nodes::insert(&mut *connection, &member, now).await?;
@@ -248,6 +251,11 @@ async fn good_token(
     }
 }
 
+/// Whether a node says that others may serve its store group.
+fn shares_store(member: &Member) -> bool {
+    member.facts.get(STORE).is_some_and(|store| store.ends_with(SHARED))
+}
+
 /// The node with what the token grants and no more: what a node says of itself is not believed beyond that.
 fn granted<'a>(
     member: &Member,
@@ -259,11 +267,14 @@ fn granted<'a>(
     if roles.contains(&RoleName::MAILBOX) && store_group.is_none() {
         return Err(invalid("the role mailbox needs a store group: name it with --store-group".into()));
     }
-    // A store group on SQLite has exactly one node (DESIGN.md, Words).
+    // A store group has several nodes only where nothing of it is one node's alone (DESIGN.md, Words).
     if let Some(group) = &store_group
-        && let Some(other) = others.find(|other| other.store_group.as_ref() == Some(group))
+        && let Some(other) = others.find(|other| other.store_group.as_ref() == Some(group) && !shares_store(other))
     {
-        let text = format!("the store group {group} is on the node {}: choose another with --store-group", other.name);
+        let text = format!(
+            "the store group {group} is on the node {}, which does not say that others may share its database and its bodies: choose another with --store-group, or let that node run with database and [mailbox.s3] first",
+            other.name
+        );
         return Err(Failure::new(Reason::Exists, text));
     }
     Ok(Member {

@@ -299,7 +299,7 @@ impl Queue {
     /// Deletes the body of a letter whose rows are gone. What cannot be deleted is an orphan, removed at the next start.
     async fn forget(&self, id: DeliveryId) {
         self.letters.fetch_sub(1, Ordering::Relaxed);
-        if let Err(error) = self.blobs.delete(blob_name(id)).await {
+        if let Err(error) = self.blobs.delete(vec![blob_name(id)]).await {
             tracing::warn!(%id, %error, "cannot delete the body of a message that left the queue");
         }
     }
@@ -334,7 +334,7 @@ async fn remove_orphans(blobs: &Blobs, ids: &[DeliveryId]) -> Result<(), Storage
         let end_of_time = SystemTime::now() + std::time::Duration::from_secs(3600);
         for name in blobs.scan(shard, end_of_time).await? {
             if !named.contains(&name) {
-                blobs.delete(name).await?;
+                blobs.delete(vec![name]).await?;
             }
         }
     }

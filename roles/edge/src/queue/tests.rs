@@ -182,7 +182,7 @@ async fn a_body_that_is_gone_does_not_hold_the_queue_up() {
     let queue = Queue::open(directory.path(), 100).await.unwrap();
     let kept = letter("Subject: x\r\n\r\n", &["a@one.example"]);
     queue.keep(vec![kept.clone()]).await.unwrap();
-    queue.blobs.delete(blob_name(kept.id)).await.unwrap();
+    queue.blobs.delete(vec![blob_name(kept.id)]).await.unwrap();
     let job = queue.take(&domain("one.example"), SystemTime::now()).await.unwrap().unwrap();
     assert!(job.is_lost);
 }

@@ -127,7 +127,13 @@ impl Store {
         drop(reader);
         let written = match known {
             Known::Living => None,
-            Known::Free(generation) => {
+            Known::Free(newest) => {
+                let generation = match newest {
+                    Some(newest) => newest.saturating_add(1),
+                    None if self.inner.blobs.reuses_names() => 0,
+                    // Half of them, so that generations to come have room above it.
+                    None => fastrand::u32(..=u32::MAX / 2),
+                };
                 let (packing, kept) = pack(&body.bytes).await?;
                 let kept_bytes = kept.len() as u64;
                 count(body.bytes.len() as u64, kept_bytes);

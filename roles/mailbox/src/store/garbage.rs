@@ -91,12 +91,15 @@ const LEASE_SECONDS: u32 = 2 * 3600;
 const ROWS: u32 = 500;
 
 impl Store {
-    /// Collects once. Others may read and write meanwhile. Of several nodes one collects: whoever has the lease; that a
-    /// second one comes in between would do no harm, for each step looks at the rows that it locks.
+    /// Collects once. Others may read and write meanwhile. Of several nodes one collects: whoever has the lease. That a
+    /// second one comes in between would do no harm: each step looks at the rows that it locks, and where nodes share
+    /// bodies, a name that was deleted is never written again, so that what deletes it late deletes nothing.
     pub async fn collect_garbage(&self, ages: GarbageAges) -> Result<Collected, StoreError> {
         if self.inner.database.lease("garbage", LEASE_SECONDS).await?.is_none() {
             return Ok(Collected::default());
         }
+        // What no row names is garbage only where the rows are those of the bodies.
+        self.check_bodies().await?;
         let before = |age: Duration| now_seconds().saturating_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
         let mut emptied = 0;
         for (special_use, age) in [(SpecialUse::Junk, ages.junk), (SpecialUse::Trash, ages.trash)] {
@@ -141,12 +144,10 @@ impl Store {
         let mut deleted = 0;
         loop {
             let condemned = blobs::condemned(&mut self.reader().await?, before, ROWS).await?;
-            for (_, name) in &condemned {
-                // The file first: while the row stands, nobody writes a file of this name, however packed.
-                for packing in Packing::ALL {
-                    self.inner.blobs.delete(BlobName { packing, ..*name }).await?;
-                }
-            }
+            // The file first: while the row stands, nobody writes a file of this name, however packed.
+            let names =
+                condemned.iter().flat_map(|(_, name)| Packing::ALL.map(|packing| BlobName { packing, ..*name }));
+            self.inner.blobs.delete(names.collect()).await?;
             let count = condemned.len() as u64;
             let remove = async move |transaction: &mut Connection| {
                 for (row, _) in &condemned {

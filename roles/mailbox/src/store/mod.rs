@@ -47,7 +47,7 @@ use std::sync::Arc;
 use estafeta_core::Message;
 use estafeta_core::directory::Account;
 use estafeta_storage::StorageError;
-use estafeta_storage::blobs::Blobs;
+use estafeta_storage::blobs::{Blobs, ObjectsOptions};
 use estafeta_storage::spool::{Spool, SpoolDirectory};
 use estafeta_storage::sql::{Database, DatabaseOptions, Engine, Place, Servers};
 
@@ -82,8 +82,10 @@ pub use verify::{Finding, Progress};
 /// How to open a store.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
-    /// Its directory: the database (unless it is a PostgreSQL), the bodies and the spool stand in it.
+    /// Its directory: the database (unless it is a PostgreSQL), the bodies or their copies, and the spool stand in it.
     pub directory: PathBuf,
+    /// Where bodies are that are too large for a row.
+    pub bodies: BodyPlace,
     /// The PostgreSQL that has the rows; none for a SQLite file in the directory.
     pub servers: Option<Servers>,
     /// The largest message that it takes, in bytes.
@@ -92,6 +94,20 @@ pub struct StoreOptions {
     pub readers: u32,
     /// At how many percent of its quota an account is warned, ascending.
     pub warn_at_percent: Vec<u8>,
+}
+
+/// Where bodies are that are too large for a row.
+#[derive(Debug, Clone)]
+pub enum BodyPlace {
+    /// In files, in the store's directory.
+    Files,
+    /// In an object store, and copies in the store's directory.
+    Objects {
+        /// Which.
+        options: ObjectsOptions,
+        /// The most bytes of copies.
+        cache_bytes: u64,
+    },
 }
 
 /// The mail of one store group, on one node. Cheap to clone.
@@ -105,6 +121,8 @@ pub struct Store {
 struct Inner {
     database: Database,
     blobs: Blobs,
+    /// By which bodies are known to be this database's.
+    identity: String,
     spools: SpoolDirectory,
     hub: Hub,
     search: SearchIndex,
@@ -131,11 +149,24 @@ impl Store {
         // The database first: it holds the lock under which the directories are cleaned.
         let database = database.await?;
         let search = SearchIndex::open(&options.directory, &database, options.readers).await?;
-        let blobs = Blobs::open(&options.directory.join("bodies"))?;
+        let blobs = match &options.bodies {
+            BodyPlace::Files => Blobs::open(&options.directory.join("bodies"))?,
+            BodyPlace::Objects { options: objects, cache_bytes } => {
+                Blobs::in_objects(objects, &options.directory.join("cache"), *cache_bytes)?
+            }
+        };
+        let identity = async |transaction: &mut Connection| sql::blobs::identity(transaction).await;
+        let identity = database.run(identity).await?;
+        match blobs.claim(&identity).await {
+            // What needs no body is served meanwhile, and readiness tells the rest.
+            Err(error) if error.is_away() => tracing::error!(%error, "bodies are away"),
+            claimed => claimed?,
+        }
         let spools = SpoolDirectory::open(&options.directory.join("spool"))?;
         let inner = Arc::new(Inner {
             database,
             blobs,
+            identity,
             spools,
             hub,
             search,
@@ -206,6 +237,16 @@ impl Store {
     /// Whether the writer takes its turns: what [`Store::check`] asks, but for the disk.
     pub async fn is_writable(&self) -> Result<(), StoreError> {
         Ok(self.inner.database.check().await?)
+    }
+
+    /// By which this store's database is told from others, whichever node asks.
+    pub fn identity(&self) -> &str {
+        &self.inner.identity
+    }
+
+    /// Whether bodies can be reached and are those of this database.
+    pub async fn check_bodies(&self) -> Result<(), StoreError> {
+        Ok(self.inner.blobs.claim(&self.inner.identity).await?)
     }
 
     /// Commits what waits and closes. Later calls fail.

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use base64::Engine as _;
 use estafeta_cluster::authority::{Authority, Request};
-use estafeta_core::members::{Endpoint, Members, Readiness};
+use estafeta_core::members::{Endpoint, Members, Readiness, STORE};
 use estafeta_core::settings::Settings;
 use estafeta_core::{ServiceName, StoreGroup};
 use estafeta_net::identity::PeerIdentity;
@@ -125,6 +125,22 @@ async fn a_token_lets_one_node_in_with_its_roles_and_no_more() {
         )
     );
     assert!(listed[1]["certificate_until"].is_string() && listed[0]["certificate_until"].is_null());
+}
+
+#[tokio::test]
+async fn a_store_group_takes_another_node_once_its_own_says_that_its_store_is_shared() {
+    let directory = directory().await;
+    let token = directory.token(json!({ "role": ["mailbox"] })).await;
+    let says = |store: &str| {
+        let change = |member: &mut Member| drop(member.facts.insert(STORE.into(), store.into()));
+        directory.administration.members.change(&"mailbox1".parse().unwrap(), change);
+    };
+    says("estafeta 0123456789abcdef");
+    let (reason, text) = directory.refused(&token, member("mailbox2", Some("a"))).await;
+    assert!(reason == Reason::Exists && text.contains("[mailbox.s3]"), "{text}");
+    says("estafeta 0123456789abcdef shared");
+    let joined = directory.join(&token, member("mailbox2", Some("a"))).await.unwrap();
+    assert_eq!(joined.settings.nodes[0].store_group, Some("a".parse().unwrap()));
 }
 
 #[tokio::test]

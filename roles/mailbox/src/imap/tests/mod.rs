@@ -143,6 +143,7 @@ impl Doorkeeper for Rooms {
 async fn open(directory: &Path) -> Store {
     Store::open(StoreOptions {
         servers: crate::tests::engine::servers(directory),
+        bodies: crate::tests::engine::bodies(directory),
         directory: directory.to_owned(),
         message_limit_bytes: 1_000_000,
         readers: 4,

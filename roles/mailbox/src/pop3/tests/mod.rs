@@ -36,6 +36,7 @@ impl Home {
     async fn open(directory: &Path) -> AccountMail {
         let options = StoreOptions {
             servers: crate::tests::engine::servers(directory),
+            bodies: crate::tests::engine::bodies(directory),
             directory: directory.to_owned(),
             message_limit_bytes: 50_000_000,
             readers: 2,

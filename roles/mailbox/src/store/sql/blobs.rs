@@ -15,8 +15,19 @@ use crate::store::StoreError;
 pub enum Known {
     /// It lives: its file is complete.
     Living,
-    /// It does not; a file may be written under this generation.
-    Free(u32),
+    /// It does not; a file may be written under any generation above this one, the newest that is known.
+    Free(Option<u32>),
+}
+
+/// By which the bodies of this database are told from others': a number that was drawn once.
+pub async fn identity(connection: &mut Connection) -> Result<String, StoreError> {
+    let drawn = fastrand::i64(1..);
+    query("INSERT INTO counters VALUES ('identity', ?) ON CONFLICT DO NOTHING")
+        .bind(drawn)
+        .execute(&mut *connection)
+        .await?;
+    let row = query("SELECT value FROM counters WHERE name = 'identity'").fetch_one(connection).await?;
+    Ok(format!("estafeta {:016x}", row.try_get::<i64>(0)?))
 }
 
 /// What is known of a hash.
@@ -27,8 +38,7 @@ pub async fn look_up(connection: &mut Connection, hash: BlobHash) -> Result<Know
     if row.try_get::<i64>("living")? > 0 {
         return Ok(Known::Living);
     }
-    let newest: Option<u32> = row.try_get("newest")?;
-    Ok(Known::Free(newest.map_or(0, |newest| newest.saturating_add(1))))
+    Ok(Known::Free(row.try_get("newest")?))
 }
 
 /// A body as it is to be kept when its hash does not live yet.
@@ -80,7 +90,7 @@ pub async fn link(
         Some(Written::File { name, kept_bytes }) => (name.generation, name.packing, *kept_bytes),
         // No file stands behind this generation, so it may be chosen here.
         Some(Written::Row(packing, bytes)) => match look_up(connection, hash).await? {
-            Known::Free(generation) => (generation, *packing, bytes.len() as u64),
+            Known::Free(newest) => (newest.map_or(0, |newest| newest.saturating_add(1)), *packing, bytes.len() as u64),
             Known::Living => return Ok(None),
         },
     };

@@ -35,7 +35,7 @@ fn the_child() {
     let round: u32 = std::env::var(ROUND).unwrap().parse().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let store = open_on(Path::new(&directory), None).await;
+        let store = open_on(Path::new(&directory), None, BodyPlace::Files).await;
         let mail = store.create_account(&owner()).await.unwrap();
         let tasks: Vec<_> = (0..TASKS)
             .map(|task| {
@@ -119,7 +119,7 @@ fn what_was_acknowledged_is_there_once_after_a_kill() {
 }
 
 async fn check(directory: &Path, expected: &BTreeMap<(u32, u32), u32>) {
-    let store = open_on(directory, None).await;
+    let store = open_on(directory, None, BodyPlace::Files).await;
     let mail = store.create_account(&owner()).await.unwrap();
     let inbox = mail.mailbox(&MailboxName::inbox()).await.unwrap();
     let snapshot = inbox.snapshot(RecentClaim::Leave).await.unwrap();

@@ -172,7 +172,8 @@ async fn round(seed: u64) {
     let mut primary = PostgresServer::start(true);
     let standby = primary.standby();
     let directory = tempfile::tempdir().unwrap();
-    let store = open_on(directory.path(), Some(PostgresServer::together(&[&primary, &standby]))).await;
+    let store =
+        open_on(directory.path(), Some(PostgresServer::together(&[&primary, &standby])), BodyPlace::Files).await;
     let mut mails = Vec::new();
     for number in 0..ACCOUNTS {
         mails.push(store.create_account(&account(&format!("a{number}"), None)).await.unwrap());
@@ -218,7 +219,9 @@ async fn nothing_acknowledged_is_lost_when_the_primary_is_killed() {
 async fn two_nodes_of_a_group_see_each_others_changes() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let servers = crate::tests::engine::on_postgres(here.path());
-    let (one, other) = (open_on(here.path(), Some(servers.clone())).await, open_on(there.path(), Some(servers)).await);
+    let bodies = crate::tests::engine::in_objects(here.path());
+    let one = open_on(here.path(), Some(servers.clone()), bodies.clone()).await;
+    let other = open_on(there.path(), Some(servers), bodies).await;
     let owner = account("ana", None);
     let made = tokio::join!(one.create_account(&owner), other.create_account(&owner));
     let (mail, same) = (made.0.unwrap(), made.1.unwrap());
@@ -241,4 +244,9 @@ async fn two_nodes_of_a_group_see_each_others_changes() {
         assert!(given.insert(one.await.unwrap()));
     }
     assert_eq!(uids(&inbox).await, (1..=43).collect::<Vec<_>>());
+    // A body that one has written, the other reads.
+    let mut random = fastrand::Rng::with_seed(7);
+    let large: String = std::iter::repeat_with(|| random.alphanumeric()).take(40_000).collect();
+    let uid = append(&mail, "INBOX", &large).await;
+    assert_eq!(inbox.text(uid).await.unwrap(), text(&large));
 }

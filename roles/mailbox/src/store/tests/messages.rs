@@ -195,6 +195,7 @@ async fn what_is_durable_is_there_when_the_store_opens_again() {
     assert!(
         Store::open(StoreOptions {
             servers: crate::tests::engine::servers(directory.path()),
+            bodies: BodyPlace::Files,
             directory: directory.path().into(),
             message_limit_bytes: 1,
             readers: 1,

@@ -7,6 +7,7 @@ mod garbage;
 mod messages;
 mod model;
 mod names;
+mod objects;
 mod power;
 mod search;
 mod verify;
@@ -19,12 +20,13 @@ use estafeta_core::{AccountId, Message};
 use super::*;
 
 async fn open(directory: &Path) -> Store {
-    open_on(directory, crate::tests::engine::servers(directory)).await
+    open_on(directory, crate::tests::engine::servers(directory), crate::tests::engine::bodies(directory)).await
 }
 
-async fn open_on(directory: &Path, servers: Option<Servers>) -> Store {
+async fn open_on(directory: &Path, servers: Option<Servers>, bodies: BodyPlace) -> Store {
     Store::open(StoreOptions {
         servers,
+        bodies,
         directory: directory.to_owned(),
         message_limit_bytes: 1_000_000,
         readers: 2,

@@ -238,7 +238,7 @@ fn run(operations: Vec<Operation>, servers: impl Fn(&Path) -> Option<Servers>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let directory = tempfile::tempdir().unwrap();
-        let store = open_on(directory.path(), servers(directory.path())).await;
+        let store = open_on(directory.path(), servers(directory.path()), BodyPlace::Files).await;
         let mail = store.create_account(&account("ana", None)).await.unwrap();
         let mut bench = Bench::new(mail).await;
         for operation in operations {

@@ -155,7 +155,7 @@ fn the_child() {
     let acknowledged = Arc::new(fs::OpenOptions::new().append(true).create(true).open(acknowledged).unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let store = open_on(&Path::new(&root).join("store"), None).await;
+        let store = open_on(&Path::new(&root).join("store"), None, BodyPlace::Files).await;
         let mail = store.create_account(&owner()).await.unwrap();
         for task in 0..TASKS {
             mail.create(&own(task, 0), None).await.unwrap();
@@ -268,7 +268,7 @@ async fn held(mailbox: &Mailbox) -> BTreeMap<u32, (u8, Held)> {
 }
 
 async fn check(directory: &Path, expected: Option<Vec<(Expected, Option<Operation>)>>) {
-    let store = open_on(directory, None).await;
+    let store = open_on(directory, None, BodyPlace::Files).await;
     let findings = store.verify(None, false, &watch::Sender::new(Progress::default())).await.unwrap();
     assert_eq!(findings, [], "verify finds the store whole");
     let mail = store.create_account(&owner()).await.unwrap();
