@@ -30,7 +30,7 @@ pub fn in_objects(directory: &Path) -> BodyPlace {
 }
 
 fn prefix(directory: &Path) -> String {
-    directory.file_name().map(|name| name.to_string_lossy().replace('.', "")).unwrap_or_default()
+    directory.to_string_lossy().replace(['/', '.'], "")
 }
 
 /// Where those bodies are files.
