@@ -22,6 +22,7 @@ mod health;
 mod mail;
 mod mailboxes;
 mod memory;
+mod moves;
 mod operate;
 mod programs;
 mod store_group;

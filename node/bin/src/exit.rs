@@ -84,7 +84,7 @@ fn print_line(line: &str) {
 fn code_of(reason: Reason) -> Code {
     match reason {
         Reason::Unavailable => Code::Unavailable,
-        Reason::Busy | Reason::OverQuota => Code::TemporaryFailure,
+        Reason::Busy | Reason::OverQuota | Reason::Elsewhere => Code::TemporaryFailure,
         Reason::Internal => Code::Software,
         Reason::Credentials | Reason::Denied => Code::NoPermission,
         Reason::NotFound => Code::NoUser,

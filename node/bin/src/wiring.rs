@@ -89,13 +89,17 @@ impl Wiring {
         let judge = Arc::new(JudgeRouter(routes("filter", &locals[role].judge, client, &remote, &members)));
 
         let (role, client) = serving(table, |clients| clients.delivery)?;
-        let delivery = Arc::new(DeliveryRouter(routes("lmtp", &locals[role].delivery, client, &remote, &members)));
+        let delivery = Arc::new(DeliveryRouter {
+            routes: routes("lmtp", &locals[role].delivery, client, &remote, &members),
+            directory: directory_uncached.clone(),
+        });
 
         let (role, imap) = serving(table, |clients| clients.imap)?;
         let (_, pop3) = serving(table, |clients| clients.pop3)?;
         let sessions = Arc::new(SessionsRouter {
             imap: routes("mailbox-imap", &locals[role].sessions, imap, &remote, &members),
             pop3: routes("mailbox-pop3", &locals[role].sessions, pop3, &remote, &members),
+            directory: directory_uncached.clone(),
         });
 
         let by_role = locals.iter().map(|(role, locals)| (role.clone(), locals.administration.clone())).collect();
@@ -115,6 +119,7 @@ impl Wiring {
             delivery,
             sessions,
             settings: settings(administration.clone()),
+            administration: administration.clone(),
         };
         administration.complete(OperationContext { contracts: contracts.clone(), members });
         Ok(Self { contracts, administration, node, locals })

@@ -84,6 +84,8 @@ pub enum Perform {
     Anywhere(fn(OperationContext, Value) -> Performed),
     /// A node with this role, by the `Administration` that the running role provides. The API passes the request on.
     ByRole(RoleName),
+    /// A node with this role that serves the store group which this field of the input names.
+    InGroup(RoleName, &'static str),
     /// The node itself, whatever its roles: the one that this field of the input names, or the one that is asked.
     OnNode(Option<&'static str>),
 }

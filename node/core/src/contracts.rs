@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::administration::Administration;
 use crate::delivery::Delivery;
 use crate::directory::Directory;
 use crate::judge::Judge;
@@ -23,4 +24,6 @@ pub struct Contracts {
     pub sessions: Arc<dyn Sessions>,
     /// Changes to the settings. To read them, use the view that the role was given.
     pub settings: Arc<dyn SettingsStore>,
+    /// Operations, of this node and of others.
+    pub administration: Arc<dyn Administration>,
 }

@@ -47,13 +47,17 @@ pub enum Reason {
     OverQuota,
     /// Larger than is accepted.
     TooLarge,
+    /// What was named lives elsewhere now, or is on its way there: ask anew where.
+    Elsewhere,
 }
 
 impl Reason {
     /// Whether to try again.
     pub fn persistence(self) -> Persistence {
         match self {
-            Self::Unavailable | Self::Busy | Self::Internal | Self::OverQuota => Persistence::Temporary,
+            Self::Unavailable | Self::Busy | Self::Internal | Self::OverQuota | Self::Elsewhere => {
+                Persistence::Temporary
+            }
             _ => Persistence::Permanent,
         }
     }

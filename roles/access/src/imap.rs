@@ -78,7 +78,7 @@ fn code(failure: &Failure) -> Code<'static> {
         Reason::Busy => Code::Limit,
         Reason::Invalid => Code::Cannot,
         Reason::NotFound | Reason::Exists | Reason::TooLarge | Reason::OverQuota => Code::NoPermission,
-        Reason::Unavailable => Code::Unavailable,
+        Reason::Unavailable | Reason::Elsewhere => Code::Unavailable,
         Reason::Internal => Code::ServerBug,
     }
 }

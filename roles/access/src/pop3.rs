@@ -59,7 +59,7 @@ impl Handler<Server> for Greeter<'_> {
 fn code(reason: Reason) -> Option<Code> {
     match reason {
         Reason::Credentials | Reason::Denied => Some(Code::Auth),
-        Reason::Unavailable | Reason::Internal => Some(Code::SysTemp),
+        Reason::Unavailable | Reason::Internal | Reason::Elsewhere => Some(Code::SysTemp),
         Reason::Busy => Some(Code::LoginDelay),
         Reason::NotFound | Reason::TooLarge | Reason::OverQuota | Reason::Exists => Some(Code::SysPerm),
         Reason::Invalid => None,

@@ -116,7 +116,8 @@ async fn context(tls: TlsFiles) -> (Context, Arc<Echo>) {
         judge: Arc::new(Nobody),
         delivery: Arc::new(Nobody),
         sessions: echo.clone(),
-        settings: directory,
+        settings: directory.clone(),
+        administration: directory,
     };
     let context = Context {
         node: "access1".parse().unwrap(),

@@ -295,6 +295,7 @@ impl World {
             delivery: mailboxes.clone(),
             sessions: Arc::new(NoSessions),
             settings: memory.clone(),
+            administration: memory.clone(),
         };
         let mut sockets = Sockets::default();
         for service in [SMTP, SUBMISSIONS, SUBMISSION] {

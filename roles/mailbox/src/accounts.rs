@@ -37,6 +37,16 @@ impl Accounts {
         Self { store, store_group, directory, directory_uncached, gate }
     }
 
+    /// The store group.
+    pub fn store_group(&self) -> &StoreGroup {
+        &self.store_group
+    }
+
+    /// People, never from a cache.
+    pub fn directory_uncached(&self) -> &dyn Directory {
+        self.directory_uncached.as_ref()
+    }
+
     /// Where the mail is.
     pub fn store(&self) -> &Store {
         &self.store
@@ -89,7 +99,7 @@ impl Accounts {
                 "{} lives in store group {}, and this node serves {}",
                 account.address, account.store_group, self.store_group
             );
-            return Err(Failure::unavailable(cause));
+            return Err(Failure::new(Reason::Elsewhere, "temporarily unavailable, try again later").because(cause));
         }
         if !account.enabled {
             return Err(Failure::new(Reason::Denied, "this account is disabled"));
@@ -131,7 +141,11 @@ impl Accounts {
             };
             Failure::new(Reason::NotFound, text)
         };
-        self.store.account(&account).await.map_err(failure)?.ok_or_else(elsewhere)
+        match self.store.account(&account).await {
+            Ok(mail) => mail.ok_or_else(elsewhere),
+            Err(StoreError::Gone) => Err(elsewhere()),
+            Err(error) => Err(failure(error)),
+        }
     }
 
     /// The same, to put mail into: that of an account that belongs here is made when it never came.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use estafeta_core::delivery::{Answer, Delivery, Outcome, Parcel, Recipient, SPAM_HEADER, SPAM_HEADER_YES};
+use estafeta_core::delivery::{Answer, Delivery, ELSEWHERE, Outcome, Parcel, Recipient, SPAM_HEADER, SPAM_HEADER_YES};
 use estafeta_core::{Address, DeliveryId, Failure, Message, Reason};
 use tokio::task::JoinSet;
 
@@ -81,6 +81,7 @@ impl LocalDelivery {
             Refusal::Store(StoreError::Storage(error)) if error.is_full() => {
                 Outcome::Later(answer(452, "4.3.1", "insufficient storage, try again later"))
             }
+            Refusal::Store(StoreError::Moving | StoreError::Gone) => elsewhere(),
             Refusal::Store(_) => Outcome::Later(answer(451, "4.3.0", "temporarily not possible, try again later")),
         }
     }
@@ -101,8 +102,14 @@ pub(crate) fn outcome_of(failure: &Failure) -> Outcome {
         Reason::NotFound => Outcome::Refused(answer(550, "5.1.1", "there is no such account")),
         Reason::Denied => Outcome::Refused(answer(550, "5.2.1", &failure.client)),
         Reason::TooLarge => Outcome::Refused(answer(552, "5.3.4", "the message is too large")),
+        Reason::Elsewhere => elsewhere(),
         _ => Outcome::Later(answer(451, "4.3.0", &failure.client)),
     }
+}
+
+/// The sender shall ask the directory anew where the account lives, or come again.
+fn elsewhere() -> Outcome {
+    Outcome::Later(answer(451, ELSEWHERE, "the mailbox is being moved, try again later"))
 }
 
 fn answer(code: u16, status: &str, text: &str) -> Answer {

@@ -5,7 +5,7 @@
 //! - [`delivery`], [`lmtp`]: the contract `Delivery` on this node, and its listener;
 //! - [`sessions`], [`imap`], [`pop3`]: the contract `Sessions` on this node, and the engines, each with its listener;
 //! - [`relay`]: the clients of both contracts, for other nodes;
-//! - `transfer`: out to Maildir and in again; `operations`: what the administrator asks for;
+//! - `transfer`: out to Maildir and mbox, and in again; `relocation`: from another store group; `operations`: what the administrator asks for;
 //! - [`role`]: the role's row.
 #![forbid(unsafe_code)]
 
@@ -18,6 +18,7 @@ pub mod lmtp;
 mod operations;
 pub mod pop3;
 pub mod relay;
+mod relocation;
 mod role;
 pub mod sessions;
 pub mod store;

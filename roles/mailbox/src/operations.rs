@@ -4,14 +4,15 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use estafeta_core::administration::{Administration, Field, Kind, Operation, Perform, Placing, WRONG, input};
-use estafeta_core::{Address, Failure, Reason, RoleName};
+use estafeta_core::{Address, Failure, Reason, RoleName, StoreGroup};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::accounts::Accounts;
+use crate::relocation::{self, Relocation};
 use crate::store::Finding;
 use crate::tasks::Tasks;
-use crate::transfer::{self, Transferred};
+use crate::transfer::{self, Choice, Format, Transferred};
 
 const fn option(name: &'static str, kind: Kind, about: &'static str) -> Field {
     Field { name, kind, placing: Placing::Option, about }
@@ -28,6 +29,9 @@ const fn positional(name: &'static str, about: &'static str) -> Field {
 const fn required(name: &'static str, about: &'static str) -> Field {
     Field { name, kind: Kind::Text, placing: Placing::Required, about }
 }
+
+/// Who asks the group that an account leaves.
+const MAILBOX: &[RoleName] = &[RoleName::MAILBOX];
 
 /// The rows for the role's table.
 pub fn operations() -> Vec<Operation> {
@@ -52,11 +56,12 @@ pub fn operations() -> Vec<Operation> {
         verify.clone(),
         Operation {
             name: "mailbox export",
-            about: "Write an account's mail to a directory of its mailbox node, as Maildir; again, and what is new is added",
+            about: "Write an account's mail to a directory of its mailbox node, as Maildir or mbox; again, and what is new is added",
             fields: const {
                 &[
                     ADDRESS,
                     required("to", "The directory, by its whole path; the node's own user must be able to write there"),
+                    option("format", Kind::Text, "maildir or mbox; maildir by default"),
                     TASK,
                 ]
             },
@@ -65,15 +70,82 @@ pub fn operations() -> Vec<Operation> {
         },
         Operation {
             name: "mailbox import",
-            about: "Put a directory of Maildirs on the account's mailbox node into its mailboxes; again, and nothing is added twice",
+            about: "Put Maildirs and mboxes of a directory of the account's mailbox node into its mailboxes; again, and nothing is added twice",
             fields: const {
                 &[
                     ADDRESS,
-                    required("from", "The directory, by its whole path; the node's own user must be able to read it"),
+                    required(
+                        "from",
+                        "The directory, or one mbox, by its whole path; the node's own user must be able to read it",
+                    ),
                     TASK,
                 ]
             },
             columns: &[],
+            ..verify.clone()
+        },
+        Operation {
+            name: "mailbox backup",
+            about: "Add a backup of this node's store group, or of one account, to a directory of a mailbox node",
+            fields: const {
+                &[
+                    required("to", "The directory, by its whole path: empty, or one of former backups"),
+                    option("account", Kind::Text, "Back up this account alone, by its address"),
+                    option("group", Kind::Text, "The store group; by default that of the node that is asked"),
+                    TASK,
+                ]
+            },
+            columns: &[],
+            perform: Perform::InGroup(RoleName::MAILBOX, "group"),
+            ..verify.clone()
+        },
+        Operation {
+            name: "mailbox restore",
+            about: "Put the last backup of each account, or of one, into its mailboxes; again, and nothing is added twice",
+            fields: const {
+                &[
+                    required("from", "The directory of the backups, by its whole path"),
+                    option("account", Kind::Text, "Restore this account alone, by the address that it has, or had"),
+                    option("into", Kind::Text, "Restore it into this account's mailboxes instead"),
+                    option("below", Kind::Text, "Restore below this mailbox, beside what is there"),
+                    option("group", Kind::Text, "The store group; by default that of the node that is asked"),
+                    TASK,
+                ]
+            },
+            columns: &[],
+            perform: Perform::InGroup(RoleName::MAILBOX, "group"),
+            ..verify.clone()
+        },
+        Operation {
+            name: "account move",
+            about: "Move an account's mail to another store group, while mail arrives; again, and a move that was interrupted is ended",
+            fields: const {
+                &[
+                    ADDRESS,
+                    required("to", "The store group; the one where it lives, to give up a move that was interrupted"),
+                    TASK,
+                ]
+            },
+            columns: &[],
+            perform: Perform::InGroup(RoleName::MAILBOX, "to"),
+            ..verify.clone()
+        },
+        Operation {
+            name: relocation::ASK,
+            about: "Ask the store group that an account leaves",
+            fields: const {
+                &[
+                    required("group", "The store group that is asked"),
+                    required("account", "The account's identifier"),
+                    required("attempt", "Which attempt to move it"),
+                    Field { name: "step", kind: Kind::Object, placing: Placing::Required, about: "What is asked" },
+                ]
+            },
+            changes: false,
+            columns: &[],
+            asked_by: MAILBOX,
+            hidden: true,
+            perform: Perform::InGroup(RoleName::MAILBOX, "group"),
             ..verify
         },
     ]
@@ -85,6 +157,16 @@ pub struct MailboxOperations {
     pub accounts: Accounts,
     /// What takes long.
     pub tasks: Tasks,
+    /// Who comes.
+    pub relocation: Relocation,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Move {
+    address: Option<Address>,
+    to: Option<StoreGroup>,
+    task: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -98,10 +180,19 @@ struct Verify {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Transfer {
+struct Export {
     address: Option<Address>,
-    #[serde(alias = "from")]
     to: Option<PathBuf>,
+    #[serde(default)]
+    format: Format,
+    task: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Import {
+    address: Option<Address>,
+    from: Option<PathBuf>,
     task: Option<u32>,
 }
 
@@ -112,6 +203,10 @@ impl Administration for MailboxOperations {
             "mailbox verify" => self.verify(input(value)?).await,
             "mailbox export" => self.export(input(value)?).await,
             "mailbox import" => self.import(input(value)?).await,
+            "mailbox backup" => self.backup(input(value)?).await,
+            "mailbox restore" => self.restore(input(value)?).await,
+            "account move" => self.relocate(input(value)?).await,
+            relocation::ASK => relocation::answer(&self.accounts, value).await,
             other => Err(Failure::new(Reason::NotFound, format!("there is no operation {other:?} here"))),
         }
     }
@@ -136,36 +231,120 @@ impl MailboxOperations {
 }
 
 impl MailboxOperations {
-    async fn export(&self, transfer: Transfer) -> Result<Value, Failure> {
-        if let Some(task) = transfer.task {
+    async fn export(&self, Export { address, to, format, task }: Export) -> Result<Value, Failure> {
+        if let Some(task) = task {
             return self.tasks.follow(task).await;
         }
-        let (address, to) = named(transfer)?;
-        let mail = self.accounts.of_whoever(&address).await?;
-        let export = |progress| async move { outcome(transfer::export(&mail, &to, &progress).await?) };
+        let to = named(to)?;
+        let mail = self.accounts.of_whoever(&whose(address)?).await?;
+        let export = |progress| async move { outcome(transfer::export(&mail, &to, format, &progress).await?) };
         self.tasks.start("export", export).await
     }
 
-    async fn import(&self, transfer: Transfer) -> Result<Value, Failure> {
-        if let Some(task) = transfer.task {
+    async fn import(&self, Import { address, from, task }: Import) -> Result<Value, Failure> {
+        if let Some(task) = task {
             return self.tasks.follow(task).await;
         }
-        let (address, from) = named(transfer)?;
-        let mail = self.accounts.of_whoever_made(&address).await?;
-        let import = |progress| async move { outcome(transfer::import(&mail, &from, &progress).await?) };
+        let from = named(from)?;
+        let mail = self.accounts.of_whoever_made(&whose(address)?).await?;
+        let accounts = self.accounts.clone();
+        let import = |progress| async move { outcome(transfer::import(&mail, &accounts, &from, &progress).await?) };
         self.tasks.start("import", import).await
     }
 }
 
-/// Whose mail, and which directory.
-fn named(Transfer { address, to, .. }: Transfer) -> Result<(Address, PathBuf), Failure> {
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Backup {
+    to: Option<PathBuf>,
+    account: Option<Address>,
+    group: Option<StoreGroup>,
+    task: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Restore {
+    from: Option<PathBuf>,
+    account: Option<Address>,
+    into: Option<Address>,
+    below: Option<String>,
+    group: Option<StoreGroup>,
+    task: Option<u32>,
+}
+
+impl MailboxOperations {
+    async fn backup(&self, Backup { to, account, group, task }: Backup) -> Result<Value, Failure> {
+        if let Some(task) = task {
+            return self.tasks.follow(task).await;
+        }
+        let (to, accounts) = (named(to)?, self.accounts.clone());
+        self.serves(group.as_ref())?;
+        let only = match account {
+            Some(address) => Some((accounts.of_whoever(&address).await?.account().id, address)),
+            None => None,
+        };
+        let backup = |progress| async move {
+            outcome(transfer::backup(accounts.store(), accounts.directory_uncached(), only, &to, &progress).await?)
+        };
+        self.tasks.start("backup", backup).await
+    }
+
+    async fn restore(&self, Restore { from, account, into, below, group, task }: Restore) -> Result<Value, Failure> {
+        if let Some(task) = task {
+            return self.tasks.follow(task).await;
+        }
+        let (from, accounts) = (named(from)?, self.accounts.clone());
+        self.serves(group.as_ref())?;
+        if into.is_some() && account.is_none() {
+            return Err(Failure::new(
+                Reason::Invalid,
+                "into which account is said, but not whose mail: name it with account",
+            ));
+        }
+        let below = below.map(|name| name.parse());
+        let below = below.transpose().map_err(|error| Failure::new(Reason::Invalid, format!("below: {error}")))?;
+        if let Some(target) = into.as_ref().or(account.as_ref()) {
+            // Whoever lives elsewhere is restored there.
+            accounts.of_whoever_made(target).await?;
+        }
+        let choice = Choice { account, into, below };
+        let restore = |progress| async move { outcome(transfer::restore(&accounts, choice, &from, &progress).await?) };
+        self.tasks.start("restore", restore).await
+    }
+
+    fn serves(&self, group: Option<&StoreGroup>) -> Result<(), Failure> {
+        let own = self.accounts.store_group();
+        if group.is_none_or(|group| group == own) {
+            return Ok(());
+        }
+        Err(Failure::new(Reason::NotFound, format!("this node serves the store group {own}")))
+    }
+
+    async fn relocate(&self, Move { address, to, task }: Move) -> Result<Value, Failure> {
+        if let Some(task) = task {
+            return self.tasks.follow(task).await;
+        }
+        let address = whose(address)?;
+        let to = to.ok_or_else(|| Failure::new(Reason::Invalid, "the store group is missing"))?;
+        self.serves(Some(&to))?;
+        let relocation = self.relocation.clone();
+        let bring = |progress| async move { relocation.bring(&address, &progress).await };
+        self.tasks.start("account move", bring).await
+    }
+}
+
+fn whose(address: Option<Address>) -> Result<Address, Failure> {
+    address.ok_or_else(|| Failure::new(Reason::Invalid, "whose mail? the address is missing"))
+}
+
+fn named(path: Option<PathBuf>) -> Result<PathBuf, Failure> {
     let invalid = |text: &str| Failure::new(Reason::Invalid, text);
-    let address = address.ok_or_else(|| invalid("whose mail? the address is missing"))?;
-    let path = to.ok_or_else(|| invalid("the directory is missing"))?;
+    let path = path.ok_or_else(|| invalid("the directory is missing"))?;
     if !path.is_absolute() {
         return Err(invalid("give the directory's whole path: the node does not know where you are"));
     }
-    Ok((address, path))
+    Ok(path)
 }
 
 fn outcome(Transferred { messages, there_already, refused }: Transferred) -> Result<Value, Failure> {

@@ -16,6 +16,7 @@ use crate::delivery::LocalDelivery;
 use crate::health::StoreHealth;
 use crate::lmtp::{self, Lmtp};
 use crate::operations::{MailboxOperations, operations};
+use crate::relocation::Relocation;
 use crate::sessions::LocalSessions;
 use crate::store::{GarbageAges, Store, StoreError, StoreOptions};
 use crate::tasks::Tasks;
@@ -112,12 +113,14 @@ impl Plan for Config {
             members: context.members.clone(),
         };
         health.tell();
+        let relocation = Relocation::new(accounts.clone(), context.contracts.administration.clone());
         let provides = Provides {
             delivery: Some(Arc::new(delivery.clone())),
             sessions: Some(Arc::new(LocalSessions::new(accounts.clone(), context.drain.clone()))),
             administration: Some(Arc::new(MailboxOperations {
                 accounts: accounts.clone(),
                 tasks: Tasks::new(context.drain.clone()),
+                relocation: relocation.clone(),
             })),
             health: Some(Arc::new(health)),
             needs: Needs { disk: true, ..Needs::default() },
@@ -135,6 +138,7 @@ impl Plan for Config {
                     () = drain.begun() => {}
                 }
             });
+            context.drain.spawn("moves", relocation.resume(context.drain.clone()));
             let kept = tokio::select! {
                 failure = watch(&store) => Err(failure),
                 ended = listeners.run(&context.drain) => ended,

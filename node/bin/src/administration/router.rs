@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use estafeta_core::administration::{Administration, OperationContext, Perform};
-use estafeta_core::members::MembersView;
+use estafeta_core::members::{Member, MembersView};
 use estafeta_core::route::Local;
 use estafeta_core::{Failure, Reason, RoleName};
 use estafeta_net::role::Remote;
@@ -59,6 +59,10 @@ impl AdministrationRouter {
                 Some(local) => local.perform(operation, input).await,
                 None => Err(Failure::unavailable(format!("the role {role} does not run on node {}", self.remote.node))),
             },
+            Perform::InGroup(role, _) => match self.local(role) {
+                Some(local) => local.perform(operation, input).await,
+                None => Err(Failure::unavailable(format!("the role {role} does not run on node {}", self.remote.node))),
+            },
             Perform::OnNode(_) => match self.node.get() {
                 Some(node) => node.perform(operation, input).await,
                 None => Err(Failure::unavailable("the node is still starting")),
@@ -78,11 +82,21 @@ impl AdministrationRouter {
 
     /// Asks the nodes with the role, the ready ones first, until one can do it: what only one of them keeps (a letter in its
     /// queue), the others do not find.
-    async fn pass_on(&self, role: &RoleName, operation: &str, input: Value) -> Result<Value, Failure> {
+    async fn pass_on(
+        &self,
+        role: &RoleName,
+        group: Option<&str>,
+        operation: &str,
+        input: Value,
+    ) -> Result<Value, Failure> {
         let members = self.members.current();
+        let serves = |member: &&Member| {
+            group.is_none_or(|group| member.store_group.as_ref().is_some_and(|served| served.as_str() == group))
+        };
         let mut nodes: Vec<_> = members
             .iter()
             .filter(|member| member.roles.contains_key(role) && member.name != self.remote.node)
+            .filter(serves)
             .collect();
         nodes.sort_by_key(|member| !member.is_ready(role));
         let mut last = None;
@@ -117,13 +131,53 @@ impl AdministrationRouter {
 #[async_trait]
 impl Administration for AdministrationRouter {
     async fn perform(&self, operation: &str, input: Value) -> Result<Value, Failure> {
+        let named = |field: &str| input.get(field).and_then(Value::as_str).map(str::to_owned);
         match &self.row(operation)?.perform {
-            Perform::OnNode(Some(field)) => match input.get(field).and_then(Value::as_str).map(str::to_owned) {
+            Perform::OnNode(Some(field)) => match named(field) {
                 Some(node) if node != self.remote.node.as_str() => self.ask_named(&node, operation, input).await,
                 _ => self.perform_here(operation, input).await,
             },
-            Perform::ByRole(role) if self.local(role).is_none() => self.pass_on(role, operation, input).await,
+            Perform::InGroup(role, field) if named(field).is_some() => {
+                let group = named(field).unwrap_or_default();
+                self.perform_in_group(role, &group, operation, input).await
+            }
+            Perform::ByRole(role) | Perform::InGroup(role, _) => {
+                if self.local(role).is_none() {
+                    return self.pass_on(role, None, operation, input).await;
+                }
+                // What one node of a role does not know another may: each mailbox node has its own store group.
+                match self.perform_here(operation, input.clone()).await {
+                    Err(failure) if failure.reason == Reason::NotFound => {
+                        let elsewhere = self.pass_on(role, None, operation, input).await;
+                        elsewhere.map_err(|other| if other.reason == Reason::Unavailable { failure } else { other })
+                    }
+                    answer => answer,
+                }
+            }
             _ => self.perform_here(operation, input).await,
         }
+    }
+}
+
+impl AdministrationRouter {
+    /// Asks a node with the role that serves the group: this one, if it does.
+    async fn perform_in_group(
+        &self,
+        role: &RoleName,
+        group: &str,
+        operation: &str,
+        input: Value,
+    ) -> Result<Value, Failure> {
+        let members = self.members.current();
+        let serves = |member: &Member| member.store_group.as_ref().is_some_and(|served| served.as_str() == group);
+        if self.local(role).is_some() && members.get(&self.remote.node).is_some_and(serves) {
+            return self.perform_here(operation, input).await;
+        }
+        if !members.iter().any(serves) {
+            let known = members.store_groups().iter().map(|group| group.as_str().to_owned()).collect::<Vec<_>>();
+            let text = format!("no node serves the store group {group:?}; those that are served: {}", known.join(", "));
+            return Err(Failure::new(Reason::NotFound, text));
+        }
+        self.pass_on(role, Some(group), operation, input).await
     }
 }

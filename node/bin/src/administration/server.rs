@@ -164,7 +164,7 @@ async fn perform(
 
 fn status(reason: Reason) -> StatusCode {
     match reason {
-        Reason::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Reason::Unavailable | Reason::Elsewhere => StatusCode::SERVICE_UNAVAILABLE,
         Reason::Busy => StatusCode::TOO_MANY_REQUESTS,
         Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         Reason::Credentials => StatusCode::UNAUTHORIZED,

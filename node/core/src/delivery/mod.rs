@@ -80,6 +80,10 @@ pub trait Delivery: Send + Sync {
     async fn deliver(&self, parcel: &Parcel) -> Vec<Outcome>;
 }
 
+/// The status of an answer that says that the account's mail is kept elsewhere now, or on its way there: whoever asked shall
+/// ask the directory anew. As RFC 3463 §3.2 has it of mailboxes that moved, but only for now.
+pub const ELSEWHERE: &str = "4.1.6";
+
 /// The outcome for recipients that could not be tried or whose fate is unknown.
 pub fn later(text: impl fmt::Display) -> Outcome {
     Outcome::Later(Answer { code: 451, status: "4.4.1".into(), text: text.to_string() })

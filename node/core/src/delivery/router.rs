@@ -2,22 +2,58 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
 use async_trait::async_trait;
 
-use super::{Delivery, Outcome, Parcel, later};
+use super::{Delivery, ELSEWHERE, Outcome, Parcel, Recipient, later};
+use crate::directory::Directory;
 use crate::name::StoreGroup;
 use crate::route::Routes;
 
 /// Splits by store group and delivers to each group's mailbox nodes. A repeat after a failure is safe: the mailbox
-/// knows the delivery id.
-pub struct DeliveryRouter(pub Routes<dyn Delivery>);
+/// knows the delivery id. An account that has moved meanwhile is looked for once more.
+pub struct DeliveryRouter {
+    /// The ways to mailbox nodes.
+    pub routes: Routes<dyn Delivery>,
+    /// Never a cache: it is asked for accounts that a cached answer did not lead to.
+    pub directory: Arc<dyn Directory>,
+}
 
 #[async_trait]
 impl Delivery for DeliveryRouter {
     async fn deliver(&self, parcel: &Parcel) -> Vec<Outcome> {
+        let mut outcomes = self.deliver_by_groups(parcel).await;
+        let (mut places, mut moved) = (Vec::new(), Vec::new());
+        for (place, recipient) in parcel.recipients.iter().enumerate() {
+            if let Outcome::Later(answer) = &outcomes[place]
+                && answer.status == ELSEWHERE
+                && let Some(recipient) = self.found_elsewhere(recipient).await
+            {
+                places.push(place);
+                moved.push(recipient);
+            }
+        }
+        if !moved.is_empty() {
+            let again = self.deliver_by_groups(&Parcel { recipients: moved, ..parcel.clone() }).await;
+            places.into_iter().zip(again).for_each(|(place, outcome)| outcomes[place] = outcome);
+        }
+        outcomes
+    }
+}
+
+impl DeliveryRouter {
+    /// The recipient as the directory has it now, if its account has moved.
+    async fn found_elsewhere(&self, recipient: &Recipient) -> Option<Recipient> {
+        let known = &recipient.account;
+        let account = self.directory.account(&known.address).await.ok()?;
+        let has_moved = account.id == known.id && account.store_group != known.store_group;
+        has_moved.then(|| Recipient { account, original: recipient.original.clone() })
+    }
+
+    async fn deliver_by_groups(&self, parcel: &Parcel) -> Vec<Outcome> {
         let mut groups: BTreeMap<&StoreGroup, Vec<usize>> = BTreeMap::new();
         for (index, recipient) in parcel.recipients.iter().enumerate() {
             groups.entry(&recipient.account.store_group).or_default().push(index);
@@ -58,7 +94,7 @@ impl DeliveryRouter {
             vec![later(format_args!("no mailbox node of store group {group} can be reached")); parcel.recipients.len()];
         // Where the first one's mail is read, so that it is in that node's cache.
         let account = parcel.recipients.first().map(|recipient| &recipient.account);
-        for route in self.0.choose(account, Instant::now()) {
+        for route in self.routes.choose(account, Instant::now()) {
             let waiting: Vec<usize> =
                 (0..outcomes.len()).filter(|&i| matches!(outcomes[i], Outcome::Later(_))).collect();
             if waiting.is_empty() {
@@ -70,7 +106,7 @@ impl DeliveryRouter {
             };
             let answers = route.to.deliver(&part).await;
             if answers.iter().all(|outcome| matches!(outcome, Outcome::Later(_))) {
-                self.0.rest(&route, Instant::now());
+                self.routes.rest(&route, Instant::now());
             }
             for (index, outcome) in waiting.into_iter().zip(answers) {
                 outcomes[index] = outcome;
@@ -82,14 +118,14 @@ impl DeliveryRouter {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::directory::Account;
+    use crate::directory::NewAccount;
     use crate::members::{Endpoint, Member, Members, MembersView, Readiness};
     use crate::message::{DeliveryId, Message};
     use crate::name::{AccountId, RoleName, ServiceName};
     use crate::route::{Connect, Local};
+    use crate::settings::SettingsStore as _;
 
     const LMTP: ServiceName = ServiceName::fixed("lmtp");
 
@@ -152,7 +188,8 @@ mod tests {
             ],
             message: Message::default(),
         };
-        let router = DeliveryRouter(routes);
+        let directory = Arc::new(crate::directory::memory::MemoryDirectory::default());
+        let router = DeliveryRouter { routes, directory };
         for _ in 0..2 {
             let outcomes = router.deliver(&parcel).await;
             assert!(matches!(&outcomes[0], Outcome::Later(answer) if answer.text == "away"), "{outcomes:?}");
@@ -162,5 +199,47 @@ mod tests {
             );
             assert_eq!((&outcomes[1], &outcomes[3]), (&Outcome::Delivered, &Outcome::Delivered));
         }
+    }
+
+    /// Has had the account.
+    struct Before;
+
+    #[async_trait]
+    impl Delivery for Before {
+        async fn deliver(&self, parcel: &Parcel) -> Vec<Outcome> {
+            vec![
+                Outcome::Later(crate::delivery::Answer { code: 451, status: ELSEWHERE.into(), text: "moved".into() });
+                parcel.recipients.len()
+            ]
+        }
+    }
+
+    #[tokio::test]
+    async fn an_account_that_has_moved_is_followed_at_once() {
+        let members = Members::new(vec![member("a", 1, "red"), member("b", 2, "blue")]);
+        let connect: Connect<dyn Delivery> = Box::new(|candidate| match candidate.node.as_str() {
+            "a" => Arc::new(Before),
+            _ => Arc::new(Node { group: "blue".into(), away: false }),
+        });
+        let routes = Routes::new(LMTP, "edge1".parse().unwrap(), Local::default(), MembersView::new(members), connect);
+        let directory = Arc::new(crate::directory::memory::MemoryDirectory::default());
+        directory.add_domain(&"example.edu".parse().unwrap()).await.unwrap();
+        let new = NewAccount {
+            address: "x@example.edu".parse().unwrap(),
+            name: String::new(),
+            store_group: "blue".parse().unwrap(),
+            quota_bytes: None,
+            quota_messages: None,
+            password: None,
+        };
+        let moved = directory.add_account(&new).await.unwrap();
+        let known = Account { store_group: "red".parse().unwrap(), ..moved };
+        let here = crate::delivery::Recipient { account: known, original: new.address.clone() };
+        let recipients = vec![recipient("y", "red"), here, recipient("z", "blue")];
+        let parcel = Parcel { id: DeliveryId::generate(), sender: None, recipients, message: Message::default() };
+        let outcomes = DeliveryRouter { routes, directory }.deliver(&parcel).await;
+        // Nobody knows of y.
+        assert!(matches!(&outcomes[0], Outcome::Later(answer) if answer.status == ELSEWHERE), "{outcomes:?}");
+        assert_eq!(outcomes[1..], [Outcome::Delivered, Outcome::Delivered]);
     }
 }

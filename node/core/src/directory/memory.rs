@@ -12,6 +12,7 @@ use super::{
     Target,
 };
 use crate::address::{Address, Domain};
+use crate::administration::Administration;
 use crate::failure::{Failure, Reason};
 use crate::name::{AccountId, RoleName};
 use crate::secret::Secret;
@@ -195,9 +196,10 @@ impl Directory for MemoryDirectory {
     async fn change_account(&self, address: &Address, change: &AccountChange) -> Result<Account, Failure> {
         let mut content = self.content();
         let (account, _) = content.account(address)?;
-        let AccountChange { name, quota_bytes, quota_messages, enabled } = change.clone();
+        let AccountChange { name, store_group, quota_bytes, quota_messages, enabled } = change.clone();
         check_name(name.as_deref().unwrap_or_default())?;
         account.name = name.unwrap_or_else(|| account.name.clone());
+        account.store_group = store_group.unwrap_or_else(|| account.store_group.clone());
         account.quota_bytes = quota_bytes.unwrap_or(account.quota_bytes);
         account.quota_messages = quota_messages.unwrap_or(account.quota_messages);
         account.enabled = enabled.unwrap_or(account.enabled);
@@ -236,6 +238,14 @@ impl Directory for MemoryDirectory {
     async fn remove_alias(&self, address: &Address) -> Result<(), Failure> {
         let removed = self.content().aliases.remove(&address.key());
         removed.map(drop).ok_or_else(|| Failure::new(Reason::NotFound, format!("there is no alias {address}")))
+    }
+}
+
+/// Knows no operation.
+#[async_trait]
+impl Administration for MemoryDirectory {
+    async fn perform(&self, operation: &str, _: serde_json::Value) -> Result<serde_json::Value, Failure> {
+        Err(Failure::new(Reason::NotFound, format!("there is no operation {operation:?} here")))
     }
 }
 

@@ -64,6 +64,8 @@ pub struct NewAccount {
 pub struct AccountChange {
     /// The person's name.
     pub name: Option<String>,
+    /// Where the mailboxes live: for the mailbox nodes that move them, and nobody else.
+    pub store_group: Option<StoreGroup>,
     /// In bytes; the inner none for no limit.
     pub quota_bytes: Option<Option<u64>>,
     /// How many messages; the inner none for no limit.

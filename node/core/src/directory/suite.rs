@@ -142,17 +142,26 @@ async fn changes(directory: &dyn Directory) {
     assert_eq!(same, made);
     let named = change(AccountChange {
         name: Some("Ana".into()),
+        store_group: Some("group2".parse().unwrap()),
         quota_bytes: Some(Some(0)),
         quota_messages: Some(Some(9)),
         ..Default::default()
     })
     .await
     .unwrap();
-    assert_eq!(named, Account { name: "Ana".into(), quota_bytes: Some(0), quota_messages: Some(9), ..made.clone() });
+    let expected = Account {
+        name: "Ana".into(),
+        store_group: "group2".parse().unwrap(),
+        quota_bytes: Some(0),
+        quota_messages: Some(9),
+        ..made.clone()
+    };
+    assert_eq!(named, expected);
     let disabled = change(AccountChange { enabled: Some(false), ..Default::default() }).await.unwrap();
     assert_eq!(disabled, Account { enabled: false, ..named });
     let back = AccountChange {
         name: Some(String::new()),
+        store_group: Some(made.store_group.clone()),
         quota_bytes: Some(None),
         quota_messages: Some(None),
         enabled: Some(true),

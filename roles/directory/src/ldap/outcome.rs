@@ -26,7 +26,7 @@ impl Refusal {
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         let code = match failure.reason {
-            Reason::Unavailable => LdapResultCode::Unavailable,
+            Reason::Unavailable | Reason::Elsewhere => LdapResultCode::Unavailable,
             Reason::Busy => LdapResultCode::Busy,
             Reason::Internal => LdapResultCode::Other,
             Reason::Credentials => LdapResultCode::InvalidCredentials,

@@ -50,7 +50,8 @@ pub(crate) fn contracts(store: Store, domains: Arc<DomainAdministration>) -> Con
         judge: Arc::new(Nobody),
         delivery: Arc::new(Nobody),
         sessions: Arc::new(Nobody),
-        settings: settings_client(domains),
+        settings: settings_client(domains.clone()),
+        administration: domains,
     }
 }
 
@@ -80,7 +81,7 @@ impl Node {
         let row = all().into_iter().find(|row| row.name == name).unwrap_or_else(|| panic!("{name}"));
         match row.perform {
             Perform::Anywhere(perform) => perform(self.context.clone(), input).await,
-            Perform::ByRole(_) | Perform::OnNode(_) => self.domains.perform(name, input).await,
+            Perform::ByRole(_) | Perform::InGroup(..) | Perform::OnNode(_) => self.domains.perform(name, input).await,
         }
     }
 

@@ -75,7 +75,8 @@ pub async fn update(
     let row = query(
         "UPDATE accounts SET name = coalesce(?2, name), enabled = coalesce(?3, enabled),
              quota_bytes = CASE WHEN ?4 THEN ?5 ELSE quota_bytes END,
-             quota_messages = CASE WHEN ?6 THEN ?7 ELSE quota_messages END
+             quota_messages = CASE WHEN ?6 THEN ?7 ELSE quota_messages END,
+             store_group = coalesce(?8, store_group)
          WHERE address_key = ?1 RETURNING *",
     );
     let row = row
@@ -85,7 +86,8 @@ pub async fn update(
         .bind(change.quota_bytes.is_some())
         .bind(change.quota_bytes.flatten().map(signed))
         .bind(change.quota_messages.is_some())
-        .bind(change.quota_messages.flatten().map(signed));
+        .bind(change.quota_messages.flatten().map(signed))
+        .bind(change.store_group.as_ref().map(StoreGroup::as_str));
     row.fetch_optional(connection).await?.as_ref().map(account).transpose()
 }
 

@@ -58,7 +58,8 @@ async fn the_role_listens_while_it_runs_and_not_longer() {
         judge: Arc::new(Nobody),
         delivery: Arc::new(Nobody),
         sessions: Arc::new(Nobody),
-        settings: memory,
+        settings: memory.clone(),
+        administration: memory,
     };
     let context = Context {
         node: "filter1".parse().unwrap(),

@@ -61,6 +61,10 @@ impl From<StoreError> for Refused {
             StoreError::TooLarge => Code::TooBig,
             StoreError::Limit(_) => Code::Limit,
             StoreError::Forgotten => return Self::End("The mailbox changed too much, please select it again"),
+            // Where it is now, the client finds by connecting again.
+            StoreError::Moving | StoreError::Gone => {
+                return Self::End("Your mail is being moved, please connect again");
+            }
             StoreError::Storage(_) => return Failure::from(error).into(),
         };
         Self::Answer(Completion::no(error.to_string()).with(code))
@@ -70,7 +74,7 @@ impl From<StoreError> for Refused {
 impl From<Failure> for Refused {
     fn from(failure: Failure) -> Self {
         let code = match failure.reason {
-            Reason::Unavailable | Reason::Busy => Code::Unavailable,
+            Reason::Unavailable | Reason::Busy | Reason::Elsewhere => Code::Unavailable,
             Reason::Internal => Code::ServerBug,
             Reason::Credentials => Code::AuthenticationFailed,
             Reason::Denied => Code::NoPermission,

@@ -6,7 +6,7 @@ use estafeta_protocols::pop3::response::{Code, Completion};
 /// The answer to the command that failed, with the code that says whether to try again (RFC 3206).
 pub(super) fn refusal(failure: &Failure) -> Completion<'_> {
     let code = match failure.reason {
-        Reason::Unavailable | Reason::Busy | Reason::Internal | Reason::OverQuota => Code::SysTemp,
+        Reason::Unavailable | Reason::Busy | Reason::Internal | Reason::OverQuota | Reason::Elsewhere => Code::SysTemp,
         Reason::Credentials | Reason::Denied => Code::Auth,
         Reason::NotFound | Reason::Exists | Reason::Invalid | Reason::TooLarge => Code::SysPerm,
     };

@@ -8,6 +8,7 @@ use estafeta_storage::spool::Spool;
 
 use super::body::{Body, Linking};
 use super::message::now_seconds;
+use super::sql::mailboxes::Found;
 use super::sql::{AccountRow, MailboxRow, accounts, keywords, mailboxes, messages};
 use super::{
     Appended, FlagScope, Flags, Holding, Mailbox, MailboxName, MailboxStatus, NewMessage, SpecialUse, Store,
@@ -169,7 +170,8 @@ impl AccountMail {
     /// A mailbox to read and change. [`StoreError::NotSelectable`] for a name that only holds others.
     pub async fn mailbox(&self, name: &MailboxName) -> Result<Mailbox, StoreError> {
         let found = mailboxes::select(&mut self.store.reader().await?, self.row, name).await?;
-        Ok(Mailbox { mail: self.clone(), row: found.row, uid_validity: found.uid_validity })
+        let Found { row, uid_validity, object_number, .. } = found;
+        Ok(Mailbox { mail: self.clone(), row, uid_validity, object_number })
     }
 
     /// What STATUS says of a mailbox, without reading its messages.

@@ -96,6 +96,11 @@ impl Body {
         self.bytes == bytes
     }
 
+    /// The hash of its bytes.
+    pub(super) fn hash_bytes(&self) -> &[u8] {
+        &self.hash.0
+    }
+
     /// Its size in bytes.
     pub(super) fn len(&self) -> usize {
         self.bytes.len()

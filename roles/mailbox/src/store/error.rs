@@ -33,6 +33,12 @@ pub enum StoreError {
     /// The change that was asked about lies so far back that it is forgotten: read the mailbox anew.
     #[error("too much time has passed, read the mailbox again")]
     Forgotten,
+    /// The account is on its way to another store group, or just comes from one.
+    #[error("your mail is being moved, please connect again")]
+    Moving,
+    /// The account lives in another store group.
+    #[error("your mail has moved, please connect again")]
+    Gone,
     /// What is underneath failed: the text is for the operator.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -54,6 +60,7 @@ impl From<StoreError> for Failure {
             StoreError::OverQuota => Reason::OverQuota,
             StoreError::TooLarge => Reason::TooLarge,
             StoreError::Forgotten => Reason::Unavailable,
+            StoreError::Moving | StoreError::Gone => Reason::Elsewhere,
         };
         Failure::new(reason, error.to_string())
     }

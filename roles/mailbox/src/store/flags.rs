@@ -57,6 +57,11 @@ impl SystemFlags {
         Self::NAMES.into_iter().filter(move |(flag, _)| self.contains(*flag)).map(|(_, name)| name)
     }
 
+    /// Those of an image.
+    pub fn of_bits(bits: i64) -> Self {
+        Self(bits as u8 & 31)
+    }
+
     /// As the database keeps them.
     pub(super) fn bits(self) -> u8 {
         self.0

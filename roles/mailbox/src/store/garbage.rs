@@ -28,6 +28,8 @@ pub struct GarbageAges {
     pub expunged: Duration,
     /// Messages in Junk, counted from when they came there; none for ever.
     pub junk: Option<Duration>,
+    /// The mail of an account that has moved to another store group.
+    pub gone: Duration,
     /// Messages in Trash, counted from when they came there; none for ever.
     pub trash: Option<Duration>,
 }
@@ -41,6 +43,7 @@ impl Default for GarbageAges {
             stray: DAY,
             deliveries: 10 * DAY,
             expunged: 30 * DAY,
+            gone: 7 * DAY,
             junk: None,
             trash: None,
         }
@@ -62,6 +65,8 @@ pub struct Collected {
     pub expunged: u64,
     /// Messages of Junk and Trash that were expunged for their age.
     pub emptied: u64,
+    /// Accounts that moved away, whose mail was removed here.
+    pub cleared: u64,
 }
 
 /// Expunges up to [`ROWS`] messages that came before `before` into a mailbox of this use, and says how many.
@@ -108,6 +113,7 @@ impl Store {
             let empty = async move |transaction: &mut Connection| empty(transaction, special_use, limit, &hub).await;
             emptied += self.repeat(empty).await?;
         }
+        let cleared = self.clear_gone(before(ages.gone)).await?;
         let deleted = self.delete_condemned(before(ages.grace)).await?;
         let condemned =
             self.repeat(async |transaction| blobs::condemn_unused(transaction, now_seconds(), ROWS).await).await?;
@@ -118,9 +124,9 @@ impl Store {
         let limit = before(ages.expunged);
         let expunged =
             self.repeat(async move |transaction| messages::forget_expunged(transaction, limit, ROWS).await).await?;
-        let collected = Collected { condemned, strays, deleted, deliveries, expunged, emptied };
+        let collected = Collected { condemned, strays, deleted, deliveries, expunged, emptied, cleared };
         metrics::counter!("estafeta_mailbox_bodies_deleted_total").increment(collected.deleted);
-        tracing::info!(condemned, strays, deleted, deliveries, expunged, emptied, "garbage collected");
+        tracing::info!(condemned, strays, deleted, deliveries, expunged, emptied, cleared, "garbage collected");
         Ok(collected)
     }
 

@@ -22,6 +22,7 @@ pub struct Mailbox {
     pub(super) mail: AccountMail,
     pub(super) row: MailboxRow,
     pub(super) uid_validity: UidValidity,
+    pub(super) object_number: u64,
 }
 
 impl Mailbox {
@@ -38,7 +39,7 @@ impl Mailbox {
 
     /// What stands for it, whatever it is called (RFC 8474 §4): never used again.
     pub fn object_number(&self) -> u64 {
-        object_number(self.row, self.uid_validity)
+        self.object_number
     }
 
     /// Wakes after every change from now on. Watch first, then take the snapshot, and nothing is missed.
@@ -302,9 +303,4 @@ impl Mailbox {
         };
         self.mail.store.with_bodies(Vec::new(), relocate).await
     }
-}
-
-/// The row alone would do, were it not for accounts that move to another store group: no two life times of UIDs are alike.
-pub(super) fn object_number(row: MailboxRow, uid_validity: UidValidity) -> u64 {
-    (row.0 as u64) << 32 | u64::from(uid_validity.0)
 }

@@ -32,6 +32,7 @@ mod metadata;
 mod name;
 mod overview;
 mod quota;
+pub mod relocation;
 mod search;
 mod sharing;
 mod sql;
@@ -198,12 +199,7 @@ impl Store {
                 // Another node was quicker.
                 return sql::accounts::find(transaction, id).await?.ok_or(StoreError::from(StorageError::Contended));
             };
-            let uses = SpecialUse::ALL.into_iter().map(|(special_use, name)| (Some(special_use), name));
-            for (special_use, name) in std::iter::once((None, "INBOX")).chain(uses) {
-                let name = name.parse().map_err(|_| StoreError::NotAllowed("not a mailbox name"))?;
-                sql::mailboxes::insert(transaction, row, &name, true, special_use).await?;
-                sql::mailboxes::subscribe(transaction, row, &name).await?;
-            }
+            insert_first_mailboxes(transaction, row).await?;
             Ok(row)
         };
         let row = self.run(create).await?;
@@ -270,7 +266,7 @@ impl Store {
         Ok(self.inner.database.snapshot().await?)
     }
 
-    /// Runs a job in a transaction. One on an account's mail has the account locked, so that on PostgreSQL too an account's
+    /// Runs a job in a transaction. One on an account's mail has the account locked, which must live here, so that on PostgreSQL too an account's
     /// changes happen one after the other, whichever nodes they come from.
     async fn run<T, F>(&self, job: F) -> Result<T, StoreError>
     where
@@ -285,17 +281,28 @@ impl Store {
     where
         F: AsyncFnMut(&mut Connection) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
-        E: From<StorageError> + Send + 'static,
+        E: From<StorageError> + From<StoreError> + Send + 'static,
     {
         match self.owner {
             None => self.inner.database.run(job).await,
             Some(owner) => {
                 let locked = async move |transaction: &mut Connection| {
-                    sql::accounts::lock(transaction, owner).await.map_err(StorageError::from)?;
+                    sql::accounts::lock(transaction, owner).await?;
                     job(transaction).await
                 };
                 self.inner.database.run_for(owner.0, locked).await
             }
         }
     }
+}
+
+/// INBOX, and the mailboxes that have a use.
+async fn insert_first_mailboxes(transaction: &mut Connection, row: AccountRow) -> Result<(), StoreError> {
+    let uses = SpecialUse::ALL.into_iter().map(|(special_use, name)| (Some(special_use), name));
+    for (special_use, name) in std::iter::once((None, "INBOX")).chain(uses) {
+        let name = name.parse().map_err(|_| StoreError::NotAllowed("not a mailbox name"))?;
+        sql::mailboxes::insert(transaction, row, &name, true, special_use).await?;
+        sql::mailboxes::subscribe(transaction, row, &name).await?;
+    }
+    Ok(())
 }

@@ -53,6 +53,19 @@ impl Sessions for Nobody {
     }
 }
 
+/// The contracts of a node that knows a directory, and nobody else.
+pub(crate) fn contracts(directory: &Arc<MemoryDirectory>) -> Contracts {
+    Contracts {
+        directory: directory.clone(),
+        directory_uncached: directory.clone(),
+        judge: Arc::new(Nobody),
+        delivery: Arc::new(Nobody),
+        sessions: Arc::new(Nobody),
+        settings: directory.clone(),
+        administration: directory.clone(),
+    }
+}
+
 /// A node with the role, started from its plan as the binary starts it, and the certificates of a cluster.
 struct Node {
     directory: Arc<MemoryDirectory>,
@@ -90,14 +103,7 @@ impl Node {
             data: files.path().join("data"),
             sockets: Arc::new(sockets),
             tls: tls(&authority, "mailbox1", RoleName::MAILBOX),
-            contracts: Contracts {
-                directory: directory.clone(),
-                directory_uncached: directory.clone(),
-                judge: Arc::new(Nobody),
-                delivery: Arc::new(Nobody),
-                sessions: Arc::new(Nobody),
-                settings: directory.clone(),
-            },
+            contracts: contracts(&directory),
             members: MembersView::new(Members::default()),
             settings: SettingsView::default(),
             issuer: None,

@@ -1,10 +1,9 @@
-//! Into the store, out of Maildir.
+//! Into the store, out of Maildir and mbox, whichever is there.
 //!
-//! A message is the same as one that is there when text and date of receipt are: so many alike are there already, so many
-//! alike of the source are passed over. Files whose lines end with LF alone get CRLF, which mail has.
+//! Lines that end with LF alone get CRLF, which mail has. What was put there before is not put there again (see `intake`).
 
-use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -13,102 +12,155 @@ use estafeta_core::{Failure, Message, Reason};
 use estafeta_storage::blobs::BlobHash;
 use tokio::sync::watch;
 
-use super::{Transferred, blocking, failed, maildir};
-use crate::store::{AccountMail, Keyword, Mailbox, MailboxName, NewMessage, Progress, RecentClaim, StoreError};
-
-/// How many messages are put there at once.
-const BATCH: usize = 50;
-
-/// And how many bytes, about.
-const BATCH_BYTES: usize = 8 << 20;
+use super::intake::{Identity, Intake};
+use super::particulars::Particulars;
+use super::{Transferred, blocking, failed, maildir, mbox};
+use crate::imap::Neighbours;
+use crate::store::{AccountMail, Keyword, MailboxName, NewMessage, Progress};
 
 /// How deep directories are looked into.
 const LEVELS: usize = 32;
 
-/// A maildir below the root.
+/// How many bytes of an mbox are read at once.
+const READ_BYTES: usize = 256 * 1024;
+
+/// A mailbox that was found.
 struct Source {
-    directory: PathBuf,
+    place: PathBuf,
     name: MailboxName,
-    files: Vec<PathBuf>,
-    keywords: Vec<(usize, Keyword)>,
+    form: Form,
 }
 
-/// A message's text and date of receipt.
-type Identity = (BlobHash, i64);
+enum Form {
+    Maildir { files: Vec<PathBuf>, keywords: Vec<(usize, Keyword)> },
+    Mbox { messages: u64 },
+}
 
-/// Puts the mail below `root` into an account's mailboxes, which are made where they are missing.
+#[derive(Default)]
+struct Found {
+    sources: Vec<Source>,
+    refused: u64,
+}
+
+/// Puts the mail below `root` into an account's mailboxes, which are made where they are missing. A single mbox goes into
+/// INBOX.
 pub async fn import(
     mail: &AccountMail,
+    neighbours: &dyn Neighbours,
     root: &Path,
     progress: &watch::Sender<Progress>,
 ) -> Result<Transferred, Failure> {
     let mut done = Transferred::default();
-    let root = root.to_owned();
-    let (sources, refused) = blocking(move || {
-        let (mut sources, mut refused) = (Vec::new(), 0);
-        find(&root, String::new(), LEVELS, &mut sources, &mut refused)?;
-        Ok((sources, refused))
+    let (below, limit_bytes) = (root.to_owned(), mail.message_limit_bytes() as usize);
+    let found = blocking(move || {
+        let mut found = Found::default();
+        if below.is_file() {
+            found.add_mbox(&below, Some("INBOX".to_owned()), limit_bytes)?;
+        } else {
+            found.search(&below, String::new(), LEVELS, limit_bytes)?;
+        }
+        Ok(found)
     })
     .await?;
-    done.refused = refused;
-    if sources.is_empty() {
-        let text = "there is no maildir below this directory: a maildir holds the directories cur and new";
+    done.refused = found.refused;
+    if found.sources.is_empty() {
+        let text = "there is no mail here: a maildir holds the directories cur and new, an mbox begins with \"From \"";
         return Err(Failure::new(Reason::NotFound, text));
     }
-    progress.send_modify(|progress| progress.of = sources.iter().map(|source| source.files.len() as u64).sum());
-    for source in sources {
-        import_mailbox(mail, source, progress, &mut done).await?;
+    let messages = |source: &Source| match &source.form {
+        Form::Maildir { files, .. } => files.len() as u64,
+        Form::Mbox { messages } => *messages,
+    };
+    progress.send_modify(|progress| progress.of = found.sources.iter().map(messages).sum());
+    if let Some(particulars) = Particulars::read(root).await? {
+        done.refused += particulars.add_to(mail, neighbours).await?;
+    }
+    for Source { place, name, form } in found.sources {
+        let mut intake = Intake::into(mail, name.clone(), progress).await?;
+        match form {
+            Form::Maildir { files, keywords } => {
+                for file in files {
+                    let (path, keywords) = (file.clone(), keywords.clone());
+                    let read = blocking(move || message(&path, &keywords)).await;
+                    intake.take(read, file.display()).await?;
+                }
+            }
+            Form::Mbox { .. } => read_mbox(&place, limit_bytes, &mut intake).await?,
+        }
+        done.add(intake.end().await?);
+        tracing::info!(place = %place.display(), mailbox = name.as_str(), "imported");
     }
     Ok(done)
 }
 
-/// Finds the maildirs of a directory. What stands in the root itself is INBOX.
-fn find(
-    directory: &Path,
-    name: String,
-    levels: usize,
-    sources: &mut Vec<Source>,
-    refused: &mut u64,
-) -> Result<(), Failure> {
-    if directory.join("cur").is_dir() {
-        match (if name.is_empty() { "INBOX" } else { &name }).parse() {
-            Ok(name) => sources.push(read(directory, name)?),
-            Err(error) => {
-                tracing::error!(directory = %directory.display(), %error, "a maildir is not imported");
-                *refused += 1;
+impl Found {
+    /// Finds the mailboxes of a directory. A maildir in the root itself is INBOX.
+    fn search(&mut self, directory: &Path, name: String, levels: usize, limit_bytes: usize) -> Result<(), Failure> {
+        let is_maildir = directory.join("cur").is_dir();
+        if is_maildir && let Some(name) = self.named(directory, if name.is_empty() { "INBOX" } else { &name }) {
+            self.sources.push(read_maildir(directory, name)?);
+        }
+        if levels == 0 {
+            return Ok(());
+        }
+        let mut below: Vec<(PathBuf, bool)> = Vec::new();
+        for entry in fs::read_dir(directory).map_err(failed(directory))? {
+            let entry = entry.map_err(failed(directory))?;
+            // A link may lead in a circle.
+            let kind = entry.file_type().map_err(failed(directory))?;
+            if kind.is_dir() || kind.is_file() && !is_maildir {
+                below.push((entry.path(), kind.is_dir()));
             }
         }
-    }
-    if levels == 0 {
-        return Ok(());
-    }
-    let mut below: Vec<PathBuf> = Vec::new();
-    for entry in fs::read_dir(directory).map_err(failed(directory))? {
-        let entry = entry.map_err(failed(directory))?;
-        // A link may lead in a circle.
-        if entry.file_type().map_err(failed(directory))?.is_dir() {
-            below.push(entry.path());
+        below.sort();
+        for (path, is_directory) in below {
+            let Some(file) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            let within = |level: String| if name.is_empty() { level } else { format!("{name}/{level}") };
+            if !is_directory {
+                self.add_mbox(&path, mbox::level(file).map(within), limit_bytes)?;
+                continue;
+            }
+            if maildir::PARTS.contains(&file) {
+                continue;
+            }
+            // Maildir++: `.A.B` beside the maildir that is INBOX stands for A/B.
+            let level = match file.strip_prefix('.') {
+                Some(dotted) => Some(dotted.replace('.', "/")),
+                None => maildir::level(file),
+            };
+            if let Some(level) = level {
+                self.search(&path, within(level), levels - 1, limit_bytes)?;
+            }
         }
+        Ok(())
     }
-    below.sort();
-    for path in below {
-        let Some(file) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        if maildir::PARTS.contains(&file) {
-            continue;
+
+    /// Adds a file, if it is an mbox.
+    fn add_mbox(&mut self, path: &Path, name: Option<String>, limit_bytes: usize) -> Result<(), Failure> {
+        if !mbox::is_one(path).map_err(failed(path))? {
+            return Ok(());
         }
-        // Maildir++: `.A.B` beside the maildir that is INBOX stands for A/B.
-        let level = match file.strip_prefix('.') {
-            Some(dotted) => Some(dotted.replace('.', "/")),
-            None => maildir::level(file),
+        let Some(name) = self.named(path, &name.unwrap_or_default()) else { return Ok(()) };
+        let mut reader = open_mbox(path, limit_bytes)?;
+        let mut messages = 0;
+        while reader.read().map_err(failed(path))?.is_some() {
+            messages += 1;
+        }
+        self.sources.push(Source { place: path.to_owned(), name, form: Form::Mbox { messages } });
+        Ok(())
+    }
+
+    /// What a mailbox is called here; none when it cannot be.
+    fn named(&mut self, place: &Path, name: &str) -> Option<MailboxName> {
+        let refused = |error| {
+            tracing::error!(place = %place.display(), %error, "a mailbox is not imported");
+            self.refused += 1;
         };
-        let Some(level) = level else { continue };
-        let name = if name.is_empty() { level } else { format!("{name}/{level}") };
-        find(&path, name, levels - 1, sources, refused)?;
+        name.parse().map_err(refused).ok()
     }
-    Ok(())
 }
 
-fn read(directory: &Path, name: MailboxName) -> Result<Source, Failure> {
+fn read_maildir(directory: &Path, name: MailboxName) -> Result<Source, Failure> {
     let mut files = Vec::new();
     for part in ["cur", "new"] {
         let path = directory.join(part);
@@ -121,90 +173,39 @@ fn read(directory: &Path, name: MailboxName) -> Result<Source, Failure> {
     }
     files.sort();
     let keywords = fs::read_to_string(directory.join(maildir::KEYWORDS)).unwrap_or_default();
-    Ok(Source { directory: directory.to_owned(), name, files, keywords: maildir::keywords(&keywords) })
+    let form = Form::Maildir { files, keywords: maildir::keywords(&keywords) };
+    Ok(Source { place: directory.to_owned(), name, form })
 }
 
-async fn import_mailbox(
-    mail: &AccountMail,
-    source: Source,
-    progress: &watch::Sender<Progress>,
-    done: &mut Transferred,
-) -> Result<(), Failure> {
-    match mail.create(&source.name, None).await {
-        Ok(()) | Err(StoreError::Exists) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let mut there = identities(&mail.mailbox(&source.name).await?).await?;
-    let (mut batch, mut bytes) = (Vec::new(), 0);
-    for file in source.files {
-        let limit = mail.message_limit_bytes();
-        let (path, keywords) = (file.clone(), source.keywords.clone());
-        let read = blocking(move || message(&path, &keywords)).await;
-        let (new, identity) = match read {
-            Ok((new, _)) if new.message.len() > limit as usize || new.message.is_empty() => {
-                tracing::error!(file = %file.display(), bytes = new.message.len(), "a message is not imported: empty, or too large");
-                done.refused += 1;
-                continue;
-            }
-            Ok(read) => read,
-            Err(error) => {
-                tracing::error!(file = %file.display(), %error, "a message is not imported");
-                done.refused += 1;
-                continue;
-            }
-        };
-        progress.send_modify(|progress| {
-            progress.done += 1;
-            progress.found = done.refused;
-        });
-        if let Some(alike) = there.get_mut(&identity).filter(|alike| **alike > 0) {
-            *alike -= 1;
-            done.there_already += 1;
-            continue;
-        }
-        bytes += new.message.len();
-        batch.push(new);
-        if batch.len() >= BATCH || bytes >= BATCH_BYTES {
-            bytes = 0;
-            put(mail, &source.name, std::mem::take(&mut batch), done).await?;
-        }
-    }
-    put(mail, &source.name, batch, done).await?;
-    tracing::info!(directory = %source.directory.display(), mailbox = source.name.as_str(), "imported");
-    Ok(())
+fn open_mbox(path: &Path, limit_bytes: usize) -> Result<mbox::Reader<BufReader<File>>, Failure> {
+    let file = File::open(path).map_err(failed(path))?;
+    Ok(mbox::Reader::new(BufReader::with_capacity(READ_BYTES, file), limit_bytes))
 }
 
-async fn put(
-    mail: &AccountMail,
-    name: &MailboxName,
-    batch: Vec<NewMessage>,
-    done: &mut Transferred,
-) -> Result<(), Failure> {
-    let messages = batch.len() as u64;
-    if messages > 0 {
-        mail.append(name, batch).await?;
-        done.messages += messages;
+async fn read_mbox(path: &Path, limit_bytes: usize, intake: &mut Intake<'_>) -> Result<(), Failure> {
+    let opened = path.to_owned();
+    let mut reader = blocking(move || open_mbox(&opened, limit_bytes)).await?;
+    for number in 1u64.. {
+        let place = path.to_owned();
+        let (entry, read_on) = blocking(move || {
+            let entry = reader.read().map_err(failed(&place))?;
+            Ok((entry.map(new_message), reader))
+        })
+        .await?;
+        reader = read_on;
+        let Some(entry) = entry else { break };
+        intake.take(Ok(entry), format!("{}, message {number}", path.display())).await?;
     }
     Ok(())
 }
 
-/// What a mailbox holds, and how many of each.
-async fn identities(mailbox: &Mailbox) -> Result<HashMap<Identity, usize>, Failure> {
-    let mut there = HashMap::new();
-    for entry in mailbox.snapshot(RecentClaim::Leave).await?.messages.iter() {
-        let text = match mailbox.text(entry.uid).await {
-            Ok(text) => text,
-            // Expunged meanwhile, or lost: then it is not there.
-            Err(StoreError::NoMessage | StoreError::Storage(_)) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        let hash = blocking(move || Ok(BlobHash::of(&text.contiguous()))).await?;
-        *there.entry((hash, entry.internal_date)).or_default() += 1;
-    }
-    Ok(there)
+fn new_message(mbox::Entry { text, system, keywords, received }: mbox::Entry) -> (NewMessage, Identity) {
+    let identity = (BlobHash::of(&text), received);
+    let new = NewMessage { message: Message::new(text.into()), system, keywords, internal_date: Some(received) };
+    (new, identity)
 }
 
-/// Reads a file.
+/// Reads a file of a maildir.
 fn message(path: &Path, known: &[(usize, Keyword)]) -> Result<(NewMessage, Identity), Failure> {
     let text = with_crlf(fs::read(path).map_err(failed(path))?);
     let modified = fs::metadata(path).and_then(|metadata| metadata.modified()).map_err(failed(path))?;
@@ -223,7 +224,7 @@ fn message(path: &Path, known: &[(usize, Keyword)]) -> Result<(NewMessage, Ident
 }
 
 /// A text whose first line ends with LF alone, with CRLF at every line's end; any other as it is.
-fn with_crlf(text: Vec<u8>) -> Bytes {
+pub(super) fn with_crlf(text: Vec<u8>) -> Bytes {
     let first = text.iter().position(|byte| *byte == b'\n');
     if !first.is_some_and(|end| end == 0 || text[end - 1] != b'\r') {
         return text.into();

@@ -1,23 +1,45 @@
-//! An account's mail to and from directories of this node, as other programs keep mail.
+//! An account's mail to and from directories of this node: as other programs keep mail, and as backups.
 //!
-//! - [`maildir`]: one directory a mailbox, one file a message;
-//! - [`export`]: what was written before is not written again;
-//! - [`import`]: what is there already is not put there again.
+//! - [`maildir`]: one directory a mailbox, one file a message; [`mbox`]: one file a mailbox; [`particulars`]: what neither
+//!   has a place for;
+//! - [`export`]: what was written before is not written again (but for mbox, which is written anew);
+//! - [`import`], [`intake`]: what is there already is not put there again.
+//! - [`archive`], [`backup`], [`restore`]: accounts with all that they have, as often as is wished into one place.
 //!
-//! So either may be broken off and run again, as often as it takes.
+//! So each may be broken off and run again, as often as it takes.
 
+mod archive;
+mod backup;
 mod export;
 mod import;
+mod intake;
 mod maildir;
+mod mbox;
+mod particulars;
+mod restore;
 #[cfg(test)]
 mod tests;
 
 use std::path::Path;
 
 use estafeta_core::{Failure, Reason};
+use serde::Deserialize;
 
+pub use backup::backup;
 pub use export::export;
 pub use import::import;
+pub use restore::{Choice, restore};
+
+/// How mail is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// Maildir.
+    #[default]
+    Maildir,
+    /// mbox, as mboxrd.
+    Mbox,
+}
 
 /// What was done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,6 +50,14 @@ pub struct Transferred {
     pub there_already: u64,
     /// Messages and mailboxes that could not be taken: each is in the log.
     pub refused: u64,
+}
+
+impl Transferred {
+    fn add(&mut self, more: Self) {
+        self.messages += more.messages;
+        self.there_already += more.there_already;
+        self.refused += more.refused;
+    }
 }
 
 /// A file operation that failed, for the operator who named the directory.

@@ -246,6 +246,9 @@ impl Directory for RemoteDirectory {
                 Some(name.clone()).filter(|name| !name.is_empty()).into_iter().collect(),
             ));
         }
+        if let Some(group) = &change.store_group {
+            changes.push(replace(&schema::STORE_GROUP, vec![group.as_str().to_owned()]));
+        }
         if let Some(quota) = change.quota_bytes {
             changes.push(replace(&schema::QUOTA, quota.iter().map(u64::to_string).collect()));
         }

@@ -2,7 +2,7 @@
 
 use estafeta_core::directory::{Account, AccountChange, NewAccount};
 use estafeta_core::name::NameError;
-use estafeta_core::{Address, Secret};
+use estafeta_core::{Address, Secret, StoreGroup};
 use ldap3_proto::proto::{LdapModify, LdapModifyType, LdapPartialAttribute, LdapResultCode};
 
 use crate::ldap::outcome::Refusal;
@@ -91,11 +91,7 @@ pub fn new_account(address: Address, attributes: &[Given]) -> Result<NewAccount,
         } else if given.is(&schema::DISPLAY_NAME) || given.is(&schema::CN) || given.is(&schema::SN) {
             names.take(given)?;
         } else if given.is(&schema::STORE_GROUP) {
-            let group = given
-                .one()?
-                .parse()
-                .map_err(|error| Refusal::new(LdapResultCode::InvalidAttributeSyntax, format!("{error}")))?;
-            store_group = Some(group);
+            store_group = Some(group(given)?);
         } else if given.is(&schema::QUOTA) {
             quota_bytes = Some(quota(given.one()?)?);
         } else if given.is(&schema::QUOTA_MESSAGES) {
@@ -131,6 +127,8 @@ pub fn account_change(account: &Account, changes: Vec<LdapModify>) -> Result<(Ac
                 return Err(wrong("a password is replaced: it can be neither added to nor taken away"));
             }
             password = Some(Secret::new(given.one()?.to_owned()));
+        } else if operation == LdapModifyType::Replace && given.is(&schema::STORE_GROUP) {
+            change.store_group = Some(group(&given)?);
         } else if given.is(&schema::QUOTA) {
             let before = change.quota_bytes.unwrap_or(account.quota_bytes).map(|quota| quota.to_string());
             change.quota_bytes = Some(value_after(before, &operation, &given)?.map(|text| quota(&text)).transpose()?);
@@ -232,6 +230,11 @@ impl TargetChange {
 fn addresses(given: &Given) -> Result<Vec<Address>, Refusal> {
     let parsed = given.values.iter().map(|text| text.parse()).collect::<Result<_, _>>();
     parsed.map_err(|error: NameError| Refusal::new(LdapResultCode::InvalidAttributeSyntax, error.to_string()))
+}
+
+fn group(given: &Given) -> Result<StoreGroup, Refusal> {
+    let wrong = |error: NameError| Refusal::new(LdapResultCode::InvalidAttributeSyntax, error.to_string());
+    given.one()?.parse().map_err(wrong)
 }
 
 fn quota(text: &str) -> Result<u64, Refusal> {

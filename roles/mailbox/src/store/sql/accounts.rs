@@ -1,16 +1,28 @@
 //! Accounts: which live here, and how much they hold.
 
 use estafeta_core::AccountId;
-use estafeta_storage::sql::{Connection, Error, query};
+use estafeta_storage::sql::{Connection, query};
 
 use super::AccountRow;
+use super::relocation::State;
 use crate::store::{Holding, StoreError};
 
-/// The row of an account that lives here; none when it never came.
+/// The row of an account that lives here; none when it never came. [`StoreError::Moving`] and [`StoreError::Gone`] when it
+/// lives elsewhere, or is on its way.
 pub async fn find(connection: &mut Connection, account: AccountId) -> Result<Option<AccountRow>, StoreError> {
-    let found = query("SELECT id FROM accounts WHERE account = ?").bind(account.0.as_bytes().as_slice());
-    let row = found.fetch_optional(connection).await?;
-    Ok(row.map(|row| row.try_get("id")).transpose()?)
+    let found = query("SELECT id, state FROM accounts WHERE account = ?").bind(account.0.as_bytes().as_slice());
+    let Some(row) = found.fetch_optional(connection).await? else { return Ok(None) };
+    check_present(row.try_get("state")?)?;
+    Ok(Some(row.try_get("id")?))
+}
+
+/// Lets those pass whose mail lives here.
+pub fn check_present(state: &str) -> Result<(), StoreError> {
+    match State::of(state) {
+        State::Present => Ok(()),
+        State::Moving => Err(StoreError::Moving),
+        State::Gone => Err(StoreError::Gone),
+    }
 }
 
 /// Makes the row; none when it is there.
@@ -20,15 +32,12 @@ pub async fn insert(connection: &mut Connection, account: AccountId) -> Result<O
     Ok(row.map(|row| row.try_get("id")).transpose()?)
 }
 
-/// Locks an account's row until the commit, where others may write at the same time.
-pub async fn lock(connection: &mut Connection, account: AccountRow) -> Result<(), Error> {
-    if connection.must_lock() {
-        query("SELECT id FROM accounts WHERE id = ? FOR NO KEY UPDATE")
-            .bind(account)
-            .fetch_optional(connection)
-            .await?;
-    }
-    Ok(())
+/// Locks an account's row until the commit, where others may write at the same time. Its mail must live here: a stale word
+/// of where it lives must write nothing.
+pub async fn lock(connection: &mut Connection, account: AccountRow) -> Result<(), StoreError> {
+    let found = connection.locking("SELECT state FROM accounts WHERE id = ?").bind(account);
+    let row = found.fetch_optional(connection).await?.ok_or(StoreError::Gone)?;
+    check_present(row.try_get("state")?)
 }
 
 /// What it holds.

@@ -73,6 +73,16 @@ impl Kept {
     }
 }
 
+/// Where a body is, the living one first; none when there is none of this hash.
+pub async fn kept(connection: &mut Connection, hash: BlobHash) -> Result<Option<Kept>, StoreError> {
+    let found = query(
+        "SELECT hash, generation, packing, bytes FROM blobs LEFT JOIN bodies ON bodies.blob = blobs.id
+         WHERE hash = ? ORDER BY condemned IS NOT NULL, generation DESC LIMIT 1",
+    );
+    let row = found.bind(hash.0.as_slice()).fetch_optional(connection).await?;
+    row.as_ref().map(Kept::read).transpose()
+}
+
 /// The living row of a hash. When there is none, it is made of `written`. None when neither is possible: the body must be
 /// written anew.
 pub async fn link(

@@ -2,8 +2,9 @@
 //!
 //! Invariants: every superior of a name has a row; a row that cannot be selected has inferiors.
 
+use super::accounts::check_present;
 use super::search::Progress;
-use super::{AccountRow, MailboxRow, rights};
+use super::{AccountRow, MailboxRow, relocation, rights};
 use crate::store::mailbox::object_number;
 use crate::store::{MailboxEntry, MailboxName, MailboxStatus, ModSeq, SpecialUse, StoreError, Uid, UidValidity};
 use estafeta_storage::sql::{Connection, Row, query, query_built};
@@ -21,12 +22,15 @@ pub struct Found {
     pub selectable: bool,
     /// The life of its UIDs.
     pub uid_validity: UidValidity,
+    /// What stands for it, whatever it is called.
+    pub object_number: u64,
 }
 
 impl Found {
     fn read(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
             row: row.try_get("id")?,
+            object_number: object_number(row, row.try_get("id")?)?,
             selectable: row.try_get("selectable")?,
             uid_validity: UidValidity(row.try_get("uidvalidity")?),
         })
@@ -48,7 +52,8 @@ pub async fn find(
     account: AccountRow,
     name: &MailboxName,
 ) -> Result<Option<Found>, StoreError> {
-    let found = connection.locking("SELECT id, selectable, uidvalidity FROM mailboxes WHERE account = ? AND name = ?");
+    let found = connection
+        .locking("SELECT id, selectable, uidvalidity, object_number FROM mailboxes WHERE account = ? AND name = ?");
     let row = found.bind(account).bind(name.as_str()).fetch_optional(connection).await?;
     row.as_ref().map(Found::read).transpose()
 }
@@ -68,8 +73,9 @@ pub async fn of_use(
     account: AccountRow,
     special_use: SpecialUse,
 ) -> Result<Found, StoreError> {
-    let found =
-        connection.locking("SELECT id, selectable, uidvalidity FROM mailboxes WHERE account = ? AND special_use = ?");
+    let found = connection.locking(
+        "SELECT id, selectable, uidvalidity, object_number FROM mailboxes WHERE account = ? AND special_use = ?",
+    );
     match found.bind(account).bind(special_use.attribute()).fetch_optional(&mut *connection).await? {
         Some(row) => Found::read(&row),
         None => select(connection, account, &MailboxName::inbox()).await,
@@ -263,13 +269,22 @@ pub struct State {
     pub forgotten_modseq: ModSeq,
 }
 
+/// What stands for a mailbox.
+fn object_number(row: &Row, mailbox: MailboxRow) -> Result<u64, StoreError> {
+    let kept: Option<i64> = row.try_get("object_number")?;
+    let begun_here = relocation::object_number(mailbox, row.try_get("uidvalidity")?);
+    Ok(kept.unwrap_or(begun_here) as u64)
+}
+
 /// Where a mailbox stands.
 pub async fn state(connection: &mut Connection, mailbox: MailboxRow) -> Result<State, StoreError> {
     let found = connection.locking(
-        "SELECT uidvalidity, uidnext, modseq, recent_from, forgotten_modseq, messages, unseen, deleted, size_bytes
-         FROM mailboxes WHERE id = ?",
+        "SELECT uidvalidity, uidnext, modseq, recent_from, forgotten_modseq, messages, unseen, deleted, size_bytes,
+             object_number, (SELECT state FROM accounts a WHERE a.id = m.account) AS state
+         FROM mailboxes m WHERE id = ?",
     );
     let row = found.bind(mailbox).fetch_optional(connection).await?.ok_or(StoreError::NoMailbox)?;
+    check_present(row.try_get("state")?)?;
     Ok(State {
         status: MailboxStatus {
             uid_validity: UidValidity(row.try_get("uidvalidity")?),
@@ -280,7 +295,7 @@ pub async fn state(connection: &mut Connection, mailbox: MailboxRow) -> Result<S
             deleted: row.try_get("deleted")?,
             recent: 0,
             size_bytes: row.try_get::<i64>("size_bytes")? as u64,
-            object_number: object_number(mailbox, UidValidity(row.try_get("uidvalidity")?)),
+            object_number: object_number(&row, mailbox)?,
         },
         recent_from: Uid(row.try_get("recent_from")?),
         forgotten_modseq: ModSeq(row.try_get::<i64>("forgotten_modseq")? as u64),

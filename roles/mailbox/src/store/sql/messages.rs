@@ -382,7 +382,8 @@ pub async fn saved_before(
 ) -> Result<Vec<(AccountRow, MailboxRow, Uid)>, StoreError> {
     let found = query(
         "SELECT m.account, g.mailbox, g.uid FROM mailboxes m JOIN messages g ON g.mailbox = m.id
-         WHERE m.special_use = ? AND m.messages > 0 AND g.saved < ? ORDER BY m.account, g.mailbox, g.uid LIMIT ?",
+         WHERE m.special_use = ? AND m.messages > 0 AND g.saved < ?
+           AND EXISTS (SELECT 1 FROM accounts a WHERE a.id = m.account AND a.state = 'present') ORDER BY m.account, g.mailbox, g.uid LIMIT ?",
     );
     let found = found.bind(special_use.attribute()).bind(before).bind(limit);
     found

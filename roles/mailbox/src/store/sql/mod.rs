@@ -12,6 +12,7 @@ pub mod mailboxes;
 pub mod messages;
 pub mod metadata;
 pub mod overview;
+pub mod relocation;
 pub mod rights;
 mod schema;
 mod schema_bodies;

@@ -11,8 +11,15 @@ const AT_ONCE: Duration = Duration::ZERO;
 const NEVER: Duration = Duration::from_secs(1 << 40);
 
 /// Ages at which nothing is old.
-const KEEP: GarbageAges =
-    GarbageAges { grace: NEVER, stray: NEVER, deliveries: NEVER, expunged: NEVER, junk: None, trash: None };
+const KEEP: GarbageAges = GarbageAges {
+    grace: NEVER,
+    stray: NEVER,
+    deliveries: NEVER,
+    expunged: NEVER,
+    gone: NEVER,
+    junk: None,
+    trash: None,
+};
 
 /// A second later: ages are compared in whole seconds.
 async fn a_second() {

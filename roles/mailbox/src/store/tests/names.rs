@@ -128,3 +128,18 @@ async fn subscriptions_outlive_mailboxes() {
     assert_eq!(names, ["Archive", "Drafts", "INBOX", "Sent", "Trash", "none/such"]);
     assert!(mail.mailboxes().await.unwrap().iter().all(|entry| entry.subscribed == (entry.name.as_str() != "Junk")));
 }
+
+/// What belongs to an account or a mailbox moves with it: whoever adds a table has to say how.
+#[tokio::test]
+async fn every_table_of_an_account_is_carried() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_on(directory.path(), None).await;
+    let mut reader = store.reader().await.unwrap();
+    let tables = estafeta_storage::sql::query(
+        "SELECT name FROM sqlite_master t WHERE type = 'table' AND (name = 'accounts' OR EXISTS
+             (SELECT 1 FROM pragma_table_info(t.name) c WHERE c.name IN ('account', 'mailbox'))) ORDER BY name",
+    );
+    let tables = tables.fetch_all(&mut reader).await.unwrap();
+    let tables: Vec<String> = tables.iter().map(|row| row.try_get::<&str>(0).unwrap().to_owned()).collect();
+    assert_eq!(tables, sql::relocation::CARRIED);
+}
