@@ -54,6 +54,7 @@ async fn store(directory: &Path) -> Store {
     let options = StoreOptions {
         directory: directory.to_owned(),
         servers: crate::tests::engine::servers(directory),
+        bodies: crate::tests::engine::bodies(directory),
         message_limit_bytes: 20_000_000,
         readers: 2,
         warn_at_percent: Vec::new(),

@@ -9,7 +9,6 @@ use estafeta_protocols::imap::types::Rights;
 use estafeta_storage::blobs::BlobHash;
 
 use super::hub::Subject;
-use super::mailbox::object_number;
 use super::sql::{AccountRow, MailboxRow, mailboxes, overview};
 use super::{AccountMail, MailboxName, ModSeq, Scope, SpecialUse, StoreError, Uid, UidValidity, Watcher};
 
@@ -41,6 +40,8 @@ pub struct Seen {
     pub special_use: Option<SpecialUse>,
     /// What may be done with it.
     pub rights: Rights,
+    /// What stands for it, whatever it is called: as [`super::Mailbox::object_number`].
+    pub object_number: u64,
     /// How it stands.
     pub standing: Standing,
 }
@@ -58,13 +59,6 @@ pub struct Standing {
     pub messages: u32,
     /// How many of them without `\Seen`.
     pub unseen: u32,
-}
-
-impl Seen {
-    /// What stands for it, whatever it is called: as [`super::Mailbox::object_number`].
-    pub fn object_number(&self) -> u64 {
-        object_number(self.row, self.standing.uid_validity)
-    }
 }
 
 /// An entry of a mailbox, as far as it takes to see that it changes.
@@ -108,7 +102,7 @@ impl AccountMail {
             return Err(StoreError::Limit("there are too many entries to watch"));
         }
         let mut prints = Vec::new();
-        let numbers: std::collections::HashMap<_, _> = of.iter().map(|seen| (seen.row, seen.object_number())).collect();
+        let numbers: std::collections::HashMap<_, _> = of.iter().map(|seen| (seen.row, seen.object_number)).collect();
         let each = |row, scope, name: &str, value: &[u8]| {
             let mailbox = numbers.get(&row).copied();
             prints.push(EntryPrint { mailbox, scope, name: name.to_owned(), print: print(value) });

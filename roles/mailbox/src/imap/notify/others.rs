@@ -135,7 +135,7 @@ impl Others {
     fn watch(&mut self, mail: &AccountMail, overview: &Overview) -> bool {
         let with_messages = Picture::with_messages(overview, &self.wanted);
         let shared: Vec<&Seen> = overview.mailboxes.iter().filter(|seen| seen.owner.is_some()).collect();
-        let numbers = |seen: &[&Seen]| seen.iter().map(|seen| seen.object_number()).collect::<BTreeSet<_>>();
+        let numbers = |seen: &[&Seen]| seen.iter().map(|seen| seen.object_number).collect::<BTreeSet<_>>();
         let (messages, names) = (numbers(&with_messages), numbers(&shared));
         let new_messages = !messages.is_subset(&self.watched.0);
         let new_names = !names.is_subset(&self.watched.1);

@@ -139,11 +139,11 @@ impl Picture {
         let mut picture = Self { subscriptions: overview.subscriptions, ..Self::default() };
         for seen in overview.mailboxes {
             let Some(name) = name_of(&seen) else { continue };
-            picture.names.insert(name.to_string(), seen.object_number());
+            picture.names.insert(name.to_string(), seen.object_number);
             let (selectable, special_use, standing) = (seen.selectable, seen.special_use, seen.standing);
             let readable = seen.rights.contains(Rights::READ);
             let known = Known { name, selectable, special_use, readable, standing };
-            picture.mailboxes.insert(seen.object_number(), known);
+            picture.mailboxes.insert(seen.object_number, known);
         }
         picture
     }

@@ -5,7 +5,6 @@
 use super::accounts::check_present;
 use super::search::Progress;
 use super::{AccountRow, MailboxRow, relocation, rights};
-use crate::store::mailbox::object_number;
 use crate::store::{MailboxEntry, MailboxName, MailboxStatus, ModSeq, SpecialUse, StoreError, Uid, UidValidity};
 use estafeta_storage::sql::{Connection, Row, query, query_built};
 use std::collections::HashMap;
@@ -270,7 +269,7 @@ pub struct State {
 }
 
 /// What stands for a mailbox.
-fn object_number(row: &Row, mailbox: MailboxRow) -> Result<u64, StoreError> {
+pub fn object_number(row: &Row, mailbox: MailboxRow) -> Result<u64, StoreError> {
     let kept: Option<i64> = row.try_get("object_number")?;
     let begun_here = relocation::object_number(mailbox, row.try_get("uidvalidity")?);
     Ok(kept.unwrap_or(begun_here) as u64)

@@ -7,7 +7,7 @@ use estafeta_protocols::imap::types::Rights;
 use estafeta_storage::sql::{Connection, Error, Row, query, query_built};
 
 use super::rights::Effective;
-use super::{AccountRow, MailboxRow};
+use super::{AccountRow, MailboxRow, mailboxes};
 use crate::store::overview::{Seen, Standing};
 use crate::store::{MailboxName, ModSeq, Scope, SpecialUse, StoreError, Uid, UidValidity};
 
@@ -21,6 +21,7 @@ fn seen(row: &Row, owner: Option<String>, rights: Rights) -> Result<Seen, StoreE
         selectable: row.try_get("selectable")?,
         special_use: row.try_get::<Option<&str>>("special_use")?.and_then(SpecialUse::from_attribute),
         rights,
+        object_number: mailboxes::object_number(row, row.try_get("id")?)?,
         standing: Standing {
             uid_validity: UidValidity(row.try_get("uidvalidity")?),
             uid_next: Uid(row.try_get("uidnext")?),
@@ -34,7 +35,8 @@ fn seen(row: &Row, owner: Option<String>, rights: Rights) -> Result<Seen, StoreE
 /// An account's own.
 pub async fn own(connection: &mut Connection, account: AccountRow) -> Result<Vec<Seen>, StoreError> {
     let rows = query(
-        "SELECT id, account, name, selectable, special_use, uidvalidity, uidnext, modseq, messages, unseen
+        "SELECT id, account, name, selectable, special_use, uidvalidity, object_number, uidnext, modseq, messages,
+             unseen
          FROM mailboxes WHERE account = ?",
     );
     let rows = rows.bind(account).fetch_all(connection).await?;
@@ -44,7 +46,7 @@ pub async fn own(connection: &mut Connection, account: AccountRow) -> Result<Vec
 /// Those of others on which an account has some right.
 pub async fn shared(connection: &mut Connection, account: AccountId, own: AccountRow) -> Result<Vec<Seen>, StoreError> {
     let rows = query(
-        "SELECT m.id, m.account, m.name, m.selectable, NULL AS special_use, m.uidvalidity, m.uidnext, m.modseq,
+        "SELECT m.id, m.account, m.name, m.selectable, NULL AS special_use, m.uidvalidity, m.object_number, m.uidnext, m.modseq,
             m.messages, m.unseen, s.address, r.negative, r.rights
          FROM rights r JOIN mailboxes m ON m.id = r.mailbox JOIN sharers s ON s.account = m.account
          WHERE (r.account = ? OR r.identifier IN ('anyone', 'authenticated')) AND m.account <> ?",

@@ -19,7 +19,7 @@ pub const MIGRATIONS: &[Migration] = &[
         "DROP TRIGGER messages_flagged ON messages; DROP FUNCTION messages_flagged();",
     ),
     super::search::POSTGRES,
-    Migration::new(7, "accounts that move", super::relocation::MOVES),
+    Migration::new(8, "accounts that move", super::relocation::MOVES),
 ];
 
 /// After a promotion of a PostgreSQL that may have lost commits: UIDs that were told to somebody may be given again, so

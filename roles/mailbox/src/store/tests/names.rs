@@ -133,7 +133,7 @@ async fn subscriptions_outlive_mailboxes() {
 #[tokio::test]
 async fn every_table_of_an_account_is_carried() {
     let directory = tempfile::tempdir().unwrap();
-    let store = open_on(directory.path(), None).await;
+    let store = open_on(directory.path(), None, BodyPlace::Files).await;
     let mut reader = store.reader().await.unwrap();
     let tables = estafeta_storage::sql::query(
         "SELECT name FROM sqlite_master t WHERE type = 'table' AND (name = 'accounts' OR EXISTS

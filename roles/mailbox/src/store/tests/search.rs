@@ -113,7 +113,7 @@ async fn an_index_that_is_lost_or_damaged_is_made_anew() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("search.db");
     // A file of its own it is on SQLite alone.
-    let open = || open_on(directory.path(), None);
+    let open = || open_on(directory.path(), None, BodyPlace::Files);
     let store = open().await;
     let mail = store.create_account(&account("ana", None)).await.unwrap();
     let owner = mail.account.clone();
