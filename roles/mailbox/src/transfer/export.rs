@@ -71,12 +71,17 @@ impl Exporting<'_> {
         let mailbox = mail.mailbox(name).await?;
         let snapshot = mailbox.snapshot(RecentClaim::Leave).await?;
         match format {
-            Format::Maildir => self.to_maildir(name, &mailbox, &snapshot).await,
-            Format::Mbox => self.to_mbox(name, &mailbox, &snapshot).await,
+            Format::Maildir => self.write_maildir(name, &mailbox, &snapshot).await,
+            Format::Mbox => self.write_mbox(name, &mailbox, &snapshot).await,
         }
     }
 
-    async fn to_maildir(&mut self, name: &MailboxName, mailbox: &Mailbox, snapshot: &Snapshot) -> Result<(), Stopped> {
+    async fn write_maildir(
+        &mut self,
+        name: &MailboxName,
+        mailbox: &Mailbox,
+        snapshot: &Snapshot,
+    ) -> Result<(), Stopped> {
         let directory = maildir::directory(self.root, name);
         let keywords: String = snapshot
             .keywords
@@ -115,7 +120,7 @@ impl Exporting<'_> {
         Ok(())
     }
 
-    async fn to_mbox(&mut self, name: &MailboxName, mailbox: &Mailbox, snapshot: &Snapshot) -> Result<(), Stopped> {
+    async fn write_mbox(&mut self, name: &MailboxName, mailbox: &Mailbox, snapshot: &Snapshot) -> Result<(), Stopped> {
         let path = mbox::file(self.root, name);
         let temporary = path.with_added_extension("new");
         let (opened, directory) = (temporary.clone(), path.parent().map(Path::to_owned));

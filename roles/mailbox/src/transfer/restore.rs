@@ -78,8 +78,7 @@ async fn chosen(accounts: &Accounts, archive: &Archive, choice: &Choice) -> Resu
     let id = accounts.directory_uncached().account(address).await.ok().map(|account| account.id);
     // One that was removed since is known by the address that it had.
     let found = all
-        .into_iter()
-        .map(|(_, reading)| reading)
+        .into_values()
         .filter(|reading| Some(reading.head.account) == id || reading.head.address.key() == address.key());
     let found = found.max_by_key(|reading| (Some(reading.head.account) == id, reading.head.taken));
     let missing = || Failure::new(Reason::NotFound, format!("this backup has nothing of {address}"));
