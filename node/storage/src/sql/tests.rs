@@ -204,7 +204,7 @@ async fn values_come_back_as_they_went_in(bench: Bench) {
     let (database, _) = bench.open().await;
     let mut reader = database.reader().await.unwrap();
     let sql =
-        "SELECT CAST(? AS BIGINT) AS number, CAST(? AS TEXT) AS words, CAST(? AS BIGINT) AS nothing, 1 = 1 AS truth";
+        "SELECT CAST(? AS BIGINT) AS number, CAST(? AS TEXT) AS words, CAST(? AS BIGINT) AS absent, 1 = 1 AS truth";
     for (number, words) in [(0, ""), (i64::MIN, "\u{1F4EE} ñ"), (i64::MAX, "'; --")] {
         let asked = query(sql).bind(number).bind(words).bind(None::<i64>);
         let row = asked.fetch_one(&mut reader).await.unwrap();
@@ -213,7 +213,7 @@ async fn values_come_back_as_they_went_in(bench: Bench) {
         assert_eq!(row.try_get::<String>(1).unwrap(), words);
         assert_eq!(row.try_get::<Option<i64>>(2).unwrap(), None);
         assert!(row.try_get::<bool>("truth").unwrap());
-        assert!(row.try_get::<i64>("nothing").is_err());
+        assert!(row.try_get::<i64>("absent").is_err());
         assert!(row.try_get::<i64>("words").is_err());
         assert!(row.try_get::<i64>("number_of_none").is_err());
         assert!(row.try_get::<i64>(4).is_err());

@@ -160,7 +160,8 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, fault: &Mutex<Fa
         let now = *fault.lock().unwrap();
         let mut bytes = &piece[..len];
         match now {
-            Fault::None | Fault::Gone => {}
+            Fault::None => {}
+            Fault::Gone => bytes = &[],
             Fault::Slow(wait) => tokio::time::sleep(wait).await,
             Fault::CutAfter(limit) if answers && carried + len > limit => {
                 bytes = &bytes[..limit.saturating_sub(carried)]
