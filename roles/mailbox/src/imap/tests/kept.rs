@@ -25,7 +25,7 @@ async fn no_body_is_read_for_what_was_kept() {
                  BODY.PEEK[HEADER.FIELDS (SUBJECT)] BODY.PEEK[HEADER.FIELDS.NOT (FROM)]<2.9>)";
     // With the message's text too, then from what was kept alone.
     let read = client.ok("FETCH 1 (ENVELOPE BODY BODYSTRUCTURE BODY.PEEK[HEADER] BODY.PEEK[])").await;
-    house.lose_bodies().await;
+    let all = house.lose_bodies().await;
     let kept = client.ok(&format!("FETCH 1 {items}")).await;
     let shared = &read.untagged[0][..read.untagged[0].find(" BODY[HEADER]").unwrap()];
     assert!(kept.untagged[0].starts_with(shared), "{kept:?}\n{read:?}");
@@ -33,7 +33,9 @@ async fn no_body_is_read_for_what_was_kept() {
     assert!(kept.untagged[0].contains(&format!("BODY[HEADER] {{{}}}\r\n{header}", header.len())), "{kept:?}");
     assert!(kept.untagged[0].contains("PREVIEW \"Hello, world\""), "{kept:?}");
     assert!(kept.untagged[0].contains("BODY[HEADER.FIELDS (SUBJECT)] {17}\r\nSubject: kept\r\n\r\n"), "{kept:?}");
-    client.fails("FETCH 1 BODY.PEEK[TEXT]", "NO").await;
+    if all {
+        client.fails("FETCH 1 BODY.PEEK[TEXT]", "NO").await;
+    }
 }
 
 #[tokio::test]

@@ -58,12 +58,17 @@ impl House {
         Self { mail, neighbours: Arc::default(), drain: Drain::new(), _directory: directory }
     }
 
-    /// Loses every body, so that what is still answered was kept elsewhere.
-    async fn lose_bodies(&self) {
+    /// Loses every body, so that what is still answered was kept elsewhere. On an object store the large ones stay: then it
+    /// says so.
+    async fn lose_bodies(&self) -> bool {
         self.mail.lose_small_bodies().await;
         let bodies = self._directory.path().join("bodies");
-        std::fs::rename(&bodies, self._directory.path().join("lost")).unwrap();
-        std::fs::create_dir(bodies).unwrap();
+        let files = bodies.exists();
+        if files {
+            std::fs::rename(&bodies, self._directory.path().join("lost")).unwrap();
+            std::fs::create_dir(bodies).unwrap();
+        }
+        files
     }
 
     /// Another session of the account, its client logged in.
