@@ -1,6 +1,6 @@
 //! Storage engines: SQL with group commit, bodies named by their content, the spool of incoming messages.
 //!
-//! - [`sql`]: a SQLite database, one writer that commits in groups and a pool of readers;
+//! - [`sql`]: a SQLite file or a PostgreSQL, writers that commit in groups and a pool of readers;
 //! - [`blobs`]: bodies named by their hash, in files or in an object store behind a cache;
 //! - [`spool`]: a message while it comes in, in memory at first, then in a file;
 //! - [`data_directory`]: a directory that is ours alone.
