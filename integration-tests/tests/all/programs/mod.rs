@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
+use estafeta_integration_tests::binary::repository;
 use estafeta_integration_tests::client::Imap;
 use estafeta_integration_tests::cluster::{Cluster, PASSWORD};
 
@@ -33,6 +34,15 @@ fn run_any(command: &mut Command) -> anyhow::Result<(String, bool)> {
         .with_context(|| format!("{program} is not installed: see integration-tests/all"))?;
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     Ok((text, output.status.success()))
+}
+
+/// Where the libraries of a language are that integration-tests/all has installed beside the build.
+fn libraries(language: &str) -> anyhow::Result<PathBuf> {
+    let clients =
+        std::env::var_os("ESTAFETA_CLIENTS").map_or_else(|| repository().join("target/clients"), PathBuf::from);
+    let place = clients.join(language);
+    ensure!(place.is_dir(), "{} is not there: integration-tests/all installs it", place.display());
+    Ok(place)
 }
 
 fn session(cluster: &Cluster, login: &str) -> anyhow::Result<Imap> {

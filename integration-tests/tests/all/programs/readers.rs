@@ -1,4 +1,4 @@
-//! Programs that read and keep mail: Python's libraries, mbsync, OfflineIMAP, fetchmail, getmail, mutt.
+//! Programs that read and keep mail: Python's libraries, imapclient, imapflow, mbsync, OfflineIMAP, fetchmail, getmail, mutt.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use estafeta_integration_tests::cluster::{Cluster, DOMAIN, PASSWORD};
 use estafeta_integration_tests::tokens::letter;
 use estafeta_integration_tests::topology::Topology;
 
-use super::{run, run_any, session, shown_certificate};
+use super::{libraries, run, run_any, session, shown_certificate};
 
 #[test]
 fn pythons_libraries() -> anyhow::Result<()> {
@@ -28,6 +28,39 @@ fn pythons_libraries() -> anyhow::Result<()> {
         let said = run(&mut command)?;
         ensure!(said.trim_end().ends_with("ok"), "{said}");
         Ok(())
+    })
+}
+
+/// Runs a program of programs/, which connects to an access node apart from the mailboxes and says `ok` at its end.
+fn program(program: impl FnOnce() -> anyhow::Result<Command>) -> anyhow::Result<()> {
+    Cluster::run(&Topology::apart(), |cluster| {
+        let ana = cluster.account("ana")?;
+        let address = cluster.at("imaps")?;
+        let mut command = program()?;
+        command.args([address.ip().to_string(), address.port().to_string()]);
+        command.arg(&cluster.authority).arg(&ana).arg(PASSWORD);
+        let said = run(&mut command)?;
+        ensure!(said.trim_end().ends_with("ok"), "{said}");
+        Ok(())
+    })
+}
+
+#[test]
+fn imapclient_from_pypi() -> anyhow::Result<()> {
+    program(|| {
+        let mut command = Command::new("python3");
+        command.env("PYTHONPATH", libraries("python")?);
+        command.arg(repository().join("integration-tests/programs/imapclient_client.py"));
+        Ok(command)
+    })
+}
+
+#[test]
+fn imapflow_from_npm() -> anyhow::Result<()> {
+    program(|| {
+        let mut command = Command::new("node");
+        command.arg(repository().join("integration-tests/programs/imapflow_client.mjs")).arg(libraries("node")?);
+        Ok(command)
     })
 }
 
