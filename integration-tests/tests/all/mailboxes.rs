@@ -68,6 +68,51 @@ fn are_verified_exported_and_imported_once() -> anyhow::Result<()> {
 }
 
 #[test]
+fn what_was_expunged_and_deleted_is_had_back() -> anyhow::Result<()> {
+    Cluster::run(&Topology::apart(), |cluster| {
+        let ana = cluster.account("ana")?;
+        let mut imap = session(cluster, &ana)?;
+        imap.command("CREATE Papers/2026")?.ok()?;
+        // One rests in the database, one in a file.
+        for (mailbox, token, size) in
+            [("INBOX", "small", 1_000), ("Papers/2026", "large", 90_000), ("INBOX", "left", 500)]
+        {
+            imap.append(mailbox, "\\Flagged $Forwarded", &tokens::message(token, &ana, size))?.ok()?;
+        }
+        imap.command("SELECT INBOX")?.ok()?;
+        let text = imap.command("FETCH 1 (EMAILID INTERNALDATE BODY[])")?.ok()?.texts().join("\n");
+        imap.command("STORE 1 +FLAGS (\\Deleted)")?.ok()?;
+        imap.command("EXPUNGE")?.ok()?;
+        imap.command("DELETE Papers/2026")?.ok()?;
+        let say = |cluster: &mut Cluster, arguments: &[&str]| cluster.node("access1")?.command(arguments, "");
+        let told = say(cluster, &["mailbox", "undelete", &ana, "--dry-run", "--json"])?.ok()?.json()?;
+        let mailboxes: Vec<_> = told.as_array().context("rows")?.iter().map(|row| row["mailbox"].as_str()).collect();
+        ensure!(mailboxes == [Some("INBOX"), Some("Papers/2026")] && told[0]["messages"] == 1, "{told}");
+        let refused = say(cluster, &["mailbox", "undelete", &ana, "--since", "yesterday"])?;
+        ensure!(refused.ok().is_err(), "a time that is none");
+        let later = say(cluster, &["mailbox", "undelete", &ana, "--since", "2100-01-01", "--json"])?.ok()?.json()?;
+        ensure!(later == serde_json::json!([]), "{later}");
+        say(cluster, &["mailbox", "verify"])?.ok()?;
+
+        say(cluster, &["mailbox", "undelete", &ana])?.ok()?;
+        let selected = imap.command("SELECT INBOX")?.ok()?.texts().join("\n");
+        ensure!(selected.contains("2 EXISTS") && selected.contains("UIDNEXT 4"), "{selected}");
+        let back = imap.command("FETCH 2 (EMAILID INTERNALDATE BODY[])")?.ok()?.texts().join("\n");
+        ensure!(back.replace("* 2 FETCH", "* 1 FETCH") == text, "{text} {back}");
+        let flags = imap.command("FETCH 2 (FLAGS)")?.ok()?.texts().join(" ");
+        ensure!(flags.contains("\\Flagged") && flags.contains("$Forwarded") && !flags.contains("\\Deleted"), "{flags}");
+        let held = tokens::in_mailbox(cluster.at("imaps")?, &cluster.trust, &ana)?;
+        ensure!(held.len() == 2, "{held:?}");
+        let selected = imap.command("SELECT Papers/2026")?.ok()?.texts().join("\n");
+        ensure!(selected.contains("1 EXISTS"), "{selected}");
+        let again = say(cluster, &["mailbox", "undelete", &ana, "--json"])?.ok()?.json()?;
+        ensure!(again == serde_json::json!([]), "{again}");
+        say(cluster, &["mailbox", "verify"])?.ok()?;
+        Ok(())
+    })
+}
+
+#[test]
 fn a_compressed_session_and_another_login_go_through_access() -> anyhow::Result<()> {
     Cluster::run(&Topology::apart(), |cluster| {
         let (ana, luis) = (cluster.account("ana")?, cluster.account("luis")?);

@@ -65,6 +65,10 @@ pub struct Config {
     /// The same for Trash.
     #[serde(default = "default_emptied_days")]
     pub trash_days: u32,
+    /// For how many days what was expunged, and mailboxes that were deleted, can be had back with `mailbox undelete`; 0 to
+    /// keep nothing. It counts for no quota, and takes its room. 14 by default.
+    #[serde(default = "default_undelete_days")]
+    pub undelete_days: u32,
     /// The most connections of each service between nodes. 50,000 by default: each user that access relays holds one.
     #[serde(default = "default_connections_limit")]
     pub connections_limit: usize,
@@ -116,6 +120,10 @@ fn default_warn_at_percent() -> Vec<u8> {
 
 fn default_emptied_days() -> u32 {
     30
+}
+
+fn default_undelete_days() -> u32 {
+    14
 }
 
 fn default_connections_limit() -> usize {
@@ -201,7 +209,12 @@ impl Config {
     /// How long the store keeps what.
     pub(crate) fn garbage_ages(&self) -> GarbageAges {
         let age = |days: u32| (days > 0).then(|| Duration::from_secs(u64::from(days) * 24 * 3600));
-        GarbageAges { junk: age(self.junk_days), trash: age(self.trash_days), ..GarbageAges::default() }
+        GarbageAges {
+            junk: age(self.junk_days),
+            trash: age(self.trash_days),
+            undelete: age(self.undelete_days).unwrap_or_default(),
+            ..GarbageAges::default()
+        }
     }
 
     /// How long an edge node may be silent or slow.
@@ -235,6 +248,8 @@ mod tests {
             WhenOverQuota::Refuse
         );
         assert_eq!(config.garbage_ages().trash, Some(Duration::from_secs(30 * 24 * 3600)));
+        assert_eq!(config.garbage_ages().undelete, Duration::from_secs(14 * 24 * 3600));
+        assert_eq!(read("store_group = 'g1'\nundelete_days = 0").unwrap().garbage_ages().undelete, Duration::ZERO);
         assert_eq!(read("store_group = 'g1'\ntrash_days = 0").unwrap().garbage_ages().trash, None);
         for (text, word) in [
             ("", "store_group"),

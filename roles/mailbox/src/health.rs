@@ -95,6 +95,7 @@ mod tests {
             message_limit_bytes: 1000,
             readers: 1,
             warn_at_percent: Vec::new(),
+            keep_expunged: true,
         };
         let store = Store::open(options).await.unwrap();
         let member = |name: &str, group: &str| Member {

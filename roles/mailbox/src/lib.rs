@@ -5,7 +5,8 @@
 //! - [`delivery`], [`lmtp`]: the contract `Delivery` on this node, and its listener;
 //! - [`sessions`], [`imap`], [`pop3`]: the contract `Sessions` on this node, and the engines, each with its listener;
 //! - [`relay`]: the clients of both contracts, for other nodes;
-//! - `transfer`: out to Maildir and mbox, and in again; `relocation`: from another store group; `operations`: what the administrator asks for;
+//! - `transfer`: out to Maildir and mbox, and in again; `relocation`: from another store group; `undelete`: what was expunged;
+//!   `operations`: what the administrator asks for;
 //! - [`role`]: the role's row.
 #![forbid(unsafe_code)]
 
@@ -26,6 +27,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod undelete;
 
 pub use config::{Config, WhenOverQuota};
 pub use role::{LMTP, MAILBOX_IMAP, MAILBOX_POP3, role};

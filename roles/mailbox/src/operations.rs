@@ -13,6 +13,7 @@ use crate::relocation::{self, Relocation};
 use crate::store::Finding;
 use crate::tasks::Tasks;
 use crate::transfer::{self, Choice, Format, Transferred};
+use crate::undelete;
 
 const fn option(name: &'static str, kind: Kind, about: &'static str) -> Field {
     Field { name, kind, placing: Placing::Option, about }
@@ -82,6 +83,25 @@ pub fn operations() -> Vec<Operation> {
                 ]
             },
             columns: &[],
+            ..verify.clone()
+        },
+        Operation {
+            name: "mailbox undelete",
+            about: "Bring back what was expunged of an account's mail, and what was in mailboxes that were deleted",
+            fields: const {
+                &[
+                    ADDRESS,
+                    option("mailbox", Kind::Text, "What was in this mailbox alone, by the name that it has, or had"),
+                    option(
+                        "since",
+                        Kind::Text,
+                        "What was expunged then or later: a day, as 2026-11-22, or a moment, as 2026-11-22T08:00:00Z",
+                    ),
+                    option("dry_run", Kind::Flag, "Only tell what could be had back"),
+                    TASK,
+                ]
+            },
+            columns: &["mailbox", "messages", "bytes", "first_expunged", "last_expunged"],
             ..verify.clone()
         },
         Operation {
@@ -203,6 +223,7 @@ impl Administration for MailboxOperations {
             "mailbox verify" => self.verify(input(value)?).await,
             "mailbox export" => self.export(input(value)?).await,
             "mailbox import" => self.import(input(value)?).await,
+            "mailbox undelete" => undelete::perform(&self.accounts, &self.tasks, input(value)?).await,
             "mailbox backup" => self.backup(input(value)?).await,
             "mailbox restore" => self.restore(input(value)?).await,
             "account move" => self.relocate(input(value)?).await,
@@ -334,7 +355,8 @@ impl MailboxOperations {
     }
 }
 
-fn whose(address: Option<Address>) -> Result<Address, Failure> {
+/// Whose mail is meant.
+pub fn whose(address: Option<Address>) -> Result<Address, Failure> {
     address.ok_or_else(|| Failure::new(Reason::Invalid, "whose mail? the address is missing"))
 }
 

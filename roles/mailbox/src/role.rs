@@ -100,6 +100,7 @@ impl Plan for Config {
             message_limit_bytes: self.message_limit_bytes,
             readers: self.readers_limit,
             warn_at_percent: self.warn_at_percent.clone(),
+            keep_expunged: self.undelete_days > 0,
         };
         // What fails here an operator must mend: the whole text is for them.
         let store = Store::open(options).await.map_err(Failure::internal)?;

@@ -9,7 +9,8 @@ use estafeta_storage::spool::Spool;
 use super::body::{Body, Linking};
 use super::message::now_seconds;
 use super::sql::mailboxes::Found;
-use super::sql::{AccountRow, MailboxRow, accounts, keywords, mailboxes, messages};
+use super::sql::messages::Remains;
+use super::sql::{AccountRow, MailboxRow, accounts, deleted, keywords, mailboxes, messages};
 use super::{
     Appended, FlagScope, Flags, Holding, Mailbox, MailboxName, MailboxStatus, NewMessage, SpecialUse, Store,
     StoreError, Uid, UidSet, Usage,
@@ -91,34 +92,29 @@ impl AccountMail {
         self.store
             .run(async move |transaction| {
                 hub.touch(row);
-                match mailboxes::find(transaction, row, &name).await? {
-                    Some(found) if found.selectable => return Err(StoreError::Exists),
-                    Some(found) => mailboxes::remove(transaction, found.row).await?,
-                    None => mailboxes::insert_superiors(transaction, row, &name).await?,
-                }
-                if let Some(special_use) = special_use
-                    && !mailboxes::use_is_free(transaction, row, special_use).await?
-                {
-                    return Err(StoreError::NotAllowed("another mailbox is for this use"));
-                }
-                mailboxes::insert(transaction, row, &name, true, special_use).await
+                mailboxes::create(transaction, row, &name, special_use).await
             })
             .await
     }
 
-    /// Deletes a mailbox and its messages. While others lie below it, its name stays to hold them (`\Noselect`).
+    /// Deletes a mailbox and its messages, which can be had back for a while. While others lie below it, its name stays to
+    /// hold them (`\Noselect`).
     /// [`StoreError::NotAllowed`] for INBOX and for a name that only holds others.
     pub async fn delete(&self, name: &MailboxName) -> Result<(), StoreError> {
         if name.is_inbox() {
             return Err(StoreError::NotAllowed("INBOX cannot be deleted"));
         }
         let (row, name, hub) = (self.row, name.clone(), self.store.inner.hub.clone());
+        let remains = self.store.inner.remains;
         self.store
             .run(async move |transaction| {
                 let found = mailboxes::find(transaction, row, &name).await?.ok_or(StoreError::NoMailbox)?;
                 if !found.selectable {
                     // RFC 9051 §6.3.5: it is an error to delete a name that has inferiors and \Noselect.
                     return Err(StoreError::NotAllowed("delete the mailboxes below it first"));
+                }
+                if remains == Remains::Kept {
+                    deleted::keep_mailbox(transaction, found.row, now_seconds()).await?;
                 }
                 mailboxes::remove(transaction, found.row).await?;
                 hub.touch(found.row);
@@ -219,7 +215,7 @@ impl AccountMail {
             bodies.push(body);
         }
         let rows = Arc::new(rows);
-        let (row, meter) = (self.row, self.meter());
+        let (row, meter, remains) = (self.row, self.meter(), self.store.inner.remains);
         let bytes = rows.iter().map(|(size, ..)| u64::from(*size)).sum();
         let more = Holding { bytes, messages: rows.len() as u64 };
         let append = |store: Store, bodies: Arc<[Body]>| {
@@ -237,7 +233,7 @@ impl AccountMail {
                 let numbers = match replaced {
                     Some((_, replaced)) => {
                         hub.touch(replaced.0);
-                        expunge_replaced(transaction, replaced, (found.row, rows.len()), now).await?
+                        expunge_replaced(transaction, replaced, (found.row, rows.len()), (now, remains)).await?
                     }
                     None => mailboxes::advance(transaction, found.row, rows.len()).await?,
                 };
@@ -294,7 +290,7 @@ async fn expunge_replaced(
     transaction: &mut Connection,
     (source, uid): (MailboxRow, Uid),
     (target, uids): (MailboxRow, usize),
-    now: i64,
+    (now, remains): (i64, Remains),
 ) -> Result<mailboxes::Numbers, StoreError> {
     let (numbers, expunged) = if source == target {
         let both = mailboxes::advance(transaction, target, uids).await?;
@@ -309,6 +305,6 @@ async fn expunge_replaced(
     if messages::find(transaction, source, &UidSet::from_uids([uid])).await?.is_empty() {
         return Err(StoreError::NoMessage);
     }
-    messages::expunge(transaction, source, &[uid], expunged.modseq, now).await?;
+    messages::expunge(transaction, source, &[uid], (expunged.modseq, now), remains).await?;
     Ok(numbers)
 }

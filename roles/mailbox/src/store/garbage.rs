@@ -12,7 +12,8 @@ use estafeta_storage::blobs::{BlobName, Packing, SHARDS};
 
 use super::hub::Hub;
 use super::message::now_seconds;
-use super::sql::{accounts, blobs, deliveries, mailboxes, messages};
+use super::sql::messages::Remains;
+use super::sql::{accounts, blobs, deleted, deliveries, mailboxes, messages};
 use super::{SpecialUse, Store, StoreError, Uid};
 
 /// How long what is kept.
@@ -26,6 +27,8 @@ pub struct GarbageAges {
     pub deliveries: Duration,
     /// Word of expunged messages, by which sessions catch up.
     pub expunged: Duration,
+    /// Expunged messages, and those of deleted mailboxes, that can be had back.
+    pub undelete: Duration,
     /// Messages in Junk, counted from when they came there; none for ever.
     pub junk: Option<Duration>,
     /// The mail of an account that has moved to another store group.
@@ -43,6 +46,7 @@ impl Default for GarbageAges {
             stray: DAY,
             deliveries: 10 * DAY,
             expunged: 30 * DAY,
+            undelete: 14 * DAY,
             gone: 7 * DAY,
             junk: None,
             trash: None,
@@ -65,6 +69,8 @@ pub struct Collected {
     pub expunged: u64,
     /// Messages of Junk and Trash that were expunged for their age.
     pub emptied: u64,
+    /// Expunged messages, and names of deleted mailboxes, that cannot be had back any more.
+    pub lapsed: u64,
     /// Accounts that moved away, whose mail was removed here.
     pub cleared: u64,
 }
@@ -74,7 +80,7 @@ async fn empty(
     transaction: &mut Connection,
     special_use: SpecialUse,
     before: i64,
-    hub: &Hub,
+    (hub, remains): (&Hub, Remains),
 ) -> Result<u64, StoreError> {
     let old = messages::saved_before(transaction, special_use, before, ROWS).await?;
     // In the order of their numbers, in which they are locked: accounts before mailboxes, as everywhere.
@@ -83,7 +89,7 @@ async fn empty(
         accounts::lock(transaction, account).await?;
         let uids: Vec<Uid> = of_one.iter().map(|(.., uid)| *uid).collect();
         let numbers = mailboxes::advance(transaction, mailbox, 0).await?;
-        messages::expunge(transaction, mailbox, &uids, numbers.modseq, now_seconds()).await?;
+        messages::expunge(transaction, mailbox, &uids, (numbers.modseq, now_seconds()), remains).await?;
         hub.touch(mailbox);
     }
     Ok(old.len() as u64)
@@ -109,10 +115,13 @@ impl Store {
         let mut emptied = 0;
         for (special_use, age) in [(SpecialUse::Junk, ages.junk), (SpecialUse::Trash, ages.trash)] {
             let Some(age) = age else { continue };
-            let (limit, hub) = (before(age), self.inner.hub.clone());
-            let empty = async move |transaction: &mut Connection| empty(transaction, special_use, limit, &hub).await;
+            let (limit, hub, remains) = (before(age), self.inner.hub.clone(), self.inner.remains);
+            let empty =
+                async move |transaction: &mut Connection| empty(transaction, special_use, limit, (&hub, remains)).await;
             emptied += self.repeat(empty).await?;
         }
+        let limit = before(ages.undelete);
+        let lapsed = self.repeat(async move |transaction| deleted::forget(transaction, limit, ROWS).await).await?;
         let cleared = self.clear_gone(before(ages.gone)).await?;
         let deleted = self.delete_condemned(before(ages.grace)).await?;
         let condemned =
@@ -124,9 +133,9 @@ impl Store {
         let limit = before(ages.expunged);
         let expunged =
             self.repeat(async move |transaction| messages::forget_expunged(transaction, limit, ROWS).await).await?;
-        let collected = Collected { condemned, strays, deleted, deliveries, expunged, emptied, cleared };
+        let collected = Collected { condemned, strays, deleted, deliveries, expunged, emptied, lapsed, cleared };
         metrics::counter!("estafeta_mailbox_bodies_deleted_total").increment(collected.deleted);
-        tracing::info!(condemned, strays, deleted, deliveries, expunged, emptied, cleared, "garbage collected");
+        tracing::info!(condemned, strays, deleted, deliveries, expunged, emptied, lapsed, cleared, "garbage collected");
         Ok(collected)
     }
 

@@ -198,7 +198,7 @@ impl Mailbox {
     }
 
     async fn remove_with(&self, uids: &UidSet, flags: SystemFlags) -> Result<Vec<Uid>, StoreError> {
-        let mailbox = self.clone();
+        let (mailbox, remains) = (self.clone(), self.mail.store.inner.remains);
         let (row, uids, hub) = (self.row, uids.clone(), self.mail.store.inner.hub.clone());
         let job = async move |transaction: &mut Connection| {
             mailbox.state(transaction).await?;
@@ -210,7 +210,7 @@ impl Mailbox {
                 .collect();
             if !chosen.is_empty() {
                 let numbers = mailboxes::advance(transaction, row, 0).await?;
-                messages::expunge(transaction, row, &chosen, numbers.modseq, now_seconds()).await?;
+                messages::expunge(transaction, row, &chosen, (numbers.modseq, now_seconds()), remains).await?;
                 hub.touch(row);
             }
             Ok(chosen)

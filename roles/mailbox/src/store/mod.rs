@@ -39,6 +39,7 @@ mod sql;
 #[cfg(test)]
 mod tests;
 mod uid;
+mod undelete;
 mod verify;
 
 use estafeta_storage::sql::{Connection, query};
@@ -56,6 +57,7 @@ use hub::Hub;
 use known::KnownMailboxes;
 use search::SearchIndex;
 use sql::AccountRow;
+use sql::messages::Remains;
 
 pub use account::{AccountMail, MailboxEntry};
 pub use contents::{Columns, KeptMessage};
@@ -78,6 +80,7 @@ pub use quota::Holding;
 pub use search::Indexed;
 pub use sharing::{FlagScope, Grant, SharedMailbox};
 pub use uid::{ModSeq, Uid, UidSet, UidValidity};
+pub use undelete::{Deleted, Wanted};
 pub use verify::{Finding, Progress};
 
 /// How to open a store.
@@ -95,6 +98,9 @@ pub struct StoreOptions {
     pub readers: u32,
     /// At how many percent of its quota an account is warned, ascending.
     pub warn_at_percent: Vec<u8>,
+    /// Whether what is expunged can be had back, until garbage is collected that is older than
+    /// [`GarbageAges::undelete`].
+    pub keep_expunged: bool,
 }
 
 /// Where bodies are that are too large for a row.
@@ -130,6 +136,7 @@ struct Inner {
     known: KnownMailboxes,
     message_limit_bytes: u32,
     warn_at_percent: Arc<[u8]>,
+    remains: Remains,
 }
 
 impl Store {
@@ -174,6 +181,7 @@ impl Store {
             known: KnownMailboxes::default(),
             message_limit_bytes: options.message_limit_bytes,
             warn_at_percent: options.warn_at_percent.into(),
+            remains: if options.keep_expunged { Remains::Kept } else { Remains::None },
         });
         if inner.database.engine() == Engine::Postgres {
             tokio::spawn(elsewhere::follow(Arc::downgrade(&inner)));

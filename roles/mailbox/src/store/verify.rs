@@ -220,8 +220,13 @@ impl Store {
             return Ok(());
         }
         let places = verify::places(&mut self.reader().await?, row, PLACES).await?;
-        let named: Vec<String> =
-            places.iter().map(|place| format!("{} {:?} UID {}", place.account, place.mailbox, place.uid)).collect();
+        let named: Vec<String> = places
+            .iter()
+            .map(|place| {
+                let expunged = if place.expunged { ", expunged" } else { "" };
+                format!("{} {:?} UID {}{expunged}", place.account, place.mailbox, place.uid)
+            })
+            .collect();
         findings.hopeless(
             format!("{what}; named by {}", if named.is_empty() { "no message".into() } else { named.join(", ") }),
             "it cannot be mended here: restore it from a backup",

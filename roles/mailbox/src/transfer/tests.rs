@@ -61,6 +61,7 @@ async fn store(directory: &Path) -> Store {
         message_limit_bytes: 1_000_000,
         readers: 2,
         warn_at_percent: Vec::new(),
+        keep_expunged: true,
     };
     Store::open(options).await.unwrap()
 }

@@ -75,6 +75,15 @@ impl Date {
     }
 }
 
+/// `hour ":" minute ":" second`, two digits each.
+fn clock_of(text: &str) -> Option<(i64, i64, i64)> {
+    let mut clock = text.split(':').map(|field| digits(field).filter(|_| field.len() == 2).map(i64::from));
+    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
+    // A leap second is legal (RFC 5322 §3.3).
+    let is_one = clock.next().is_none() && hour <= 23 && minute <= 59 && second <= 60;
+    is_one.then_some((hour, minute, second))
+}
+
 fn digits(text: &str) -> Option<u16> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
@@ -101,6 +110,51 @@ impl DateTime {
         Date::from_days_since_epoch(self.local_seconds().div_euclid(86_400))
     }
 
+    /// As RFC 3339 §5.6 has it, in UTC: `1994-02-02T05:52:25Z`.
+    pub fn rfc3339(self) -> String {
+        let Date { year, month, day } = Date::from_days_since_epoch(self.unix_seconds.div_euclid(86_400));
+        let second = self.unix_seconds.rem_euclid(86_400);
+        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+
+    /// A moment as RFC 3339 §5.6 has it, fractions of a second left out, or a day (`full-date`): its beginning in UTC.
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let field = |range: std::ops::Range<usize>| text.get(range).and_then(digits);
+        let hyphen = |at: usize| text.as_bytes().get(at) == Some(&b'-');
+        if !hyphen(4) || !hyphen(7) {
+            return None;
+        }
+        let day = Date::new(field(0..4)?, field(5..7)?.try_into().ok()?, field(8..10)?.try_into().ok()?)?;
+        let midnight = day.days_since_epoch() * 86_400;
+        let time = match text.get(10..)? {
+            "" => return Some(Self::from_unix_seconds(midnight)),
+            time => time.strip_prefix(['T', 't', ' '])?,
+        };
+        let (clock, behind) = time.split_at_checked(8)?;
+        let (hour, minute, second) = clock_of(clock)?;
+        let behind = match behind.strip_prefix('.') {
+            Some(fraction) => {
+                let zone = fraction.trim_start_matches(|digit: char| digit.is_ascii_digit());
+                (zone.len() < fraction.len()).then_some(zone)?
+            }
+            None => behind,
+        };
+        let zone_minutes = match behind.split_at_checked(1)? {
+            ("Z" | "z", "") => 0,
+            (sign @ ("+" | "-"), zone) => {
+                let (hours, minutes) =
+                    zone.split_once(':').filter(|(hours, minutes)| hours.len() == 2 && minutes.len() == 2)?;
+                let (hours, minutes) = (digits(hours)?, digits(minutes)?);
+                let zone = i16::try_from((hours < 24 && minutes < 60).then_some(hours * 60 + minutes)?).ok()?;
+                if sign == "+" { zone } else { -zone }
+            }
+            _ => return None,
+        };
+        let local = midnight + hour * 3_600 + minute * 60 + second;
+        Some(Self { unix_seconds: local - i64::from(zone_minutes) * 60, zone_minutes })
+    }
+
     fn local_seconds(self) -> i64 {
         self.unix_seconds.saturating_add(i64::from(self.zone_minutes) * 60)
     }
@@ -115,12 +169,7 @@ impl DateTime {
             return None;
         }
         let date = Date::parse(date.as_bytes())?;
-        let mut clock = time.split(':').map(|field| digits(field).filter(|_| field.len() == 2).map(i64::from));
-        let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
-        // A leap second is legal (RFC 5322 §3.3).
-        if clock.next().is_some() || hour > 23 || minute > 59 || second > 60 {
-            return None;
-        }
+        let (hour, minute, second) = clock_of(time)?;
         let (sign, zone) = match zone.split_at_checked(1)? {
             ("+", zone) => (1, zone),
             ("-", zone) => (-1, zone),
@@ -222,6 +271,35 @@ mod tests {
         assert!(!DateTime::from_unix_seconds(i64::MIN).to_string().is_empty());
     }
 
+    #[test]
+    fn moments_of_rfc_3339() {
+        for (text, seconds) in [
+            ("1970-01-01", 0),
+            ("1996-07-17T02:44:25-07:00", 837_596_665),
+            ("1969-12-31T23:59:59Z", -1),
+            ("2026-01-01 00:30:00.123456+05:30", 1_767_207_600),
+        ] {
+            let moment = DateTime::parse_rfc3339(text).unwrap();
+            assert_eq!(moment.unix_seconds(), seconds, "{text}");
+        }
+        assert_eq!(DateTime::from_unix_seconds(837_596_665).rfc3339(), "1996-07-17T09:44:25Z");
+        for text in [
+            "",
+            "1970",
+            "1970-02-30",
+            "1970-01-01T",
+            "1970-01-01T00:00:00",
+            "1970-01-01T24:00:00Z",
+            "1970-01-01T00:00:00.Z",
+            "1970-01-01T00:00:00+0100",
+            "1970-01-01T00:00:00+01:60",
+            "1970-01-01T00:00:00Zé",
+            "197é-01-01",
+        ] {
+            assert_eq!(DateTime::parse_rfc3339(text), None, "{text}");
+        }
+    }
+
     proptest::proptest! {
         #[test]
         fn every_day_comes_back(days in -719_528_i64..=2_932_896) {
@@ -234,6 +312,7 @@ mod tests {
         fn every_moment_comes_back(seconds in -60_000_000_000_i64..=250_000_000_000) {
             let moment = DateTime::from_unix_seconds(seconds);
             proptest::prop_assert_eq!(DateTime::parse(moment.to_string().as_bytes()), Some(moment));
+            proptest::prop_assert_eq!(DateTime::parse_rfc3339(&moment.rfc3339()), Some(moment));
         }
     }
 }

@@ -153,6 +153,7 @@ async fn open(directory: &Path) -> Store {
         message_limit_bytes: 1_000_000,
         readers: 4,
         warn_at_percent: vec![80, 95],
+        keep_expunged: true,
     })
     .await
     .unwrap()

@@ -41,6 +41,7 @@ impl Home {
             message_limit_bytes: 50_000_000,
             readers: 2,
             warn_at_percent: Vec::new(),
+            keep_expunged: true,
         };
         let account = Account {
             id: AccountId::random(),

@@ -10,11 +10,20 @@ pub async fn list(connection: &mut Connection, mailbox: MailboxRow) -> Result<Ke
         .bind(mailbox)
         .fetch_all(connection)
         .await?;
-    let kept = |name: &str| {
-        name.parse::<Keyword>().map_err(|error| StoreError::from(estafeta_storage::sql::Error::Decode(Box::new(error))))
-    };
     let names = rows.iter().map(|row| kept(row.try_get("name")?));
     Ok(Keywords::new(names.collect::<Result<_, StoreError>>()?))
+}
+
+/// A keyword as the database has it: one that was checked before it was written.
+pub fn kept(name: &str) -> Result<Keyword, StoreError> {
+    name.parse().map_err(|error| StoreError::from(estafeta_storage::sql::Error::Decode(Box::new(error))))
+}
+
+/// The bits of keywords whose numbers become others, as an expression of the column `keywords`; all else is left out. Only
+/// numbers of ours are put into the text.
+pub fn mapped(numbers: &[(usize, usize)]) -> String {
+    let bits: Vec<_> = numbers.iter().map(|(here, there)| format!("((keywords >> {here} & 1) << {there})")).collect();
+    if bits.is_empty() { "0".to_owned() } else { bits.join(" | ") }
 }
 
 /// All of a mailbox, after those of `wanted` that it did not know got a number. Those that find no room are left out.

@@ -165,6 +165,27 @@ pub async fn insert(
     }
 }
 
+/// Makes a mailbox, and its superiors where they are missing. A name that only held others becomes a mailbox.
+/// [`StoreError::Exists`] when it is one.
+pub async fn create(
+    connection: &mut Connection,
+    account: AccountRow,
+    name: &MailboxName,
+    special_use: Option<SpecialUse>,
+) -> Result<(), StoreError> {
+    match find(connection, account, name).await? {
+        Some(found) if found.selectable => return Err(StoreError::Exists),
+        Some(found) => remove(connection, found.row).await?,
+        None => insert_superiors(connection, account, name).await?,
+    }
+    if let Some(special_use) = special_use
+        && !use_is_free(connection, account, special_use).await?
+    {
+        return Err(StoreError::NotAllowed("another mailbox is for this use"));
+    }
+    insert(connection, account, name, true, special_use).await
+}
+
 /// Makes the superiors of a name that are missing, as names that only hold others.
 pub async fn insert_superiors(
     connection: &mut Connection,
@@ -394,6 +415,6 @@ pub async fn unsubscribe(
 }
 
 /// A name as the database has it: one that was checked before it was written.
-fn kept_name(name: &str) -> Result<MailboxName, StoreError> {
+pub(super) fn kept_name(name: &str) -> Result<MailboxName, StoreError> {
     name.parse().map_err(|error| StoreError::from(estafeta_storage::sql::Error::Decode(Box::new(error))))
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use estafeta_storage::sql::{Connection, Query, Row, query, query_built};
 
-use super::{AccountRow, BlobRow, MailboxRow, blobs, keywords, mailboxes};
+use super::{AccountRow, BlobRow, MailboxRow, blobs, deleted, keywords, mailboxes};
 use crate::store::flags::KeywordBits;
 use crate::store::{
     FlagAction, FlagScope, Flags, MessageEntry, ModSeq, SpecialUse, StoreError, SystemFlags, Uid, UidSet,
@@ -318,15 +318,27 @@ pub async fn flag(
     Ok(changed)
 }
 
+/// What is left of a message that is expunged, beside word of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remains {
+    /// All of it, for as long as it can be had back.
+    Kept,
+    /// Nothing: it is elsewhere now, or nothing is kept here.
+    None,
+}
+
 /// Deletes these messages and leaves word of them.
 pub async fn expunge(
     connection: &mut Connection,
     mailbox: MailboxRow,
     chosen: &[Uid],
-    modseq: i64,
-    now: i64,
+    (modseq, now): (i64, i64),
+    remains: Remains,
 ) -> Result<(), StoreError> {
     for range in UidSet::from_uids(chosen.iter().copied()).ranges() {
+        if remains == Remains::Kept {
+            deleted::keep(connection, mailbox, (*range.start(), *range.end()), now).await?;
+        }
         let left = query(
             "INSERT INTO expunged SELECT mailbox, ?4, uid, ?5 FROM messages WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3",
         );
@@ -354,9 +366,7 @@ pub async fn copy(
     (system, keywords): (SystemFlags, &[(usize, usize)]),
     now: i64,
 ) -> Result<(), StoreError> {
-    let mapped: Vec<_> =
-        keywords.iter().map(|(here, there)| format!("((keywords >> {here} & 1) << {there})")).collect();
-    let mapped = if mapped.is_empty() { "0".to_owned() } else { mapped.join(" | ") };
+    let mapped = keywords::mapped(keywords);
     let system = system.bits();
     // Only numbers of ours are put into the text.
     let statement = format!(
@@ -452,7 +462,7 @@ pub async fn relocate(
     if !pairs.is_empty() {
         let gone: Vec<Uid> = pairs.iter().map(|(here, _)| *here).collect();
         let numbers = mailboxes::advance(connection, source, 0).await?;
-        expunge(connection, source, &gone, numbers.modseq, now).await?;
+        expunge(connection, source, &gone, (numbers.modseq, now), Remains::None).await?;
     }
     Ok(pairs)
 }

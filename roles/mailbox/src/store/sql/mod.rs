@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod blobs;
 pub mod contents;
+pub mod deleted;
 pub mod deliveries;
 pub mod keywords;
 pub mod mailboxes;

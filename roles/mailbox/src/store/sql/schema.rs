@@ -5,6 +5,7 @@
 
 use estafeta_storage::sql::Migration;
 
+use super::deleted;
 use super::schema_bodies::BODIES;
 use super::sharing::SHARING;
 
@@ -20,6 +21,7 @@ pub const MIGRATIONS: &[Migration] = &[
     ),
     super::search::POSTGRES,
     Migration::new(8, "accounts that move", super::relocation::MOVES),
+    Migration::new(10, "what can be had back", deleted::SCHEMA).with(deleted::COUNTS_SQLITE, deleted::COUNTS_POSTGRES),
 ];
 
 /// After a promotion of a PostgreSQL that may have lost commits: UIDs that were told to somebody may be given again, so

@@ -31,11 +31,13 @@ pub async fn bodies_after(connection: &mut Connection, after: BlobRow, limit: u3
     rows.fetch_all(connection).await?.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
-/// The bodies of an account's messages.
+/// The bodies of an account's messages, and of those that it can have back.
 pub async fn bodies_of(connection: &mut Connection, account: AccountRow) -> Result<Vec<BlobRow>, StoreError> {
     let rows = query(
-        "SELECT DISTINCT messages.blob FROM messages JOIN mailboxes ON mailboxes.id = messages.mailbox
-         WHERE mailboxes.account = ? ORDER BY messages.blob",
+        "SELECT m.blob FROM messages m JOIN mailboxes b ON b.id = m.mailbox WHERE b.account = ?1
+         UNION SELECT d.blob FROM deleted_messages d JOIN mailboxes b ON b.id = d.mailbox WHERE b.account = ?1
+         UNION SELECT d.blob FROM deleted_messages d JOIN deleted_mailboxes b ON b.mailbox = d.mailbox
+             WHERE b.account = ?1 ORDER BY 1",
     );
     rows.bind(account).fetch_all(connection).await?.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
@@ -62,18 +64,29 @@ pub struct Place {
     pub mailbox: String,
     /// Under which UID.
     pub uid: u32,
+    /// Whether it is expunged, and can be had back.
+    pub expunged: bool,
 }
 
 /// Up to `limit` messages that name this body. It reads all messages: no index leads there.
 pub async fn places(connection: &mut Connection, blob: BlobRow, limit: u32) -> Result<Vec<Place>, StoreError> {
     let found = query(
-        "SELECT accounts.account AS account, mailboxes.name AS name, uid FROM messages
-         JOIN mailboxes ON mailboxes.id = messages.mailbox JOIN accounts ON accounts.id = mailboxes.account
-         WHERE messages.blob = ? LIMIT ?",
+        "SELECT a.account AS account, b.name AS name, m.uid AS uid, m.expunged AS expunged FROM (
+             SELECT mailbox, uid, 0 AS expunged FROM messages WHERE blob = ?1
+             UNION ALL SELECT mailbox, uid, 1 AS expunged FROM deleted_messages WHERE blob = ?1) m
+         JOIN (SELECT id, name, account FROM mailboxes
+             UNION ALL SELECT mailbox AS id, name, account FROM deleted_mailboxes) b ON b.id = m.mailbox
+         JOIN accounts a ON a.id = b.account LIMIT ?2",
     );
     let rows = found.bind(blob).bind(limit).fetch_all(connection).await?;
-    let place =
-        |row: &Row| Ok(Place { account: account_id(row)?, mailbox: row.try_get("name")?, uid: row.try_get("uid")? });
+    let place = |row: &Row| {
+        Ok(Place {
+            account: account_id(row)?,
+            mailbox: row.try_get("name")?,
+            uid: row.try_get("uid")?,
+            expunged: row.try_get("expunged")?,
+        })
+    };
     rows.iter().map(place).collect()
 }
 
@@ -89,7 +102,8 @@ fn account_id(row: &Row) -> Result<AccountId, StoreError> {
 pub async fn miscounted_bodies(connection: &mut Connection) -> Result<Vec<(BlobRow, i64)>, StoreError> {
     let found = query(
         "SELECT blobs.id, coalesce(counted.n, 0) - blobs.refs AS missing FROM blobs
-         LEFT JOIN (SELECT blob, count(*) AS n FROM messages GROUP BY blob) AS counted ON counted.blob = blobs.id
+         LEFT JOIN (SELECT blob, count(*) AS n FROM (SELECT blob FROM messages UNION ALL SELECT blob FROM deleted_messages) AS named
+             GROUP BY blob) AS counted ON counted.blob = blobs.id
          WHERE blobs.refs <> coalesce(counted.n, 0)",
     );
     found.fetch_all(connection).await?.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
@@ -171,7 +185,8 @@ pub async fn missing_in_mailbox(
          FROM mailboxes AS m, (SELECT count(*) AS messages, CAST(coalesce(sum(size), 0) AS BIGINT) AS bytes,
             CAST(coalesce(sum(CASE WHEN flags & 1 = 0 THEN 1 ELSE 0 END), 0) AS BIGINT) AS unseen,
             CAST(coalesce(sum(CASE WHEN flags & 8 <> 0 THEN 1 ELSE 0 END), 0) AS BIGINT) AS deleted,
-            coalesce(max(uid), 0) AS uid, coalesce(max(modseq), 0) AS modseq
+            (SELECT coalesce(max(uid), 0) FROM (SELECT uid FROM messages WHERE mailbox = ?1
+                UNION ALL SELECT uid FROM deleted_messages WHERE mailbox = ?1) AS given) AS uid, coalesce(max(modseq), 0) AS modseq
             FROM messages WHERE mailbox = ?1) AS counted WHERE m.id = ?1",
     );
     let Some(row) = found.bind(mailbox).fetch_optional(connection).await? else { return Ok(None) };

@@ -199,7 +199,8 @@ async fn what_is_durable_is_there_when_the_store_opens_again() {
             directory: directory.path().into(),
             message_limit_bytes: 1,
             readers: 1,
-            warn_at_percent: Vec::new()
+            warn_at_percent: Vec::new(),
+            keep_expunged: true,
         })
         .await
         .is_err()

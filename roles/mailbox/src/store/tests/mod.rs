@@ -10,6 +10,7 @@ mod names;
 mod objects;
 mod power;
 mod search;
+mod undelete;
 mod verify;
 
 use std::path::Path;
@@ -31,6 +32,7 @@ async fn open_on(directory: &Path, servers: Option<Servers>, bodies: BodyPlace) 
         message_limit_bytes: 1_000_000,
         readers: 2,
         warn_at_percent: Vec::new(),
+        keep_expunged: true,
     })
     .await
     .unwrap()

@@ -18,6 +18,7 @@ enum Operation {
     Remove { mailbox: usize, uids: Vec<u32> },
     Copy { mailbox: usize, uids: Vec<u32>, to: usize },
     Move { mailbox: usize, uids: Vec<u32>, to: usize },
+    Undelete,
     Look { observer: usize },
 }
 
@@ -34,6 +35,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => (mailbox.clone(), uids()).prop_map(|(mailbox, uids)| Operation::Remove { mailbox, uids }),
         1 => (mailbox.clone(), uids(), mailbox.clone()).prop_map(|(mailbox, uids, to)| Operation::Copy { mailbox, uids, to }),
         1 => (mailbox.clone(), uids(), mailbox).prop_map(|(mailbox, uids, to)| Operation::Move { mailbox, uids, to }),
+        1 => Just(Operation::Undelete),
         2 => (0usize..2).prop_map(|observer| Operation::Look { observer }),
     ]
 }
@@ -49,6 +51,8 @@ struct ModelMessage {
 struct ModelMailbox {
     last_uid: u32,
     messages: BTreeMap<u32, ModelMessage>,
+    /// What can be had back.
+    expunged: BTreeMap<u32, ModelMessage>,
 }
 
 impl ModelMailbox {
@@ -56,6 +60,23 @@ impl ModelMailbox {
         self.last_uid += 1;
         self.messages.insert(self.last_uid, message);
         Uid(self.last_uid)
+    }
+
+    fn expunge(&mut self, uids: impl IntoIterator<Item = u32>) {
+        for uid in uids {
+            if let Some(message) = self.messages.remove(&uid) {
+                self.expunged.insert(uid, message);
+            }
+        }
+    }
+
+    fn undelete(&mut self) -> usize {
+        let back = std::mem::take(&mut self.expunged);
+        let count = back.len();
+        for message in back.into_values() {
+            self.add(ModelMessage { system: message.system & !SystemFlags::DELETED, ..message });
+        }
+        count
     }
 
     fn chosen(&self, uids: &[u32]) -> Vec<(u32, ModelMessage)> {
@@ -151,7 +172,7 @@ impl Bench {
                     .into_iter()
                     .filter(|(_, message)| message.system.contains(SystemFlags::DELETED));
                 assert_eq!(gone, expected.map(|(uid, _)| Uid(uid)).collect::<Vec<_>>());
-                self.model[mailbox].messages.retain(|uid, _| !gone.contains(&Uid(*uid)));
+                self.model[mailbox].expunge(gone.into_iter().map(|uid| uid.0));
             }
             Operation::Remove { mailbox, uids } => {
                 let gone = self.mailboxes[mailbox].remove(&set(&uids)).await.unwrap();
@@ -159,7 +180,7 @@ impl Bench {
                     gone,
                     self.model[mailbox].chosen(&uids).iter().map(|(uid, _)| Uid(*uid)).collect::<Vec<_>>()
                 );
-                self.model[mailbox].messages.retain(|uid, _| !uids.contains(uid));
+                self.model[mailbox].expunge(uids);
             }
             Operation::Copy { mailbox, uids, to } => {
                 let copied = self.mailboxes[mailbox].copy(&set(&uids), &name(MAILBOXES[to])).await.unwrap();
@@ -175,6 +196,18 @@ impl Bench {
                 let pairs: Vec<_> =
                     chosen.into_iter().map(|(uid, message)| (Uid(uid), self.model[to].add(message))).collect();
                 assert_eq!(moved.uids, pairs);
+            }
+            Operation::Undelete => {
+                let mut told: BTreeMap<String, usize> = BTreeMap::new();
+                for deleted in self.mail.deleted(&Wanted::default()).await.unwrap() {
+                    let more = self.mail.undelete(&deleted, 0).await.unwrap();
+                    assert_eq!(more, Holding { messages: deleted.messages, bytes: deleted.bytes });
+                    told.insert(deleted.name.to_string(), more.messages as usize);
+                }
+                for (name, model) in MAILBOXES.iter().zip(&mut self.model) {
+                    assert_eq!(told.remove(*name).unwrap_or_default(), model.undelete(), "{name}");
+                }
+                assert!(told.is_empty(), "{told:?}");
             }
             Operation::Look { observer } => self.look(observer).await,
         }
@@ -231,6 +264,8 @@ impl Bench {
             used += size;
         }
         assert_eq!(self.mail.usage().await.unwrap().used_bytes, used);
+        let progress = tokio::sync::watch::Sender::new(Progress::default());
+        assert_eq!(self.mail.store.verify(None, false, &progress).await.unwrap(), []);
     }
 }
 

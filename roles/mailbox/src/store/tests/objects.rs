@@ -18,6 +18,7 @@ async fn open_in(directory: &Path, server: &ObjectServer) -> Result<Store, Store
         message_limit_bytes: 1_000_000,
         readers: 2,
         warn_at_percent: Vec::new(),
+        keep_expunged: true,
     })
     .await
 }
@@ -77,7 +78,8 @@ async fn a_name_that_was_deleted_is_not_written_again() {
     let store = open_in(directory.path(), &server).await.unwrap();
     let mail = store.create_account(&account("ana", None)).await.unwrap();
     let inbox = mail.mailbox(&name("INBOX")).await.unwrap();
-    let at_once = GarbageAges { grace: std::time::Duration::ZERO, ..GarbageAges::default() };
+    let zero = std::time::Duration::ZERO;
+    let at_once = GarbageAges { grace: zero, undelete: zero, ..GarbageAges::default() };
     let hash = estafeta_storage::blobs::BlobHash::of(&large(1).contiguous());
     let later = std::time::SystemTime::now() + std::time::Duration::from_secs(3600);
     let mut names = std::collections::BTreeSet::new();
