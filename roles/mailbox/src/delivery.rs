@@ -44,7 +44,7 @@ impl LocalDelivery {
         let started = Instant::now();
         let delivered = async {
             let mail = self.accounts.open(&recipient.account).await.map_err(Refusal::Elsewhere)?;
-            let trace = trace(sender, &recipient.account.address);
+            let trace = trace(sender, recipient);
             mail.deliver(consignment, trace.as_bytes(), folder.clone()).await.map_err(Refusal::Store)
         };
         let address = &recipient.account.address;
@@ -167,12 +167,19 @@ fn note(joined: Option<Result<(usize, Outcome), tokio::task::JoinError>>, outcom
     }
 }
 
-/// The lines that final delivery puts before a message (RFC 5321 §4.4).
-fn trace(sender: Option<&Address>, recipient: &Address) -> String {
+/// The lines that final delivery puts before a message (RFC 5321 §4.4): whom the sender named, too, where that is not the
+/// account's own address (RFC 8098 §2.3).
+fn trace(sender: Option<&Address>, Recipient { account, original }: &Recipient) -> String {
     let mut lines = String::new();
     let path = sender.map(ToString::to_string).unwrap_or_default();
     // Writing to a string does not fail.
+    let recipient = &account.address;
     let _ = write!(lines, "Return-Path: <{path}>\r\nDelivered-To: {recipient}\r\n");
+    if original.key() != recipient.key() {
+        // RFC 6533 §3: the type of an address that is not ASCII.
+        let kind = if original.to_string().is_ascii() { "rfc822" } else { "utf-8" };
+        let _ = write!(lines, "Original-Recipient: {kind};{original}\r\n");
+    }
     lines
 }
 
@@ -194,6 +201,7 @@ fn is_spam(message: &Message) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use estafeta_core::directory::Account;
 
     #[test]
     fn spam_is_what_the_header_says_and_nothing_else() {
@@ -212,8 +220,22 @@ mod tests {
     }
 
     #[test]
-    fn the_trace_of_a_bounce_is_empty() {
-        let to = "ana@example.edu".parse().unwrap();
-        assert_eq!(trace(None, &to), "Return-Path: <>\r\nDelivered-To: ana@example.edu\r\n");
+    fn the_trace_says_from_whom_and_to_whom() {
+        let account = Account {
+            id: estafeta_core::AccountId::random(),
+            address: "ana@example.edu".parse().unwrap(),
+            name: String::new(),
+            store_group: "g".parse().unwrap(),
+            quota_bytes: None,
+            quota_messages: None,
+            enabled: true,
+            created: 0,
+        };
+        let to = |original: &str| Recipient { account: account.clone(), original: original.parse().unwrap() };
+        let plain = "Return-Path: <>\r\nDelivered-To: ana@example.edu\r\n";
+        assert_eq!(trace(None, &to("ANA@example.edu")), plain);
+        let original = |text: &str| format!("{plain}Original-Recipient: {text}\r\n");
+        assert_eq!(trace(None, &to("staff@example.edu")), original("rfc822;staff@example.edu"));
+        assert_eq!(trace(None, &to("ana+ñ@example.edu")), original("utf-8;ana+ñ@example.edu"));
     }
 }

@@ -57,6 +57,7 @@ impl Post {
         let envelope = Envelope {
             sender: ReversePath::Null,
             recipients: recipients.map_err(|error| error.to_string())?,
+            originals: Vec::new(),
             size_bytes: message.len() as u64,
             eight_bit: !message.is_ascii(),
             smtputf8: false,

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a line with a control character, or with 8-bit bytes that are not UTF-8, is no command.
 
-use super::parameters::{MailParameters, check_recipient_parameters};
+use super::parameters::{MailParameters, RecipientParameters};
 use super::path::{ForwardPath, PathError, ReversePath};
 use super::reply::{Enhanced, Reply};
 use super::server::{Mail, Recipient};
@@ -116,8 +116,8 @@ fn mail(path: &str, offered: Offered) -> Result<Command, Reply> {
 fn recipient(path: &str, offered: Offered) -> Result<Command, Reply> {
     // RFC 3463 §3.2: X.1.3 bad destination mailbox address syntax.
     let (path, rest) = ForwardPath::read(path).map_err(|error| bad_path(Enhanced(5, 1, 3), error))?;
-    check_recipient_parameters(rest, offered.dsn)?;
-    Ok(Command::Recipient(Recipient { path }))
+    let RecipientParameters { original } = RecipientParameters::read(rest, offered.dsn)?;
+    Ok(Command::Recipient(Recipient { path, original }))
 }
 
 fn bad_path(enhanced: Enhanced, error: PathError) -> Reply {

@@ -1,12 +1,15 @@
 //! The parameters behind the paths of MAIL and RCPT, `SP keyword ["=" value]` (RFC 5321 §4.1.2).
 //!
 //! Invariant: a parameter is obeyed, or it is refused; none is ignored but `AUTH=` (RFC 4954 §5, which allows it) and
-//! those of DSN that ask for reports, since reports are written by whoever holds the queue, never by a store.
+//! those of DSN that ask for reports (NOTIFY, RET), since reports are written by whoever holds the queue, never by a
+//! store; they are checked all the same.
 
 use super::reply::{Enhanced, Reply};
 
 /// The longest envelope id, in bytes, decoded (RFC 3461 §4.4).
 pub(super) const ENVELOPE_ID_LIMIT_BYTES: usize = 100;
+/// The longest ORCPT, in bytes as it is written (RFC 3461 §4.2).
+pub(super) const ORIGINAL_LIMIT_BYTES: usize = 500;
 
 const SYNTAX: Reply = Reply::known(501, Enhanced(5, 5, 4), "Parameter not understood");
 const REPEATED: Reply = Reply::known(501, Enhanced(5, 5, 4), "Parameter given twice");
@@ -61,14 +64,37 @@ impl MailParameters {
     }
 }
 
-/// Checks what stands behind a forward path.
-pub(super) fn check_recipient_parameters(text: &str, dsn: bool) -> Result<(), Reply> {
-    each(text, |keyword, value| match (keyword, value) {
-        // RFC 3461 §4.1, §4.2.
-        ("NOTIFY" | "ORCPT", Some(_)) if dsn => Ok(()),
-        ("NOTIFY" | "ORCPT", None) if dsn => Err(SYNTAX),
-        _ => Err(UNKNOWN),
-    })
+/// What RCPT says about the recipient.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct RecipientParameters {
+    pub(super) original: Option<String>,
+}
+
+impl RecipientParameters {
+    /// Reads what stands behind a forward path.
+    pub(super) fn read(text: &str, dsn: bool) -> Result<Self, Reply> {
+        let mut read = Self::default();
+        each(text, |keyword, value| match (keyword, value) {
+            // RFC 3461 §4.1: "NEVER" / 1#("SUCCESS" / "FAILURE" / "DELAY")
+            ("NOTIFY", Some(value)) if dsn && is_notify(value) => Ok(()),
+            // RFC 3461 §4.2: addr-type ";" xtext
+            ("ORCPT", Some(value)) if dsn && value.len() <= ORIGINAL_LIMIT_BYTES => {
+                let (kind, address) = value.split_once(';').ok_or(SYNTAX)?;
+                let address = decode_xtext(address).filter(|_| !kind.is_empty()).ok_or(SYNTAX)?;
+                // What addresses of other kinds mean is not known here.
+                read.original = Some(address).filter(|_| kind.eq_ignore_ascii_case("rfc822"));
+                Ok(())
+            }
+            ("NOTIFY" | "ORCPT", _) if dsn => Err(SYNTAX),
+            _ => Err(UNKNOWN),
+        })?;
+        Ok(read)
+    }
+}
+
+fn is_notify(value: &str) -> bool {
+    let known = |word: &str| ["SUCCESS", "FAILURE", "DELAY"].iter().any(|known| word.eq_ignore_ascii_case(known));
+    value.eq_ignore_ascii_case("NEVER") || value.split(',').all(known)
 }
 
 /// Takes the parameters apart, keywords in capitals; each may stand once.
@@ -170,9 +196,23 @@ mod tests {
         for envelope_id in [" ENVID=+0A", " ENVID=+Z", " ENVID=+é1"] {
             assert_eq!(MailParameters::read(envelope_id, true, false).map_err(|reply| reply.code), Err(501));
         }
-        assert_eq!(check_recipient_parameters(" NOTIFY=NEVER", true), Ok(()));
-        assert_eq!(check_recipient_parameters(" NOTIFY=NEVER", false), Err(UNKNOWN));
-        assert_eq!(check_recipient_parameters(" X", true), Err(UNKNOWN));
+    }
+
+    #[test]
+    fn what_is_said_of_a_recipient() {
+        let read = |text: &str| RecipientParameters::read(text, true).map(|read| read.original);
+        for plain in ["", " NOTIFY=NEVER", " notify=success,Failure,DELAY", " ORCPT=x400;a+20b"] {
+            assert_eq!(read(plain), Ok(None), "{plain}");
+        }
+        assert_eq!(read(" NOTIFY=DELAY ORCPT=rfc822;a+2Bb@c.example"), Ok(Some("a+b@c.example".to_owned())));
+        for syntax in
+            [" NOTIFY", " NOTIFY=", " NOTIFY=NEVER,DELAY", " NOTIFY=,", " ORCPT=a@b", " ORCPT=;a", " ORCPT=rfc822;+0A"]
+        {
+            assert_eq!(read(syntax), Err(SYNTAX), "{syntax}");
+        }
+        assert_eq!(read(&format!(" ORCPT=rfc822;{}", "x".repeat(ORIGINAL_LIMIT_BYTES))), Err(SYNTAX));
+        assert_eq!(RecipientParameters::read(" NOTIFY=NEVER", false), Err(UNKNOWN));
+        assert_eq!(read(" X"), Err(UNKNOWN));
     }
 
     #[test]

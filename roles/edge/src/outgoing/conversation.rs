@@ -218,6 +218,7 @@ fn envelope(job: &Job) -> Result<Envelope, Vec<Fate>> {
     Ok(Envelope {
         sender,
         recipients: parsed.into_iter().flatten().collect(),
+        originals: Vec::new(),
         size_bytes: job.message.len() as u64,
         eight_bit: job.message.parts().iter().any(|part| !part.is_ascii()),
         smtputf8: job.smtputf8,

@@ -2,6 +2,9 @@
 //!
 //! The envelope id is the delivery id, by which a repeat is known; a foreign client that gives none gets an id of its
 //! own for each transaction. One answer a recipient, after the commit.
+//!
+//! DSN (RFC 3461): ORCPT is who the sender named. NOTIFY and RET are for whoever holds the queue, and writes the reports;
+//! no report is written here, not of a success either.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +14,7 @@ use estafeta_core::{Address, DeliveryId, Message};
 use estafeta_net::connection::Connection;
 use estafeta_net::drain::Drain;
 use estafeta_net::drive::{Flow, Handler, Output, Timeouts, Upgrade, drive};
-use estafeta_protocols::smtp::server::{Config, Event, Limits, Mail, Server, Tls};
+use estafeta_protocols::smtp::server::{self, Config, Event, Limits, Mail, Server, Tls};
 use estafeta_protocols::smtp::{Dialect, Enhanced, ForwardPath, Mailbox, Reply, ReversePath};
 use estafeta_storage::StorageError;
 use estafeta_storage::spool::Spool;
@@ -80,14 +83,21 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    async fn add_recipient(&mut self, path: ForwardPath) -> Result<(), Reply> {
+    async fn add_recipient(&mut self, recipient: server::Recipient) -> Result<(), Reply> {
         const UNKNOWN: Reply = Reply::known(550, Enhanced(5, 1, 1), "there is no such account");
-        let ForwardPath::Mailbox(mailbox) = path else { return Err(UNKNOWN) };
+        let ForwardPath::Mailbox(mailbox) = recipient.path else { return Err(UNKNOWN) };
         let address = address(&mailbox).ok_or(UNKNOWN)?;
         let Some(transaction) = &mut self.transaction else { return Err(UNEXPECTED) };
         match self.lmtp.accounts.recipient(&address).await {
             Ok(account) => {
-                transaction.recipients.push(Recipient { account, original: address });
+                let named = recipient.original.and_then(|original| original.parse::<Address>().ok());
+                // The folder is what RCPT says, whoever was named first.
+                let detail = |address: &Address| {
+                    let own = address.key() == account.address.key();
+                    address.split_detail().filter(|_| !own).map(|(_, detail)| detail.to_owned())
+                };
+                let named = named.filter(|named| detail(named) == detail(&address));
+                transaction.recipients.push(Recipient { account, original: named.unwrap_or(address) });
                 Ok(())
             }
             Err(failure) => {
@@ -124,7 +134,7 @@ impl Handler<Server> for Conversation<'_> {
             // Not offered under LMTP.
             Event::Authenticate(_) => Err(Reply::known(503, Enhanced(5, 5, 1), "Not offered here")),
             Event::Mail(mail) => self.begin(mail),
-            Event::Recipient(recipient) => self.add_recipient(recipient.path).await,
+            Event::Recipient(recipient) => self.add_recipient(recipient).await,
             Event::Data(bytes) => {
                 if let Err(refusal) = self.write(&bytes).await {
                     server.reply(refusal);

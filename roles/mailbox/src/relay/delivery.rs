@@ -162,6 +162,7 @@ fn envelope(parcel: &Parcel) -> Option<Envelope> {
     Some(Envelope {
         sender,
         recipients: parcel.recipients.iter().map(|recipient| path(&addressed(recipient))).collect::<Option<_>>()?,
+        originals: parcel.recipients.iter().map(original).collect(),
         size_bytes: parcel.message.len() as u64,
         eight_bit: parcel.message.parts().iter().any(|part| !part.is_ascii()),
         // A store takes any header that the cluster has accepted; Dovecot's does not offer SMTPUTF8, and does too.
@@ -176,6 +177,12 @@ fn addressed(recipient: &Recipient) -> Address {
     // The whole of an account's own address is no detail.
     let detail = recipient.original.split_detail().filter(|_| recipient.original.key() != address.key());
     detail.and_then(|(_, detail)| address.with_detail(detail).ok()).unwrap_or_else(|| address.clone())
+}
+
+/// Whom the sender named, where that is not whom the mailbox node hears of anyway.
+fn original(recipient: &Recipient) -> Option<Mailbox> {
+    let named = Some(&recipient.original).filter(|named| named.key() != addressed(recipient).key());
+    Mailbox::parse(&named?.to_string()).ok()
 }
 
 fn outcome_of(reply: Reply) -> Outcome {

@@ -148,6 +148,13 @@ async fn a_detail_names_a_folder_here_and_by_lmtp() {
         }
     }
     let by_imap = ByImap(node.provides.sessions.clone().unwrap());
+    // Whom the sender named stands in the message, whichever way it came.
+    let drafts = by_imap.messages(&ana, "Drafts").await;
+    let named = |original: &str| {
+        let line = format!("Original-Recipient: rfc822;{original}\r\n");
+        drafts.iter().filter(|message| message.windows(line.len()).any(|window| window == line.as_bytes())).count()
+    };
+    assert_eq!((named("ana+drafts@example.edu"), named("ana.perez+Drafts@example.edu")), (2, 2));
     assert_eq!(by_imap.messages(&ana, "Drafts").await.len(), 4);
     assert_eq!(by_imap.messages(&ana, "INBOX").await.len(), 2);
 }

@@ -48,6 +48,9 @@ pub struct Envelope {
     pub sender: ReversePath,
     /// To whom; at least one.
     pub recipients: Vec<Mailbox>,
+    /// Whom the sender named, of each recipient where it is somebody else; none for all that are missing. Given where the
+    /// server offers DSN (RFC 3461 §4.2).
+    pub originals: Vec<Option<Mailbox>>,
     /// The size of the message in bytes, exactly.
     pub size_bytes: u64,
     /// Whether the message holds bytes above 127.

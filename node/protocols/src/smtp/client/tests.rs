@@ -13,6 +13,7 @@ fn envelope(recipients: &[&str], message: &[u8]) -> Envelope {
     Envelope {
         sender: ReversePath::Mailbox(Mailbox::parse("a@x.example").unwrap()),
         recipients: recipients.iter().map(|recipient| Mailbox::parse(recipient).unwrap()).collect(),
+        originals: Vec::new(),
         size_bytes: message.len() as u64,
         eight_bit: false,
         smtputf8: false,
@@ -203,11 +204,13 @@ fn what_the_server_cannot_take_is_not_sent() {
 fn lmtp_takes_an_answer_for_each_accepted_recipient() {
     let mut letter = envelope(&["b@y.example", "c@y.example", "d@y.example"], MESSAGE);
     letter.envelope_id = Some("0190=x".to_owned());
+    letter.originals = vec![None, Mailbox::parse("list+x@y.example").ok()];
     let mut play = Play::new(config(Dialect::Lmtp, Tls::Established), vec![(letter, MESSAGE.to_vec())]);
     play.run();
     assert_eq!(play.hears("220 mx\r\n"), "LHLO edge.example\r\n");
     let said = play.hears("250-mx\r\n250-DSN\r\n250 PIPELINING\r\n");
-    assert!(said.starts_with("MAIL FROM:<a@x.example> ENVID=0190+3Dx\r\n"), "{said}");
+    assert!(said.starts_with("MAIL FROM:<a@x.example> ENVID=0190+3Dx\r\nRCPT TO:<b@y.example>\r\n"), "{said}");
+    assert!(said.contains("RCPT TO:<c@y.example> ORCPT=rfc822;list+2Bx@y.example\r\n"), "{said}");
     play.hears("250 ok\r\n250 ok\r\n550 no\r\n250 ok\r\n354 go\r\n");
     assert!(play.outcomes.is_empty());
     play.hears("250 stored\r\n");

@@ -144,7 +144,12 @@ impl Client {
         let mut group = 0;
         while transaction.mail_said && group < GROUP_RECIPIENTS && room(&transaction) {
             let Some(recipient) = transaction.envelope.recipients.get(transaction.named) else { break };
-            let line = format!("RCPT TO:<{recipient}>");
+            let mut line = format!("RCPT TO:<{recipient}>");
+            let original = transaction.envelope.originals.get(transaction.named).and_then(Option::as_ref);
+            // RFC 6533 has another form for what is not ASCII.
+            if let Some(original) = original.filter(|original| self.offers.dsn && original.as_str().is_ascii()) {
+                line.push_str(&format!(" ORCPT=rfc822;{}", encode_xtext(original.as_str())));
+            }
             self.command(&line);
             transaction.asked.push_back(Asked::Recipient(transaction.named));
             transaction.named += 1;

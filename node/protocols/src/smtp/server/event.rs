@@ -64,4 +64,6 @@ pub struct Mail {
 pub struct Recipient {
     /// Where the message goes.
     pub path: ForwardPath,
+    /// Whom the sender named (`ORCPT=rfc822;`, RFC 3461 §4.2), decoded: printable ASCII. Only under LMTP.
+    pub original: Option<String>,
 }
