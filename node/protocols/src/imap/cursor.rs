@@ -261,13 +261,12 @@ impl<'a> Cursor<'a> {
         String::from_utf8(self.astring()?.into_owned()).map_err(|_| Refusal::Bad("Text is not UTF-8"))
     }
 
-    /// `nstring = string / nil`, as text.
+    /// `nstring = string / nil`, as text: what is not UTF-8 is replaced.
     pub(crate) fn optional_text(&mut self) -> Parsed<Option<String>> {
         if self.take_word(b"NIL") {
             return Ok(None);
         }
-        let text = String::from_utf8(self.string()?.into_owned()).map_err(|_| Refusal::Bad("Text is not UTF-8"))?;
-        Ok(Some(text))
+        Ok(Some(String::from_utf8_lossy(&self.string()?).into_owned()))
     }
 
     /// `value = nstring / literal8`, `literal8 = "~{" number ["+"] "}" CRLF *OCTET` (RFC 5464 §5, RFC 3516 §4)

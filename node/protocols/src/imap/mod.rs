@@ -20,3 +20,6 @@ pub mod response;
 pub mod server;
 pub mod thread;
 pub mod types;
+
+#[cfg(test)]
+mod oracle;

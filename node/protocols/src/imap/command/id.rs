@@ -54,6 +54,10 @@ mod tests {
         assert_eq!((id.get("name"), id.get("version"), id.parameters.len()), (Some("sodr"), None, 2));
         assert_eq!(command("ID NIL"), Some(Command::Id(Id::default())));
         assert_eq!(command("ID ()"), Some(Command::Id(Id::default())));
+        // Said in whatever charset, it is no reason to refuse the client.
+        let request = crate::imap::command::tests::request(b"ID (\"os\" {2}\r\nA\xf1)");
+        let Ok(super::Request::Role(Command::Id(id))) = request else { panic!("{request:?}") };
+        assert_eq!(id.get("os"), Some("A\u{fffd}"));
         let many = "\"a\" \"b\" ".repeat(PAIRS + 1);
         for line in ["ID", "ID (\"a\")", "ID (\"a\" \"b\"", "ID (NIL \"b\")", "ID a", &format!("ID ({})", many.trim())]
         {

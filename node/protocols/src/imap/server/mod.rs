@@ -450,4 +450,4 @@ impl Machine for Server {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

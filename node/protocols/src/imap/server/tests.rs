@@ -6,10 +6,10 @@ use crate::machine::READ_BYTES;
 use crate::sasl::{Mechanism, Password};
 
 /// A role that agrees to everything, and the log of what it was asked.
-struct Dialog {
+pub(crate) struct Dialog {
     server: Server,
-    sent: Vec<u8>,
-    events: Vec<Event>,
+    pub(crate) sent: Vec<u8>,
+    pub(crate) events: Vec<Event>,
     closed: bool,
     /// Whether commands are left without an answer.
     mute: bool,
@@ -17,14 +17,14 @@ struct Dialog {
 }
 
 impl Dialog {
-    fn new(server: Server) -> Self {
+    pub(crate) fn new(server: Server) -> Self {
         let mut dialog =
             Self { server, sent: Vec::new(), events: Vec::new(), closed: false, mute: false, refuse_append: false };
         dialog.run();
         dialog
     }
 
-    fn front() -> Self {
+    pub(crate) fn front() -> Self {
         let mechanisms = vec![Mechanism::Plain, Mechanism::Login];
         let mut dialog =
             Self::new(Server::greet(Offer { start_tls: true, login: true, mechanisms }, true, Limits::default()));
@@ -32,7 +32,7 @@ impl Dialog {
         dialog
     }
 
-    fn selected() -> Self {
+    pub(crate) fn selected() -> Self {
         let mut server = Server::authenticated(b"", Limits::default());
         server.enter(State::Selected);
         Self::new(server)
@@ -49,7 +49,12 @@ impl Dialog {
 
     /// Feeds a line and gives what was said in answer.
     fn say(&mut self, line: &str) -> String {
-        self.feed(line.as_bytes());
+        self.hear(line.as_bytes())
+    }
+
+    /// The same of any bytes.
+    pub(crate) fn hear(&mut self, bytes: &[u8]) -> String {
+        self.feed(bytes);
         String::from_utf8(std::mem::take(&mut self.sent)).unwrap()
     }
 
@@ -208,6 +213,9 @@ fn literals_are_asked_for() {
     assert_eq!(dialog.say("x\n\r\n"), "a OK Done\r\n");
     assert_eq!(dialog.say("b SEARCH FROM {4+}\r\na\r\nb TO {2+}\r\nx\n\r\n"), "b OK Done\r\n");
     assert_eq!(dialog.events.len(), 2);
+    // LITERAL+ is not LITERAL-, which ends at 4096 bytes (RFC 7888 §5).
+    let long = format!("c SEARCH FROM {{4097+}}\r\n{}\r\n", "x".repeat(4097));
+    assert_eq!(dialog.say(&long), "c OK Done\r\n");
     assert_eq!(dialog.events[0], dialog.events[1]);
 }
 
