@@ -5,6 +5,9 @@ use std::fmt;
 use crate::sasl::Mechanism;
 
 /// What holds before and after login alike.
+///
+/// RFC 7888 §5: never LITERAL- beside LITERAL+, which promises it and more. So a literal of any size need not be asked for,
+/// here as after login; what is too large is refused by its size.
 const ALWAYS: &str = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE";
 
 /// What holds once a mailbox engine answers.
@@ -112,5 +115,10 @@ mod tests {
         assert!(
             authenticated.contains(" IDLE APPENDLIMIT=7 ") && authenticated.ends_with(" UNSELECT UTF8=ACCEPT WITHIN")
         );
+        // RFC 7888 §5
+        for list in [clear.to_string(), secure.to_string(), authenticated] {
+            let named = |name: &str| list.split(' ').filter(|one| *one == name).count();
+            assert_eq!((named("LITERAL+"), named("LITERAL-")), (1, 0), "{list}");
+        }
     }
 }
