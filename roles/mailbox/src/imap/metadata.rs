@@ -5,7 +5,7 @@
 
 use estafeta_protocols::imap::command::metadata::{Depth, Entries, Metadata};
 use estafeta_protocols::imap::response::{Code, Completion, Output};
-use estafeta_protocols::imap::types::{MailboxName, Rights};
+use estafeta_protocols::imap::types::MailboxName;
 
 use super::engine::Engine;
 use super::notify::Own;
@@ -73,7 +73,7 @@ impl Engine {
         let mailbox = match mailbox {
             Some(mailbox) => {
                 let place = self.place(mailbox).await?;
-                place.need(Rights::READ)?;
+                place.need_to_annotate(false)?;
                 Some(place.mail.mailbox(&place.name).await?)
             }
             None => None,
@@ -132,9 +132,7 @@ impl Engine {
         let set = match mailbox {
             Some(mailbox) => {
                 let place = self.place(mailbox).await?;
-                // RFC 5464 §3.3: who may read keeps entries of their own; what all see takes the right to write.
-                let shared = checked.iter().any(|((scope, _), _)| *scope == Scope::Shared);
-                place.need(if shared { Rights::READ.with(Rights::WRITE) } else { Rights::READ })?;
+                place.need_to_annotate(checked.iter().any(|((scope, _), _)| *scope == Scope::Shared))?;
                 let mailbox = place.mail.mailbox(&place.name).await?;
                 mailbox.set_entries(&self.mail, checked).await
             }

@@ -48,6 +48,13 @@ impl Place {
         }
     }
 
+    /// Refuses who may not read entries of the mailbox; or, to change those that all see, who may not change messages for all:
+    /// RFC 5464 §3.3 leaves that to the same rights, but a reader's note is no notice for everybody.
+    pub(super) fn need_to_annotate(&self, shared: bool) -> Result<(), Refused> {
+        self.need(if shared { Rights::LOOKUP.with(Rights::WRITE) } else { Rights::LOOKUP })?;
+        if may_annotate(self.rights) { Ok(()) } else { Err(not_permitted()) }
+    }
+
     /// Refuses who may not create mailboxes below the nearest name above this one.
     pub(super) async fn need_to_create(&self, user: &AccountMail) -> Result<(), Refused> {
         if self.own {
@@ -69,6 +76,13 @@ impl Place {
 /// RFC 5530: for who may know of the mailbox.
 pub(super) fn not_permitted() -> Refused {
     Refused::Answer(Completion::no("You do not have the right to do this").with(Code::NoPermission))
+}
+
+/// Whether entries of a mailbox may be read, and private ones kept (RFC 5464 §3.3): by who knows of it, and may do something
+/// with its messages.
+pub(super) fn may_annotate(rights: Rights) -> bool {
+    const ANY: Rights = Rights::READ.with(Rights::SEEN).with(Rights::WRITE).with(Rights::INSERT).with(Rights::POST);
+    rights.contains(Rights::LOOKUP) && rights.intersects(ANY)
 }
 
 /// Which flags may be changed by whom (RFC 4314 §4).
@@ -157,6 +171,13 @@ mod tests {
         let name: MailboxName = "a/b".parse().unwrap();
         assert_eq!(name_of_shared("x@y", &name).unwrap().as_str(), "Other users/x@y/a/b");
         assert_eq!(name_of_shared("x@y", &"n".repeat(1000).parse().unwrap()), None);
+    }
+
+    #[test]
+    fn entries_follow_rights() {
+        let may = |letters: &[u8]| may_annotate(Rights::parse(letters).unwrap());
+        assert!([&b"lr"[..], b"ls", b"lw", b"li", b"lp"].into_iter().all(may));
+        assert!(![&b""[..], b"l", b"lkxtea", b"rswip"].into_iter().any(may));
     }
 
     #[test]

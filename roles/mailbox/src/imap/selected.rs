@@ -200,6 +200,8 @@ impl Selected {
     pub(super) fn tell_flags(&self, output: &mut Output, uid: Uid, with_uid: bool) {
         let Some(sequence) = self.view.sequence(uid) else { return };
         let Some(entry) = self.view.get(sequence) else { return };
+        // RFC 9586 §3: UIDFETCH says it already.
+        let with_uid = with_uid && !output.dialect().uid_only;
         output.fetch_of(sequence, wire_uid(uid), |items| {
             if let Some(uid) = wire_uid(uid).filter(|_| with_uid) {
                 items.uid(uid);
@@ -215,6 +217,8 @@ impl Selected {
     pub(super) fn tell_mod_sequence(&self, output: &mut Output, uid: Uid, with_uid: bool) {
         let Some(sequence) = self.view.sequence(uid) else { return };
         let Some(entry) = self.view.get(sequence) else { return };
+        // RFC 9586 §3: UIDFETCH says it already.
+        let with_uid = with_uid && !output.dialect().uid_only;
         output.fetch_of(sequence, wire_uid(uid), |items| {
             if let Some(uid) = wire_uid(uid).filter(|_| with_uid) {
                 items.uid(uid);

@@ -12,7 +12,8 @@ const ITEMS: usize = 64;
 pub struct Fetch {
     /// The messages.
     pub messages: Messages,
-    /// What of each, each once, in the order asked for. UID FETCH always names [`FetchItem::Uid`] (RFC 3501 §6.4.8).
+    /// What of each, each once, in the order asked for. UID FETCH always names [`FetchItem::Uid`] (RFC 3501 §6.4.8), unless the
+    /// answer will be UIDFETCH.
     pub items: Vec<FetchItem>,
     /// `CHANGEDSINCE`: only messages whose modification sequence is higher. The items name [`FetchItem::ModSeq`] then
     /// (RFC 7162 §3.1.4.1).
@@ -111,7 +112,9 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, numbering: Numbering) -> Result<Req
     if fetch.changed_since.is_some() && !fetch.items.contains(&FetchItem::ModSeq) {
         fetch.items.push(FetchItem::ModSeq);
     }
-    if numbering == Numbering::Uid && !fetch.items.contains(&FetchItem::Uid) {
+    // RFC 9586 §3: UIDFETCH says the UID already.
+    let implied = numbering == Numbering::Uid && !cursor.dialect().uid_only;
+    if implied && !fetch.items.contains(&FetchItem::Uid) {
         fetch.items.insert(0, FetchItem::Uid);
     }
     Ok(Request::Role(Command::Fetch(fetch)))

@@ -11,7 +11,7 @@ use estafeta_protocols::imap::response::Attribute;
 use estafeta_protocols::imap::types::{self as wire, Rights};
 
 use super::own::Own;
-use crate::imap::place::{OTHERS, name_of_shared};
+use crate::imap::place::{OTHERS, may_annotate, name_of_shared};
 use crate::imap::translate::{attribute, store_name};
 use crate::store::{DELIMITER, EntryPrint, MailboxName, Overview, Scope, Seen, SpecialUse, Standing};
 
@@ -150,17 +150,22 @@ impl Picture {
 
     /// Of those that were seen, the ones of whose messages something is told.
     pub(super) fn with_messages<'s>(seen: &'s Overview, wanted: &Wanted) -> Vec<&'s Seen> {
-        Self::chosen(seen, wanted, |events| events.messages)
+        Self::chosen(seen, wanted, |rights| rights.contains(Rights::READ), |events| events.messages)
     }
 
     /// The ones of whose entries something is told.
     pub(super) fn with_entries<'s>(seen: &'s Overview, wanted: &Wanted) -> Vec<&'s Seen> {
-        Self::chosen(seen, wanted, |events| events.metadata)
+        Self::chosen(seen, wanted, may_annotate, |events| events.metadata)
     }
 
-    fn chosen<'s>(seen: &'s Overview, wanted: &Wanted, chooses: fn(Events) -> bool) -> Vec<&'s Seen> {
+    fn chosen<'s>(
+        seen: &'s Overview,
+        wanted: &Wanted,
+        may: fn(Rights) -> bool,
+        chooses: fn(Events) -> bool,
+    ) -> Vec<&'s Seen> {
         let chosen = |one: &&Seen| {
-            let name = name_of(one).filter(|_| one.selectable && one.rights.contains(Rights::READ));
+            let name = name_of(one).filter(|_| one.selectable && may(one.rights));
             name.is_some_and(|name| chooses(wanted.of(&name, seen.subscriptions.contains(&name))))
         };
         seen.mailboxes.iter().filter(chosen).collect()

@@ -156,6 +156,31 @@ async fn reading_changes_nothing() {
     assert_eq!(bob.response().await.unwrap(), "* BYE [UNAVAILABLE] The selected mailbox is no longer shared with you");
 }
 
+/// RFC 5464 §3.3.
+#[tokio::test]
+async fn entries_by_rights() {
+    let (_house, mut ana, mut bob) = House::shared().await;
+    ana.ok("SETMETADATA team (/shared/comment \"ana's\")").await;
+    let get = format!("GETMETADATA {TEAM} /shared/comment");
+    let set = |scope: &str| format!("SETMETADATA {TEAM} (/{scope}/comment \"bob's\")");
+    for rights in ["lr", "ls", "li", "lp", "lw"] {
+        ana.ok(&format!("SETACL team bob@example.edu {rights}")).await;
+        assert_eq!(bob.ok(&get).await.untagged, [format!("METADATA {TEAM} (/shared/comment \"ana's\")")], "{rights}");
+        bob.ok(&set("private")).await;
+        if rights != "lw" {
+            bob.fails(&set("shared"), "NO [NOPERM]").await;
+        }
+    }
+    bob.ok(&set("shared")).await;
+    assert_eq!(ana.ok("GETMETADATA team /shared/comment").await.with("bob's").len(), 1);
+    for (rights, code) in [("lkxtea", "NO [NOPERM]"), ("rswip", "NO [NONEXISTENT]")] {
+        ana.ok(&format!("SETACL team bob@example.edu {rights}")).await;
+        for command in [&get, &set("private"), &set("shared")] {
+            bob.fails(command, code).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn flags_by_rights() {
     let (_house, mut ana, mut bob) = House::shared().await;

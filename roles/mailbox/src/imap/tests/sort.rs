@@ -72,9 +72,16 @@ async fn in_the_order_asked_for() {
 #[tokio::test]
 async fn results_as_asked_for() {
     let (_house, mut client) = mailbox().await;
-    for (options, given) in
-        [("()", " ALL 3,1:2,4"), ("(MIN MAX)", " MIN 3 MAX 4"), ("(ALL COUNT)", " ALL 3,1:2,4 COUNT 4")]
-    {
+    for (options, given) in [
+        ("()", " ALL 3,1:2,4"),
+        ("(MIN MAX)", " MIN 3 MAX 4"),
+        ("(ALL COUNT)", " ALL 3,1:2,4 COUNT 4"),
+        // RFC 5267 §4.4, RFC 9394 §3.1: pages in the order asked for, from its beginning or its end.
+        ("(PARTIAL 1:3)", " PARTIAL (1:3 3,1:2)"),
+        ("(PARTIAL -1:-2)", " PARTIAL (-1:-2 2,4)"),
+        ("(MIN PARTIAL 4:9 COUNT)", " MIN 3 PARTIAL (4:9 4) COUNT 4"),
+        ("(PARTIAL 5:9)", " PARTIAL (5:9 NIL)"),
+    ] {
         for (by_uid, form) in [("", ""), ("UID ", " UID")] {
             let answer = client.ok(&format!("{by_uid}SORT RETURN {options} (DATE) UTF-8 ALL")).await;
             let (_, rest) = answer.untagged[0].split_once(')').unwrap();
