@@ -82,6 +82,12 @@ fn through_any_node() -> anyhow::Result<()> {
         Smtp::connect(cluster.at("smtp")?)?
             .send("sender@example.com", &[&alias], letter("to the alias", "x").as_bytes())?
             .expect(250)?;
+        // Whom the sender named is handed on to the mailbox node (RFC 3461 §4.2), and stands in the message.
+        let mut imap = Imap::connect_tls(imaps, &cluster.trust)?;
+        imap.login(&ana, "another password")?.ok()?;
+        imap.command("SELECT INBOX")?.ok()?;
+        let fetched = imap.command("FETCH * BODY.PEEK[HEADER.FIELDS (Original-Recipient)]")?.ok()?.texts().concat();
+        ensure!(fetched.contains(&format!("Original-Recipient: rfc822;{alias}")), "{fetched}");
         on_access(cluster, &["alias", "remove", &alias], "")?.ok()?;
         ensure!(!on_access(cluster, &["alias", "list", "--json"], "")?.ok()?.output.contains(&alias));
 

@@ -16,8 +16,9 @@ pub const HEADER_LIMIT_BYTES: usize = 256 * 1024;
 /// begin so.
 ///
 /// RFC 8601 §5 asks a border to remove `Authentication-Results` that claim to be its own and allows to remove all; all
-/// is what cannot be got wrong. `Return-Path` is for the mailbox to set (RFC 5321 §4.4).
-const OURS: &[&str] = &["x-spam*", "authentication-results", "return-path"];
+/// is what cannot be got wrong. `Return-Path` and `Original-Recipient` are for the mailbox to set (RFC 5321 §4.4; RFC 8098 §2.3,
+/// which lets final delivery remove what it finds).
+const OURS: &[&str] = &["x-spam*", "authentication-results", "return-path", "original-recipient"];
 
 /// What a user's program leaves for us to remove (RFC 5322 §3.6.3).
 const SUBMITTED: &[&str] = &["bcc", "resent-bcc"];
@@ -224,7 +225,7 @@ mod tests {
     #[test]
     fn forged_fields_leave_with_their_continuation_lines() {
         let text = "X-Spam: No\r\nFrom: a\r\nx-SPAM-score : -9\r\n\tof 5\r\nAuthentication-Results: us;\r\n dkim=pass\r\n\
-                    Return-Path: <x@y>\r\nBcc: b@y\r\nX-Spa: m\r\n\r\nbody\r\n";
+                    Return-Path: <x@y>\r\nOriginal-Recipient: rfc822;z@y\r\nBcc: b@y\r\nX-Spa: m\r\n\r\nbody\r\n";
         assert_eq!(swept(text, Origin::Foreign).0, "From: a\r\nBcc: b@y\r\nX-Spa: m\r\n\r\nbody\r\n");
         assert_eq!(swept(text, Origin::Submitted).0, "From: a\r\nX-Spa: m\r\n\r\nbody\r\n");
     }
