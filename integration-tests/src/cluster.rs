@@ -98,12 +98,18 @@ impl Cluster {
 
     /// Gives a node another service certificate: it shows it once it has reloaded.
     pub fn renew_service_certificate(&mut self, name: &str) -> anyhow::Result<()> {
+        let node = self.node(name)?;
+        let (address, certificate, key) =
+            (node.address, node.directory.join("service.pem"), node.directory.join("service.key"));
+        self.issue_service(address, &certificate, &key)
+    }
+
+    /// Writes a certificate of the cluster's authority for whoever serves at this address.
+    pub fn issue_service(&self, address: IpAddr, certificate: &Path, key: &Path) -> anyhow::Result<()> {
         let pair =
             Pair { certificate: fs::read_to_string(&self.authority)?, key: fs::read_to_string(self.authority_key())? };
-        let authority = Authority::load(&pair)?;
-        let node = self.node(name)?;
-        let pair = authority.issue_service(&[node.address.to_string()], SystemTime::now())?;
-        write_pair(&node.directory.join("service.pem"), &node.directory.join("service.key"), &pair)
+        let pair = Authority::load(&pair)?.issue_service(&[address.to_string()], SystemTime::now())?;
+        write_pair(certificate, key, &pair)
     }
 
     fn authority_key(&self) -> PathBuf {

@@ -1,7 +1,7 @@
 //! Debian's Dovecot, started by a test on loopback in a directory of its own, beside whatever runs on this machine.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -23,6 +23,8 @@ pub struct Dovecot {
     pub imap: SocketAddr,
     /// LMTP.
     pub lmtp: SocketAddr,
+    /// IMAP through TLS, where it has a certificate.
+    pub imaps: SocketAddr,
     directory: TempDir,
     child: Child,
 }
@@ -30,13 +32,18 @@ pub struct Dovecot {
 impl Dovecot {
     /// Starts one that keeps mail in this format (`sdbox` or `maildir`) and calls fsync for each delivery.
     pub fn start(format: &str) -> anyhow::Result<Self> {
+        Self::start_at(loopback::network(1)?.remove(0), format, None)
+    }
+
+    /// Starts one at this address; with a certificate and its key it speaks TLS, too.
+    pub fn start_at(address: IpAddr, format: &str, tls: Option<(&Path, &Path)>) -> anyhow::Result<Self> {
         ensure!(Path::new(PROGRAM).exists(), "{PROGRAM} is not there: install dovecot-imapd and dovecot-lmtpd");
         let directory = tempfile::Builder::new().prefix("estafeta-dovecot-").tempdir()?;
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
-        let address = loopback::network(1)?.remove(0);
-        let (imap, lmtp) = (SocketAddr::new(address, 20143), SocketAddr::new(address, 20024));
+        let at = |port| SocketAddr::new(address, port);
+        let (imap, imaps, lmtp) = (at(20143), at(20993), at(20024));
         let file = directory.path().join("dovecot.conf");
-        fs::write(&file, configuration(directory.path(), format, imap, lmtp)?)?;
+        fs::write(&file, configuration(directory.path(), format, (imap, lmtp), tls.map(|tls| (imaps, tls)))?)?;
         let mut child = Command::new(PROGRAM)
             .arg("-F")
             .arg("-c")
@@ -55,7 +62,7 @@ impl Dovecot {
             }
             thread::sleep(Duration::from_millis(50));
         }
-        Ok(Self { imap, lmtp, directory, child })
+        Ok(Self { imap, lmtp, imaps, directory, child })
     }
 
     /// The number of its first process.
@@ -93,7 +100,12 @@ fn mail_user() -> anyhow::Result<User> {
     User::from_name(name)?.with_context(|| format!("no user {name}"))
 }
 
-fn configuration(directory: &Path, format: &str, imap: SocketAddr, lmtp: SocketAddr) -> anyhow::Result<String> {
+fn configuration(
+    directory: &Path,
+    format: &str,
+    (imap, lmtp): (SocketAddr, SocketAddr),
+    tls: Option<(SocketAddr, (&Path, &Path))>,
+) -> anyhow::Result<String> {
     let user = mail_user()?;
     let homes: PathBuf = directory.join("homes");
     fs::create_dir(&homes)?;
@@ -107,14 +119,20 @@ fn configuration(directory: &Path, format: &str, imap: SocketAddr, lmtp: SocketA
         format!("default_internal_user = {0}\ndefault_login_user = {0}\ndefault_internal_group = {1}\n", user.name, gid)
     };
     let at = directory.display();
+    let (imaps_port, ssl) = match tls {
+        Some((imaps, (certificate, key))) => {
+            (imaps.port(), format!("yes\nssl_cert = <{}\nssl_key = <{}", certificate.display(), key.display()))
+        }
+        None => (0, "no".to_owned()),
+    };
     Ok(format!(
         "base_dir = {at}/run\nstate_dir = {at}/state\nlog_path = {at}/log\nprotocols = imap lmtp\nlisten = {address}\n\
-         ssl = no\ndisable_plaintext_auth = no\n{internal}first_valid_uid = 1\nmail_fsync = always\n\
+         ssl = {ssl}\ndisable_plaintext_auth = no\n{internal}first_valid_uid = 1\nmail_fsync = always\n\
          mail_location = {format}:~/mail\nmail_max_userip_connections = 1000\n\
          passdb {{\n driver = static\n args = password={PASSWORD_QUOTED}\n}}\n\
          userdb {{\n driver = static\n args = uid={uid} gid={gid} home={at}/homes/%u\n}}\n\
-         namespace inbox {{\n inbox = yes\n separator = /\n mailbox Other {{\n  auto = create\n }}\n}}\n\
-         service imap-login {{\n chroot =\n inet_listener imap {{\n  port = {imap_port}\n }}\n inet_listener imaps {{\n  port = 0\n }}\n}}\n\
+         namespace inbox {{\n inbox = yes\n separator = /\n mailbox Other {{\n  auto = create\n }}\n mailbox Gesendet {{\n  special_use = \\Sent\n }}\n}}\n\
+         service imap-login {{\n chroot =\n inet_listener imap {{\n  port = {imap_port}\n }}\n inet_listener imaps {{\n  port = {imaps_port}\n }}\n}}\n\
          service anvil {{\n chroot =\n}}\n\
          service stats {{\n chroot =\n}}\n\
          service lmtp {{\n inet_listener lmtp {{\n  port = {lmtp_port}\n }}\n}}\n\

@@ -19,6 +19,7 @@ mod documents;
 mod enrolment;
 mod failover;
 mod health;
+mod import;
 mod mail;
 mod mailboxes;
 mod memory;

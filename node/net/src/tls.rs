@@ -30,9 +30,11 @@ use crate::identity::PeerIdentity;
 mod opportunistic;
 mod own;
 mod stranger;
+mod verified;
 
 pub use own::OwnCertificate;
 pub use stranger::connect_by_fingerprint;
+pub use verified::{SYSTEM_AUTHORITIES, connect_verified};
 
 /// How long a connection to another node may take to be made.
 pub const CONNECT: Duration = Duration::from_secs(3);

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use estafeta_core::administration::{Administration, Field, Kind, Operation, Perform, Placing, WRONG, input};
-use estafeta_core::{Address, Failure, Reason, RoleName, StoreGroup};
+use estafeta_core::{Address, Failure, Reason, RoleName, Secret, StoreGroup};
+use estafeta_net::tls::SYSTEM_AUTHORITIES;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -12,7 +13,7 @@ use crate::accounts::Accounts;
 use crate::relocation::{self, Relocation};
 use crate::store::Finding;
 use crate::tasks::Tasks;
-use crate::transfer::{self, Choice, Format, Transferred};
+use crate::transfer::{self, Choice, Format, Source, Transferred};
 use crate::undelete;
 
 const fn option(name: &'static str, kind: Kind, about: &'static str) -> Field {
@@ -71,13 +72,24 @@ pub fn operations() -> Vec<Operation> {
         },
         Operation {
             name: "mailbox import",
-            about: "Put Maildirs and mboxes of a directory of the account's mailbox node into its mailboxes; again, and nothing is added twice",
+            about: "Put mail into an account's mailboxes: Maildirs and mboxes of a directory of its mailbox node, or an account of another server, by IMAP; again, and nothing is added twice",
             fields: const {
                 &[
                     ADDRESS,
                     required(
                         "from",
-                        "The directory, or one mbox, by its whole path; the node's own user must be able to read it",
+                        "The directory, or one mbox, by its whole path; the node's own user must be able to read it. Or imaps://user@host[:port]",
+                    ),
+                    option("password", Kind::Secret, "Of a server: the user's password there is asked for"),
+                    option(
+                        "mailbox",
+                        Kind::Texts,
+                        "Of a server: this mailbox alone, as it is called there; several times for several",
+                    ),
+                    option(
+                        "ca",
+                        Kind::Text,
+                        "Of a server: the PEM file on the mailbox node of who vouches for it, by its whole path; by default whom the system believes",
                     ),
                     TASK,
                 ]
@@ -212,7 +224,11 @@ struct Export {
 #[serde(deny_unknown_fields)]
 struct Import {
     address: Option<Address>,
-    from: Option<PathBuf>,
+    from: Option<String>,
+    password: Option<String>,
+    #[serde(default)]
+    mailbox: Vec<String>,
+    ca: Option<PathBuf>,
     task: Option<u32>,
 }
 
@@ -262,11 +278,28 @@ impl MailboxOperations {
         self.tasks.start("export", export).await
     }
 
-    async fn import(&self, Import { address, from, task }: Import) -> Result<Value, Failure> {
+    async fn import(&self, Import { address, from, password, mailbox, ca, task }: Import) -> Result<Value, Failure> {
         if let Some(task) = task {
             return self.tasks.follow(task).await;
         }
-        let from = named(from)?;
+        let invalid = |text: String| Failure::new(Reason::Invalid, text);
+        if let Some(url) = from.as_ref().filter(|from| Source::is_meant(from)) {
+            let source: Source = url.parse().map_err(invalid)?;
+            let missing =
+                || invalid(format!("the password of {} is missing: give --password, and it is asked for", source.user));
+            let password = Secret::new(password.ok_or_else(missing)?);
+            let authorities = ca.map_or(Ok(SYSTEM_AUTHORITIES.into()), |ca| named(Some(ca)))?;
+            let mail = self.accounts.of_whoever_made(&whose(address)?).await?;
+            let import = |progress| async move {
+                let (there, authorities) = ((&source, &password), &authorities);
+                outcome(transfer::import_remote(&mail, there, authorities, &mailbox, &progress).await?)
+            };
+            return self.tasks.start("import", import).await;
+        }
+        if password.is_some() || !mailbox.is_empty() || ca.is_some() {
+            return Err(invalid("password, mailbox and ca are for a server: from imaps://user@host".to_owned()));
+        }
+        let from = named(from.map(PathBuf::from))?;
         let mail = self.accounts.of_whoever_made(&whose(address)?).await?;
         let accounts = self.accounts.clone();
         let import = |progress| async move { outcome(transfer::import(&mail, &accounts, &from, &progress).await?) };

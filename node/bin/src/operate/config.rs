@@ -3,10 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use estafeta_core::Address;
+use estafeta_net::tls::SYSTEM_AUTHORITIES;
 use serde::Deserialize;
-
-/// Where this system keeps the certificates of the authorities that it believes.
-const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// How a node leaves. `drain_seconds`, at the top of the file, is what SIGTERM leaves to what is running.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

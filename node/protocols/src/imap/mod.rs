@@ -1,4 +1,5 @@
-//! IMAP (RFC 3501), the server's side: commands in, events out, answers in, bytes out.
+//! IMAP (RFC 3501): the server's side, commands in, events out, answers in, bytes out; and of the client's side what an import
+//! needs.
 //!
 //! | module | holds |
 //! | --- | --- |
@@ -6,6 +7,7 @@
 //! | [`command`] | what a client asks: one file a command, one table |
 //! | [`response`] | what a server says: one writer, [`response::Output`] |
 //! | [`server`] | the machine between them |
+//! | [`client`] | the machine of a client, and what responses say |
 //! | [`message`] | what FETCH and SEARCH say of a message, computed from its bytes |
 //!
 //! IMAP4rev1 with UIDPLUS (RFC 4315), IDLE (RFC 2177), NAMESPACE (RFC 2342), LIST-EXTENDED (RFC 5258), LIST-STATUS
@@ -13,6 +15,7 @@
 //! UNSELECT (RFC 3691), MOVE (RFC 6851), SASL-IR (RFC 4959) and the response codes of RFC 5530.
 
 pub mod capability;
+pub mod client;
 pub mod command;
 mod cursor;
 pub mod message;

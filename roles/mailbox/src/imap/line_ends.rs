@@ -9,19 +9,19 @@ use std::borrow::Cow;
 
 /// Makes whole lines of a text.
 #[derive(Debug)]
-pub(super) struct LineEnds {
+pub struct LineEnds {
     /// The last byte so far. An empty text lacks nothing.
     last: u8,
 }
 
 impl LineEnds {
     /// At the begin of a text.
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         Self { last: b'\n' }
     }
 
     /// The next piece of the text, a CR put before each LF that has none.
-    pub(super) fn mend<'a>(&mut self, piece: &'a [u8]) -> Cow<'a, [u8]> {
+    pub fn mend<'a>(&mut self, piece: &'a [u8]) -> Cow<'a, [u8]> {
         let before = self.last;
         self.last = piece.last().copied().unwrap_or(before);
         let is_bare = |at: usize| piece[at] == b'\n' && at.checked_sub(1).map_or(before, |at| piece[at]) != b'\r';
@@ -45,7 +45,7 @@ impl LineEnds {
     }
 
     /// What the last line lacks.
-    pub(super) fn finish(self) -> &'static [u8] {
+    pub fn finish(self) -> &'static [u8] {
         match self.last {
             b'\n' => b"",
             b'\r' => b"\n",

@@ -49,8 +49,10 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use line_ends::LineEnds;
 pub use metrics::describe_metrics;
 pub use place::Neighbours;
 pub use relayed::{Mailroom, talk_relayed};
 pub use seat::Doorkeeper;
 pub use session::ImapSession;
+pub use translate::system_flags;

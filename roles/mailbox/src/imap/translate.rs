@@ -40,9 +40,14 @@ fn system_flag(flag: &Flag) -> SystemFlags {
     }
 }
 
+/// The system flags among these.
+pub fn system_flags(flags: &wire::Flags) -> SystemFlags {
+    flags.iter().fold(SystemFlags::NONE, |all, flag| all | system_flag(&flag))
+}
+
 /// Flags that the client gave.
 pub(super) fn store_flags(flags: &wire::Flags) -> Result<(SystemFlags, Vec<Keyword>), Refused> {
-    let system = flags.iter().fold(SystemFlags::NONE, |all, flag| all | system_flag(&flag));
+    let system = system_flags(flags);
     let keywords: Result<_, _> = flags.keywords().iter().map(|keyword| keyword.as_str().parse::<Keyword>()).collect();
     match keywords {
         Ok(keywords) => Ok((system, keywords)),

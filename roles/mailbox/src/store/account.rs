@@ -10,9 +10,9 @@ use super::body::{Body, Linking};
 use super::message::now_seconds;
 use super::sql::mailboxes::Found;
 use super::sql::messages::Remains;
-use super::sql::{AccountRow, MailboxRow, accounts, deleted, keywords, mailboxes, messages};
+use super::sql::{AccountRow, MailboxRow, accounts, deleted, imports, keywords, mailboxes, messages};
 use super::{
-    Appended, FlagScope, Flags, Holding, Mailbox, MailboxName, MailboxStatus, NewMessage, SpecialUse, Store,
+    Appended, FlagScope, Flags, Holding, Mailbox, MailboxName, MailboxStatus, NewMessage, Reached, SpecialUse, Store,
     StoreError, Uid, UidSet, Usage,
 };
 
@@ -186,7 +186,7 @@ impl AccountMail {
 
     /// Puts messages into a mailbox: all or none. For [`StoreError::NoMailbox`] the client is told TRYCREATE.
     pub async fn append(&self, to: &MailboxName, new: Vec<NewMessage>) -> Result<Appended, StoreError> {
-        self.put(to, new, None).await
+        self.put(to, new, None, None).await
     }
 
     /// Puts a message into a mailbox and expunges another, of this mailbox or that: both or none.
@@ -197,14 +197,15 @@ impl AccountMail {
         to: &MailboxName,
         new: NewMessage,
     ) -> Result<Appended, StoreError> {
-        self.put(to, vec![new], Some((from.mail.row, (from.row, uid)))).await
+        self.put(to, vec![new], Some((from.mail.row, (from.row, uid))), None).await
     }
 
-    async fn put(
+    pub(super) async fn put(
         &self,
         to: &MailboxName,
         new: Vec<NewMessage>,
         replaced: Option<(AccountRow, (MailboxRow, Uid))>,
+        reached: Option<Reached>,
     ) -> Result<Appended, StoreError> {
         let mut rows = Vec::with_capacity(new.len());
         let mut bodies = Vec::with_capacity(new.len());
@@ -220,6 +221,7 @@ impl AccountMail {
         let more = Holding { bytes, messages: rows.len() as u64 };
         let append = |store: Store, bodies: Arc<[Body]>| {
             let (to, rows, hub, meter) = (to.clone(), rows.clone(), store.inner.hub.clone(), meter.clone());
+            let reached = reached.clone();
             let job = async move |transaction: &mut Connection| -> Result<Appended, Linking> {
                 // Accounts before mailboxes, and each in the order of their numbers.
                 let other = replaced.map(|(other, _)| other).filter(|other| other.0 != row.0);
@@ -255,6 +257,9 @@ impl AccountMail {
                     };
                     messages::insert(transaction, found.row, new).await?;
                     uid += 1;
+                }
+                if let Some(reached) = &reached {
+                    imports::note(transaction, row, reached).await?;
                 }
                 hub.touch(found.row);
                 meter.warn(transaction, before, more, &bodies).await?;

@@ -25,6 +25,7 @@ mod error;
 mod flags;
 mod garbage;
 mod hub;
+mod imports;
 mod known;
 mod mailbox;
 mod message;
@@ -69,6 +70,7 @@ pub use flags::{
 };
 pub use garbage::{Collected, GarbageAges};
 pub use hub::Watcher;
+pub use imports::Reached;
 pub use mailbox::Mailbox;
 pub use message::{
     Appended, Changes, Copied, FlagsStored, MailboxStatus, MessageEntry, NewMessage, RecentClaim, Snapshot, Usage,

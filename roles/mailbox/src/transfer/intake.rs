@@ -11,7 +11,7 @@ use estafeta_storage::blobs::BlobHash;
 use tokio::sync::watch;
 
 use super::{Transferred, blocking};
-use crate::store::{AccountMail, Mailbox, MailboxName, NewMessage, Progress, RecentClaim, StoreError};
+use crate::store::{AccountMail, Mailbox, MailboxName, NewMessage, Progress, Reached, RecentClaim, StoreError};
 
 /// How many messages are put there at once.
 const BATCH: usize = 50;
@@ -27,6 +27,8 @@ pub struct Intake<'a> {
     mail: &'a AccountMail,
     name: MailboxName,
     there: HashMap<Identity, usize>,
+    /// How far the source has come over, where that is remembered, and whether it is to be noted.
+    reached: Option<(Reached, bool)>,
     batch: Vec<NewMessage>,
     batch_bytes: usize,
     progress: &'a watch::Sender<Progress>,
@@ -40,12 +42,44 @@ impl<'a> Intake<'a> {
         name: MailboxName,
         progress: &'a watch::Sender<Progress>,
     ) -> Result<Self, Failure> {
+        let mut intake = Self::anew(mail, name, progress).await?;
+        intake.there = identities(&mail.mailbox(&intake.name).await?).await?;
+        Ok(intake)
+    }
+
+    /// The same for a source that remembers how far it has come over. What is there is looked at only when nothing has.
+    pub async fn beyond(
+        mail: &'a AccountMail,
+        name: MailboxName,
+        reached: Reached,
+        progress: &'a watch::Sender<Progress>,
+    ) -> Result<Self, Failure> {
+        let make = if reached.uid == 0 {
+            Self::into(mail, name, progress).await
+        } else {
+            Self::anew(mail, name, progress).await
+        };
+        Ok(Self { reached: Some((reached, false)), ..make? })
+    }
+
+    async fn anew(
+        mail: &'a AccountMail,
+        name: MailboxName,
+        progress: &'a watch::Sender<Progress>,
+    ) -> Result<Self, Failure> {
         match mail.create(&name, None).await {
             Ok(()) | Err(StoreError::Exists) => {}
             Err(error) => return Err(error.into()),
         }
-        let there = identities(&mail.mailbox(&name).await?).await?;
-        Ok(Self { mail, name, there, batch: Vec::new(), batch_bytes: 0, progress, done: Transferred::default() })
+        let (there, batch, done) = (HashMap::new(), Vec::new(), Transferred::default());
+        Ok(Self { mail, name, there, reached: None, batch, batch_bytes: 0, progress, done })
+    }
+
+    /// What is taken next is this message of the source, and all below it has been: so it is noted with what is put.
+    pub fn reach(&mut self, uid: u32) {
+        if let Some((reached, to_note)) = &mut self.reached {
+            (reached.uid, *to_note) = (uid, true);
+        }
     }
 
     /// The next message, or why it could not be read; `place` is where it is.
@@ -97,10 +131,17 @@ impl<'a> Intake<'a> {
         let batch = std::mem::take(&mut self.batch);
         self.batch_bytes = 0;
         let messages = batch.len() as u64;
-        if messages > 0 {
-            self.mail.append(&self.name, batch).await?;
-            self.done.messages += messages;
+        match &mut self.reached {
+            Some((reached, to_note)) if *to_note => {
+                self.mail.append_reaching(&self.name, batch, reached.clone()).await?;
+                *to_note = false;
+            }
+            _ if messages > 0 => {
+                self.mail.append(&self.name, batch).await?;
+            }
+            _ => {}
         }
+        self.done.messages += messages;
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 //! - [`maildir`]: one directory a mailbox, one file a message; [`mbox`]: one file a mailbox; [`particulars`]: what neither
 //!   has a place for;
 //! - [`export`]: what was written before is not written again (but for mbox, which is written anew);
-//! - [`import`], [`intake`]: what is there already is not put there again.
+//! - [`import`], [`intake`]: what is there already is not put there again; [`remote`]: from another server, by IMAP.
 //! - [`archive`], [`backup`], [`restore`]: accounts with all that they have, as often as is wished into one place.
 //!
 //! So each may be broken off and run again, as often as it takes.
@@ -16,6 +16,7 @@ mod intake;
 mod maildir;
 mod mbox;
 mod particulars;
+mod remote;
 mod restore;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use serde::Deserialize;
 pub use backup::backup;
 pub use export::export;
 pub use import::import;
+pub use remote::{Source, import_remote};
 pub use restore::{Choice, restore};
 
 /// How mail is written.

@@ -6,7 +6,7 @@ mod dialect;
 mod flag;
 mod list_pattern;
 mod mailbox_name;
-mod modified_utf7;
+pub(crate) mod modified_utf7;
 mod rights;
 mod section;
 mod sequence_set;

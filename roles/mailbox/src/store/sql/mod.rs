@@ -8,6 +8,7 @@ pub mod blobs;
 pub mod contents;
 pub mod deleted;
 pub mod deliveries;
+pub mod imports;
 pub mod keywords;
 pub mod mailboxes;
 pub mod messages;

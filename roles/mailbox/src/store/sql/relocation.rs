@@ -43,9 +43,10 @@ pub const CARRIED: &[&str] = &[
     "subscriptions",
 ];
 
-/// Those whose rows stay, and are removed with what else stays: what was expunged can be had back in this group alone.
+/// Those whose rows stay, and are removed with what else stays: what was expunged can be had back in this group alone, and
+/// an import that goes on elsewhere sees what is there already.
 #[cfg(test)]
-pub const LEFT: &[&str] = &["deleted_mailboxes", "deleted_messages"];
+pub const LEFT: &[&str] = &["deleted_mailboxes", "deleted_messages", "imports"];
 
 /// Where an account stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,7 +206,7 @@ pub async fn clear(connection: &mut Connection, account: AccountRow, limit: u32)
             query_built(format!("DELETE FROM {table} WHERE mailbox IN (SELECT id FROM mailboxes WHERE account = ?)"));
         cleared.bind(account).execute(&mut *connection).await?;
     }
-    for table in ["mailboxes", "subscriptions", "account_entries", "sharers", "deliveries"] {
+    for table in ["mailboxes", "subscriptions", "account_entries", "sharers", "deliveries", "imports"] {
         let cleared = query_built(format!("DELETE FROM {table} WHERE account = ?"));
         cleared.bind(account).execute(&mut *connection).await?;
     }

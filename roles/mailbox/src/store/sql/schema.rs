@@ -22,6 +22,7 @@ pub const MIGRATIONS: &[Migration] = &[
     super::search::POSTGRES,
     Migration::new(8, "accounts that move", super::relocation::MOVES),
     Migration::new(10, "what can be had back", deleted::SCHEMA).with(deleted::COUNTS_SQLITE, deleted::COUNTS_POSTGRES),
+    Migration::new(11, "how far imports have come", super::imports::SCHEMA),
 ];
 
 /// After a promotion of a PostgreSQL that may have lost commits: UIDs that were told to somebody may be given again, so
