@@ -23,7 +23,11 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration::new(8, "accounts that move", super::relocation::MOVES),
     Migration::new(10, "what can be had back", deleted::SCHEMA).with(deleted::COUNTS_SQLITE, deleted::COUNTS_POSTGRES),
     Migration::new(11, "how far imports have come", super::imports::SCHEMA),
+    Migration::new(12, "messages by their bodies", MESSAGES_BLOB),
 ];
+
+// Both engines look for who names a body that is deleted, and read all messages where no index leads there.
+const MESSAGES_BLOB: &str = "CREATE INDEX messages_blob ON messages (blob);";
 
 /// After a promotion of a PostgreSQL that may have lost commits: UIDs that were told to somebody may be given again, so
 /// every mailbox begins another life (DESIGN.md, invariant 4). No two share one, now or later.

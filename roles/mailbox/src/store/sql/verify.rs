@@ -68,7 +68,7 @@ pub struct Place {
     pub expunged: bool,
 }
 
-/// Up to `limit` messages that name this body. It reads all messages: no index leads there.
+/// Up to `limit` messages that name this body. All that can be had back is read: no index leads there.
 pub async fn places(connection: &mut Connection, blob: BlobRow, limit: u32) -> Result<Vec<Place>, StoreError> {
     let found = query(
         "SELECT a.account AS account, b.name AS name, m.uid AS uid, m.expunged AS expunged FROM (

@@ -163,3 +163,20 @@ async fn junk_and_trash_are_emptied_after_an_age() {
     assert_eq!(uids(&mail.mailbox(&name("INBOX")).await.unwrap()).await, [1]);
     assert_eq!(mail.usage().await.unwrap().messages, 3);
 }
+
+/// Whoever deletes a row that others may name has all of those read, were it not for an index.
+#[tokio::test]
+async fn who_names_what_is_deleted_is_found_by_an_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_on(directory.path(), None, BodyPlace::Files).await;
+    let unindexed = query(
+        "SELECT m.name || '.' || f.\"from\" FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f
+         WHERE m.type = 'table' AND f.\"table\" IN ('blobs', 'mailboxes')
+           AND NOT EXISTS (SELECT 1 FROM pragma_index_list(m.name) i JOIN pragma_index_info(i.name) c
+               WHERE c.seqno = 0 AND c.name = f.\"from\")
+           AND NOT EXISTS (SELECT 1 FROM pragma_table_info(m.name) c WHERE c.pk = 1 AND c.name = f.\"from\")",
+    );
+    let rows = unindexed.fetch_all(&mut store.reader().await.unwrap()).await.unwrap();
+    let named: Vec<String> = rows.iter().map(|row| row.try_get(0).unwrap()).collect();
+    assert_eq!(named, [""; 0]);
+}
