@@ -36,7 +36,7 @@ pub struct Contents {
 
 impl Contents {
     /// Of which form [`Contents::summary`] is. What was kept in another one is made anew.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 
     /// What is kept of this body: as much work as reading it once.
     pub fn of(body: &Bytes) -> Self {

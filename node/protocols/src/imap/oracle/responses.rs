@@ -220,7 +220,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn messages(body in "((From|To|Cc|Reply-To|Subject|Date|Message-ID|In-Reply-To|Content-(ID|Description|Language|Location|MD5|Disposition|Transfer-Encoding)): [ -~é\t]{0,30}(\r\n [a-z@<>\"]{0,9})?\r\n|(Content-Type: (multipart/[a-b]; boundary=[ab]|message/rfc822|text/(html|plain); charset=\"?[a\"()\\\\]\"?|[a-z]{0,3}/[a-z]{0,3}; (name|[a-z*0]{1,4})=[ -~]{0,9})|--[ab]|--[ab]--|[<>&;a \"()\\\\é]{0,9}|Subject: x)?\r?\n?){0,25}") {
+    fn messages(body in "((From|To|Cc|Reply-To|Subject|Date|Message-ID|In-Reply-To|Content-(ID|Description|Language|Location|MD5|Disposition|Transfer-Encoding)): [ -~é\t\x00\x01]{0,30}(\r\n [a-z@<>\"]{0,9})?\r\n|(Content-Type: (multipart/[a-b]; boundary=[ab]|message/rfc822|text/(html|plain); charset=\"?[a\"()\\\\]\"?|[a-z]{0,3}/[a-z]{0,3}; (name|[a-z*0]{1,4})=[ -~]{0,9})|--[ab]|--[ab]--|[<>&;a \"()\\\\é]{0,9}|Subject: x)?\r?\n?){0,25}") {
         let message = Message::new(Bytes::new(), Bytes::from(body));
         let said = agreed(|output| output.fetch(12, |items| tell(items, &message)));
         let [Response::Data(Data::Fetch { seq, items })] = said.as_slice() else { panic!("{said:?}") };

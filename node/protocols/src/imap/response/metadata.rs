@@ -19,11 +19,10 @@ impl Output {
             self.put(if index == 0 { b" (" } else { b" " });
             self.astring(entry.as_bytes());
             self.put_byte(b' ');
-            // RFC 3516 §4.2: a literal that holds NUL is a literal8.
-            if value.is_some_and(|value| value.contains(&0)) {
-                self.put_byte(b'~');
+            match value {
+                Some(value) if value.contains(&0) => self.literal_of_octets(value),
+                value => self.optional_string(value),
             }
-            self.optional_string(value);
         }
         self.put(b")\r\n");
     }

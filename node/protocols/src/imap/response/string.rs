@@ -11,8 +11,12 @@ use crate::imap::types::MailboxName;
 const QUOTED_BYTES: usize = 1_000;
 
 impl Output {
-    /// `string = quoted / literal`
+    /// `string = quoted / literal`. A NUL, as may stand in a header, is left out: no string holds one (RFC 3501 §9: CHAR8), and
+    /// clients that know would not read the response.
     pub(crate) fn string(&mut self, text: &[u8]) {
+        if text.contains(&0) {
+            return self.string(&text.iter().copied().filter(|byte| *byte != 0).collect::<Vec<u8>>());
+        }
         // Only these are legal in a quoted string, and 8-bit is not (RFC 3501 §9: TEXT-CHAR is a 7-bit CHAR).
         // where UTF-8 was not agreed on (RFC 9051 §9, RFC 9755 §3).
         let utf8 = self.dialect().is_utf8() && std::str::from_utf8(text).is_ok();
@@ -31,6 +35,13 @@ impl Output {
         }
         self.put(rest);
         self.put_byte(b'"');
+    }
+
+    /// `literal8 = "~{" number "}" CRLF *OCTET` (RFC 3516 §4.2)
+    pub(crate) fn literal_of_octets(&mut self, octets: &[u8]) {
+        self.put_byte(b'~');
+        self.literal_header(octets.len());
+        self.put(octets);
     }
 
     /// `nstring = string / nil`
@@ -92,7 +103,8 @@ mod tests {
             ("a\r\nb", "{4}\r\na\r\nb", "{4}\r\na\r\nb"),
             ("ü", "{2}\r\nü", "{2}\r\nü"),
             ("\t", "\"\t\"", "\"\t\""),
-            ("\0", "{1}\r\n\0", "{1}\r\n\0"),
+            ("\0", "\"\"", "\"\""),
+            ("a\0ü\0", "{3}\r\naü", "{3}\r\naü"),
         ] {
             assert_eq!(written(|output| output.string(text.as_bytes())), string);
             assert_eq!(written(|output| output.astring(text.as_bytes())), astring);
