@@ -23,12 +23,20 @@ use crate::imap::response::{Attribute, Code, Completion, FetchItems, ListEntry, 
 use crate::imap::server::tests::Dialog;
 use crate::imap::server::{Limits, Offer, Server};
 use crate::imap::thread::{Threadable, ordered_subject, references};
-use crate::imap::types::{DateTime, Flag, Flags, Keyword, MailboxName, NumberSet, Tag, Uid, UidSet, UidValidity};
+use crate::imap::types::{
+    DateTime, Dialect, Flag, Flags, Keyword, MailboxName, NumberSet, Tag, Uid, UidSet, UidValidity,
+};
 use crate::sasl::Mechanism;
 
 /// What is written, read by imap-codec, which must be what it would have written itself.
 fn agreed(write: impl FnOnce(&mut Output)) -> Vec<Response<'static>> {
+    agreed_in(Dialect::default(), write)
+}
+
+/// The same, for a client that speaks so.
+fn agreed_in(dialect: Dialect, write: impl FnOnce(&mut Output)) -> Vec<Response<'static>> {
     let mut output = Output::default();
+    output.speak(dialect);
     write(&mut output);
     let ours = output.into_bytes();
     let shown = String::from_utf8_lossy(&ours);
@@ -252,18 +260,21 @@ proptest! {
     fn names(name in "\\PC{1,30}", text in any::<String>()) {
         let Ok(name) = MailboxName::new(&name) else { return Ok(()) };
         let tag = Tag::new(b"a1").unwrap();
-        let said = agreed(|output| {
-            output.list(&ListEntry::new(&name, &[]));
-            output.completion(Some(&tag), &Completion::no(text.as_str()));
-            output.warning(None, &text);
-            output.bye(Some(&Code::BadUrl(text.as_str().into())), &text);
-        });
-        let Some(Response::Data(Data::List { mailbox, .. })) = said.first() else { panic!("{said:?}") };
-        let wire = match mailbox {
-            Mailbox::Inbox => &b"INBOX"[..],
-            Mailbox::Other(other) => other.as_ref(),
-        };
-        prop_assert_eq!(MailboxName::from_wire(wire), Ok(name));
-        prop_assert_eq!(said.len(), 4);
+        for utf8 in [false, true] {
+            let said = agreed_in(Dialect { utf8, ..Dialect::default() }, |output| {
+                output.list(&ListEntry::new(&name, &[]));
+                output.completion(Some(&tag), &Completion::no(text.as_str()));
+                output.warning(None, &text);
+                output.bye(Some(&Code::BadUrl(text.as_str().into())), &text);
+                output.id(&[("name", &text)]);
+            });
+            let Some(Response::Data(Data::List { mailbox, .. })) = said.first() else { panic!("{said:?}") };
+            let read = match mailbox {
+                Mailbox::Inbox => Ok(MailboxName::inbox()),
+                Mailbox::Other(other) if utf8 => MailboxName::new(&String::from_utf8_lossy(other.as_ref())),
+                Mailbox::Other(other) => MailboxName::from_wire(other.as_ref()),
+            };
+            prop_assert_eq!((read.as_ref(), said.len()), (Ok(&name), 5));
+        }
     }
 }
