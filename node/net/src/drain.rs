@@ -69,8 +69,9 @@ impl Drain {
     /// Runs a task that the drain waits for. A panic in it ends it alone: it is counted and logged.
     pub fn spawn(&self, what: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let forced = self.forced.clone();
+        // Made here, where it moves into a box of its own: the block below would keep room for it twice.
+        let guarded = CatchPanic::new(what, task);
         self.running.spawn(async move {
-            let guarded = CatchPanic::new(what, task);
             tokio::select! {
                 () = guarded => {}
                 () = forced.cancelled() => {}
@@ -81,6 +82,8 @@ impl Drain {
     /// As [`Drain::spawn`], for a conversation with somebody outside: [`Drain::conversations`] counts it.
     pub fn converse(&self, task: impl Future<Output = ()> + Send + 'static) {
         let entered = self.conversations.enter();
+        // A block that awaits what it has captured keeps room for it twice; and of conversations there are many.
+        let task = Box::pin(task);
         self.spawn("conversation", async move {
             task.await;
             drop(entered);

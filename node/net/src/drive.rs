@@ -170,7 +170,8 @@ pub async fn drive<M: Machine, H: Handler<M>>(
                 output!().write(&bytes).await?;
                 Flow::Continue
             }
-            Step::Event(event) => handler.handle(event, machine, &mut output!()).await?,
+            // In a box that lasts as long as the event: a conversation that waits keeps no room for its largest command.
+            Step::Event(event) => Box::pin(handler.handle(event, machine, &mut output!())).await?,
             Step::Close => Flow::Close,
             Step::StartTls => {
                 output!().flush().await?;
@@ -204,7 +205,7 @@ pub async fn drive<M: Machine, H: Handler<M>>(
                         }
                         Flow::Continue
                     }
-                    () = handler.woken() => handler.wake(machine, &mut output!()).await?,
+                    () = handler.woken() => Box::pin(handler.wake(machine, &mut output!())).await?,
                     () = drain.begun(), if !told_to_drain => {
                         told_to_drain = true;
                         machine.farewell(Farewell::Draining);
