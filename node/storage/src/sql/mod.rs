@@ -79,13 +79,23 @@ pub struct DatabaseOptions {
     pub observer: Arc<dyn Observer>,
     /// Statements of the first transaction after a promotion of a PostgreSQL that may have lost commits.
     pub after_loss: &'static [&'static str],
+    /// With a file: whether its writer has the processor only while nothing else wants it. Nobody may wait for such a one.
+    pub background: bool,
 }
 
 impl DatabaseOptions {
     /// Of this file, with four readers and nobody to tell.
     pub fn new(path: impl Into<PathBuf>, migrations: &'static [Migration]) -> Self {
         let place = Place::File(path.into());
-        Self { place, migrations, readers: 4, lock: None, observer: Arc::new(Unobserved), after_loss: &[] }
+        Self {
+            place,
+            migrations,
+            readers: 4,
+            lock: None,
+            observer: Arc::new(Unobserved),
+            after_loss: &[],
+            background: false,
+        }
     }
 }
 
@@ -131,7 +141,7 @@ impl Database {
         migrations::run(&mut connection, options.migrations).await?;
         let readers = sqlite::Readers::new(path.clone(), options.readers);
         let label = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-        let writer = Writer::start(Home::File(connection, lock), options.observer, &label)?;
+        let writer = Writer::start(Home::File(connection, lock), options.observer, &label, options.background)?;
         Ok(Self { writers: Arc::new([writer]), readers: Readers::Sqlite(readers), name: "this".into() })
     }
 
@@ -153,7 +163,7 @@ impl Database {
         let postgres = Postgres::open(servers, migrations, after_loss, options.readers, name.clone()).await?;
         let writers = (0..count).map(|number| {
             let lane = postgres::lane::Lane::new(postgres.clone(), number);
-            Writer::start(Home::Away(lane, lock.take()), options.observer.clone(), "postgresql")
+            Writer::start(Home::Away(lane, lock.take()), options.observer.clone(), "postgresql", false)
         });
         let writers: Arc<[Writer]> = writers.collect::<Result<_, _>>()?;
         let listening = tokio::spawn(postgres::listener::listen(postgres.clone(), options.observer));

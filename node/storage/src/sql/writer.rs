@@ -69,7 +69,13 @@ pub(super) enum Home {
 
 impl Writer {
     /// Starts the thread. It ends when the last clone is dropped or one is closed; the lock goes with it.
-    pub(super) fn start(home: Home, observer: Arc<dyn Observer>, label: &str) -> Result<Self, StorageError> {
+    /// With `background` it works while nothing else wants the processor.
+    pub(super) fn start(
+        home: Home,
+        observer: Arc<dyn Observer>,
+        label: &str,
+        background: bool,
+    ) -> Result<Self, StorageError> {
         let (sender, receiver) = mpsc::channel(QUEUE_JOBS);
         let failed = |error| StorageError::file("start the writer of", Path::new(label), error);
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -81,6 +87,10 @@ impl Writer {
         let name = format!("{label}-writer");
         let turns = Turns { connection, lane, observer, label };
         let run = move || {
+            if background {
+                // On Linux this thread's alone. Lower can always be asked for.
+                rustix::process::nice(19).ok();
+            }
             let closed = runtime.block_on(turns.serve(receiver));
             drop(lock);
             if let Some(closed) = closed {

@@ -46,7 +46,8 @@ impl SearchIndex {
             return Ok(Self { database: store.clone() });
         }
         let path = directory.join("search.db");
-        let options = || DatabaseOptions { readers, ..DatabaseOptions::new(&path, MIGRATIONS) };
+        // What waits for the index is read meanwhile: mail that comes in does not wait for it.
+        let options = || DatabaseOptions { readers, background: true, ..DatabaseOptions::new(&path, MIGRATIONS) };
         let database = match Database::open(options()).await {
             Err(error) if error.is_unusable() => {
                 tracing::warn!(path = %path.display(), %error, "the search index cannot be used and is made anew");
