@@ -43,7 +43,7 @@ impl Engine {
         let stored = stored.map_err(Refused::of_selected)?;
         let output = reply.output();
         let missing = named > stored.messages.len();
-        let (modified, stored_now) = (UidSet::from_uids(stored.modified.iter().copied()), stored.modseq);
+        let (modified, before) = (UidSet::from_uids(stored.modified.iter().copied()), stored.before);
         let keywords = stored.keywords.clone();
         // With .SILENT only what the client cannot know is told: that somebody else had changed the flags, too.
         let tell =
@@ -54,7 +54,7 @@ impl Engine {
         }
         if selected.condstore {
             let quiet = sequences.iter().cloned().flatten().filter_map(|sequence| selected.view.get(sequence));
-            let quiet = quiet.filter(|entry| entry.modseq == stored_now && !told.contains(entry.uid));
+            let quiet = quiet.filter(|entry| entry.modseq > before && !told.contains(entry.uid));
             for uid in quiet.map(|entry| entry.uid).collect::<Vec<_>>() {
                 selected.tell_mod_sequence(output, uid, by_uid);
             }

@@ -239,13 +239,13 @@ impl Selected {
             self.tell_keywords(output);
         }
         let mut unexpected = Vec::new();
-        for message in &stored.messages {
-            let Some(sequence) = self.view.sequence(message.uid) else { continue };
-            let before = self.view.get(sequence).map(|entry| entry.flags);
-            if before.and_then(&expected) != Some(message.flags) {
+        self.view.update_all(&stored.messages, |before, message| {
+            if expected(before) != Some(message.flags) {
                 unexpected.push(message.uid);
             }
-            self.view.update(message);
+        });
+        if stored.alone {
+            self.view.reach(stored.before, stored.modseq);
         }
         unexpected
     }

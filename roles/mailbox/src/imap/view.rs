@@ -197,6 +197,28 @@ impl View {
         std::mem::replace(&mut entry.flags, message.flags) != message.flags
     }
 
+    /// Takes over the flags and modification sequences of messages, by UID ascending. `each` is told what flags one had; of
+    /// those that the client does not know, nothing.
+    pub(super) fn update_all(&mut self, messages: &[MessageEntry], mut each: impl FnMut(Flags, &MessageEntry)) {
+        let Some(first) = messages.first() else { return };
+        let place = self.entries.partition_point(|entry| entry.uid < first.uid);
+        let mut entries = self.entries[place..].iter_mut().peekable();
+        for message in messages {
+            while entries.next_if(|entry| entry.uid < message.uid).is_some() {}
+            if let Some(entry) = entries.next_if(|entry| entry.uid == message.uid) {
+                each(entry.flags, message);
+                (entry.flags, entry.modseq) = (message.flags, message.modseq);
+            }
+        }
+    }
+
+    /// What happened from one change to another is in the view, if all before was.
+    pub(super) fn reach(&mut self, before: ModSeq, now: ModSeq) {
+        if self.modseq == before {
+            self.modseq = now;
+        }
+    }
+
     /// Lets go of what is expunged, and gives it to tell, the highest sequence number first: each as it is when its turn
     /// comes.
     pub(super) fn remove_gone(&mut self) -> Vec<(u32, Uid)> {

@@ -8,9 +8,9 @@ use estafeta_storage::spool::Spool;
 
 use super::body::{Body, Linking};
 use super::message::now_seconds;
+use super::sql::expunging::{self, Remains};
 use super::sql::mailboxes::Found;
-use super::sql::messages::Remains;
-use super::sql::{AccountRow, MailboxRow, accounts, deleted, imports, keywords, mailboxes, messages};
+use super::sql::{AccountRow, MailboxRow, accounts, imports, keywords, mailboxes, messages};
 use super::{
     Appended, FlagScope, Flags, Holding, Mailbox, MailboxName, MailboxStatus, NewMessage, Reached, SpecialUse, Store,
     StoreError, Uid, UidSet, Usage,
@@ -113,10 +113,7 @@ impl AccountMail {
                     // RFC 9051 §6.3.5: it is an error to delete a name that has inferiors and \Noselect.
                     return Err(StoreError::NotAllowed("delete the mailboxes below it first"));
                 }
-                if remains == Remains::Kept {
-                    deleted::keep_mailbox(transaction, found.row, now_seconds()).await?;
-                }
-                mailboxes::remove(transaction, found.row).await?;
+                mailboxes::remove(transaction, found.row, (now_seconds(), remains)).await?;
                 hub.touch(found.row);
                 hub.touch(row);
                 if mailboxes::has_inferiors(transaction, row, &name).await? {
@@ -310,6 +307,6 @@ async fn expunge_replaced(
     if messages::find(transaction, source, &UidSet::from_uids([uid])).await?.is_empty() {
         return Err(StoreError::NoMessage);
     }
-    messages::expunge(transaction, source, &[uid], (expunged.modseq, now), remains).await?;
+    expunging::expunge(transaction, source, &[uid], (expunged.modseq, now), remains).await?;
     Ok(numbers)
 }

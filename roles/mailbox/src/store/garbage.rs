@@ -12,7 +12,7 @@ use estafeta_storage::blobs::{BlobName, Packing, SHARDS};
 
 use super::hub::Hub;
 use super::message::now_seconds;
-use super::sql::messages::Remains;
+use super::sql::expunging::{self, Remains};
 use super::sql::{accounts, blobs, deleted, deliveries, mailboxes, messages};
 use super::{SpecialUse, Store, StoreError, Uid};
 
@@ -89,7 +89,7 @@ async fn empty(
         accounts::lock(transaction, account).await?;
         let uids: Vec<Uid> = of_one.iter().map(|(.., uid)| *uid).collect();
         let numbers = mailboxes::advance(transaction, mailbox, 0).await?;
-        messages::expunge(transaction, mailbox, &uids, (numbers.modseq, now_seconds()), remains).await?;
+        expunging::expunge(transaction, mailbox, &uids, (numbers.modseq, now_seconds()), remains).await?;
         hub.touch(mailbox);
     }
     Ok(old.len() as u64)
@@ -132,7 +132,7 @@ impl Store {
             self.repeat(async move |transaction| deliveries::forget(transaction, limit, ROWS).await).await?;
         let limit = before(ages.expunged);
         let expunged =
-            self.repeat(async move |transaction| messages::forget_expunged(transaction, limit, ROWS).await).await?;
+            self.repeat(async move |transaction| expunging::forget_expunged(transaction, limit, ROWS).await).await?;
         let collected = Collected { condemned, strays, deleted, deliveries, expunged, emptied, lapsed, cleared };
         metrics::counter!("estafeta_mailbox_bodies_deleted_total").increment(collected.deleted);
         tracing::info!(condemned, strays, deleted, deliveries, expunged, emptied, lapsed, cleared, "garbage collected");

@@ -10,7 +10,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use super::sql::mailboxes::State;
-use super::sql::{MailboxRow, messages};
+use super::sql::{MailboxRow, expunging, messages};
 use super::{MessageEntry, ModSeq, StoreError, UidValidity};
 
 /// How many messages are remembered, of all mailboxes together: 40 bytes each.
@@ -46,6 +46,13 @@ impl Default for KnownMailboxes {
 }
 
 impl KnownMailboxes {
+    /// The messages of a mailbox that stands so, by UID, if they are known without asking.
+    pub(super) fn at(&self, mailbox: MailboxRow, state: &State) -> Option<Arc<[MessageEntry]>> {
+        let now = (state.status.uid_validity, state.status.highest_modseq);
+        let known = self.0.get(&mailbox).filter(|known| (known.uid_validity, known.modseq) == now);
+        known.map(|known| known.messages)
+    }
+
     /// The messages of a mailbox that stands so, by UID. The connection sees the moment of `state`.
     pub(super) async fn messages(
         &self,
@@ -74,7 +81,7 @@ async fn brought_up(
     known: &Known,
 ) -> Result<Arc<[MessageEntry]>, StoreError> {
     let changed = messages::changed(connection, mailbox, known.modseq).await?;
-    let expunged = messages::expunged(connection, mailbox, known.modseq).await?;
+    let expunged = expunging::expunged(connection, mailbox, known.modseq).await?;
     Ok(merged(&known.messages, &changed, &expunged))
 }
 

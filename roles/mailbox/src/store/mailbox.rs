@@ -9,10 +9,11 @@ use super::body::{Body, Linking};
 use super::message::now_seconds;
 use super::sql::mailboxes::State;
 use super::sql::messages::TextRow;
-use super::sql::{MailboxRow, accounts, keywords, mailboxes, messages};
+use super::sql::{MailboxRow, accounts, expunging, keywords, mailboxes, messages};
 use super::{
-    AccountMail, Changes, Copied, FlagAction, FlagChange, FlagScope, Flags, FlagsStored, Holding, MailboxName,
-    MessageEntry, ModSeq, RecentClaim, Snapshot, Store, StoreError, SystemFlags, Uid, UidSet, UidValidity, Watcher,
+    AccountMail, Changes, Copied, FlagAction, FlagChange, FlagCounts, FlagScope, Flags, FlagsStored, Holding,
+    MailboxName, MessageEntry, ModSeq, RecentClaim, Snapshot, Store, StoreError, SystemFlags, Uid, UidSet, UidValidity,
+    Watcher,
 };
 
 /// A mailbox, by its row, so that it stays the same mailbox when it is renamed. Every method answers
@@ -77,7 +78,7 @@ impl Mailbox {
             recent: taken.unwrap_or(state.recent_from..state.status.uid_next),
             keywords: keywords::list(&mut reader, self.row).await?,
             changed: messages::changed(&mut reader, self.row, since).await?,
-            expunged: messages::expunged(&mut reader, self.row, since).await?,
+            expunged: expunging::expunged(&mut reader, self.row, since).await?,
         })
     }
 
@@ -87,7 +88,7 @@ impl Mailbox {
         if since < self.state(&mut reader).await?.forgotten_modseq {
             return Err(StoreError::Forgotten);
         }
-        messages::expunged(&mut reader, self.row, since).await
+        expunging::expunged(&mut reader, self.row, since).await
     }
 
     /// Takes what is recent, when the claim says so. The database is written only when there is something to take.
@@ -144,7 +145,8 @@ impl Mailbox {
     }
 
     /// Changes flags. With `unchanged_since`, messages that changed later are left alone. A message whose flags
-    /// already are what is asked keeps its modification sequence. What is gone is passed over.
+    /// already are what is asked keeps its modification sequence. What is gone is passed over. Of very many, some are
+    /// changed at once, so that others have their turn in between.
     /// [`StoreError::Limit`] when the mailbox has no room for another keyword.
     pub async fn store_flags(
         &self,
@@ -152,10 +154,30 @@ impl Mailbox {
         change: &FlagChange,
         unchanged_since: Option<ModSeq>,
     ) -> Result<FlagsStored, StoreError> {
+        let (mut stored, mut rest) = self.store_some_flags(uids, change, unchanged_since).await?;
+        while !rest.is_empty() {
+            let (some, left) = self.store_some_flags(&rest, change, unchanged_since).await?;
+            stored.alone &= some.before == stored.modseq;
+            stored.modseq = some.modseq;
+            stored.messages.extend(some.messages);
+            stored.modified.extend(some.modified);
+            rest = left;
+        }
+        Ok(stored)
+    }
+
+    /// Does so with the first of them, and gives those that are left.
+    async fn store_some_flags(
+        &self,
+        uids: &UidSet,
+        change: &FlagChange,
+        unchanged_since: Option<ModSeq>,
+    ) -> Result<(FlagsStored, UidSet), StoreError> {
         let mailbox = self.clone();
         let (row, uids, change, hub) = (self.row, uids.clone(), change.clone(), self.mail.store.inner.hub.clone());
         let job = async move |transaction: &mut Connection| {
-            let before = mailbox.state(transaction).await?.status.highest_modseq;
+            let state = mailbox.state(transaction).await?;
+            let before = state.status.highest_modseq;
             let keywords = match change.action {
                 FlagAction::Remove => keywords::list(transaction, row).await?,
                 FlagAction::Add | FlagAction::Replace | FlagAction::ReplaceWithin(_) => {
@@ -167,55 +189,106 @@ impl Mailbox {
             {
                 return Err(StoreError::Limit("the mailbox has no room for another keyword"));
             }
-            let modified = match unchanged_since {
-                Some(since) => messages::changed_among(transaction, row, &uids, since).await?,
-                None => Vec::new(),
-            };
-            let flags = Flags { system: change.system, keywords: keywords.bits(&change.keywords) };
-            let next = before.0 as i64 + 1;
-            let changed =
-                messages::flag(transaction, row, &uids, (change.action, flags), unchanged_since, next).await?;
-            let modseq = if changed > 0 {
+            let (mut messages, left) = mailbox.first_of(transaction, &state, &uids).await?;
+            let (mut modified, mut counts, mut changed) = (Vec::new(), FlagCounts::default(), false);
+            let next = ModSeq(before.0 + 1);
+            for message in &mut messages {
+                if unchanged_since.is_some_and(|since| message.modseq > since) {
+                    modified.push(message.uid);
+                    continue;
+                }
+                let flags = change.apply(message.flags, &keywords);
+                if flags != message.flags {
+                    counts.turn(message.flags, flags);
+                    (message.flags, message.modseq, changed) = (flags, next, true);
+                }
+            }
+            if let Some(last) = messages.last().filter(|_| changed) {
                 hub.touch(row);
-                ModSeq(mailboxes::advance(transaction, row, 0).await?.modseq as u64)
-            } else {
-                before
-            };
-            let messages = messages::find(transaction, row, &uids).await?;
-            Ok(FlagsStored { modseq, messages, modified, keywords })
+                let these = uids.split_behind(last.uid).0;
+                let named = Flags { system: change.system, keywords: keywords.bits(&change.keywords) };
+                messages::flag(transaction, row, &these, (change.action, named), unchanged_since, next).await?;
+                mailboxes::count_flags(transaction, row, counts).await?;
+                mailboxes::advance(transaction, row, 0).await?;
+            }
+            let modseq = if changed { next } else { before };
+            Ok((FlagsStored { before, modseq, alone: true, messages, modified, keywords }, left))
         };
         self.mail.store.run(job).await
     }
 
-    /// Removes those of the messages that have `\Deleted`, and gives their UIDs, ascending.
+    /// Removes those of the messages that have `\Deleted`, and gives their UIDs, ascending. Of very many, some are removed at
+    /// once, so that others have their turn in between.
     pub async fn expunge(&self, uids: &UidSet) -> Result<Vec<Uid>, StoreError> {
-        self.remove_with(uids, SystemFlags::DELETED).await
+        let (mut expunged, mut rest) = (Vec::new(), uids.clone());
+        while !rest.is_empty() {
+            let mailbox = self.clone();
+            let first = async move |transaction: &mut Connection, state: &State| {
+                let (mut found, left) = mailbox.first_of(transaction, state, &rest).await?;
+                found.retain(|message| message.flags.system.contains(SystemFlags::DELETED));
+                Ok((found, left))
+            };
+            let (some, left) = self.remove_those(first).await?;
+            expunged.extend(some);
+            rest = left;
+        }
+        Ok(expunged)
     }
 
-    /// Removes the messages whatever their flags, and gives the UIDs of those that were there: what POP3 does.
+    /// Removes the messages whatever their flags, all or none, and gives the UIDs of those that were there: what POP3 does.
     pub async fn remove(&self, uids: &UidSet) -> Result<Vec<Uid>, StoreError> {
-        self.remove_with(uids, SystemFlags::NONE).await
+        let (row, uids) = (self.row, uids.clone());
+        let all = async move |transaction: &mut Connection, _: &State| {
+            Ok((messages::find(transaction, row, &uids).await?, UidSet::default()))
+        };
+        Ok(self.remove_those(all).await?.0)
     }
 
-    async fn remove_with(&self, uids: &UidSet, flags: SystemFlags) -> Result<Vec<Uid>, StoreError> {
-        let (mailbox, remains) = (self.clone(), self.mail.store.inner.remains);
-        let (row, uids, hub) = (self.row, uids.clone(), self.mail.store.inner.hub.clone());
+    /// Removes what is chosen, and gives the UIDs, and what the choice left for later.
+    async fn remove_those<F>(&self, choose: F) -> Result<(Vec<Uid>, UidSet), StoreError>
+    where
+        F: AsyncFn(&mut Connection, &State) -> Result<(Vec<MessageEntry>, UidSet), StoreError> + Send + 'static,
+    {
+        let (mailbox, row, remains) = (self.clone(), self.row, self.mail.store.inner.remains);
+        let hub = self.mail.store.inner.hub.clone();
         let job = async move |transaction: &mut Connection| {
-            mailbox.state(transaction).await?;
-            let chosen: Vec<Uid> = messages::find(transaction, row, &uids)
-                .await?
-                .into_iter()
-                .filter(|message| message.flags.system.contains(flags))
-                .map(|message| message.uid)
-                .collect();
+            let state = mailbox.state(transaction).await?;
+            let (chosen, left) = choose(transaction, &state).await?;
+            let chosen: Vec<Uid> = chosen.into_iter().map(|message| message.uid).collect();
             if !chosen.is_empty() {
                 let numbers = mailboxes::advance(transaction, row, 0).await?;
-                messages::expunge(transaction, row, &chosen, (numbers.modseq, now_seconds()), remains).await?;
+                expunging::expunge(transaction, row, &chosen, (numbers.modseq, now_seconds()), remains).await?;
                 hub.touch(row);
             }
-            Ok(chosen)
+            Ok((chosen, left))
         };
         self.mail.store.run(job).await
+    }
+
+    /// The first of these messages that are there, as many as one turn may change, and those that were not looked at.
+    async fn first_of(
+        &self,
+        transaction: &mut Connection,
+        state: &State,
+        uids: &UidSet,
+    ) -> Result<(Vec<MessageEntry>, UidSet), StoreError> {
+        let Some(known) = self.mail.store.inner.known.at(self.row, state) else {
+            return messages::find_first(transaction, self.row, uids).await;
+        };
+        let place = |uid: u32| known.partition_point(|message| message.uid.0 < uid);
+        let mut found = Vec::new();
+        for range in uids.ranges() {
+            for message in &known[place(*range.start())..] {
+                if message.uid.0 > *range.end() {
+                    break;
+                }
+                found.push(*message);
+                if found.len() == messages::PAGE {
+                    return Ok((found, uids.split_behind(message.uid).1));
+                }
+            }
+        }
+        Ok((found, UidSet::default()))
     }
 
     /// What expunging those with `\\Deleted` would free, in bytes.

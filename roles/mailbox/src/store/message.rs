@@ -117,8 +117,12 @@ pub struct Copied {
 /// What a STORE did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlagsStored {
-    /// The modification sequence of the change; the mailbox's last one when nothing changed.
+    /// The mailbox's last change before.
+    pub before: ModSeq,
+    /// The mailbox's last change now: by this STORE, when it changed anything.
     pub modseq: ModSeq,
+    /// Nobody else has changed the mailbox in between.
+    pub alone: bool,
     /// Every message that was named and is there, as it is now, changed or not.
     pub messages: Vec<MessageEntry>,
     /// Those that were left alone because they changed after `unchanged_since` (RFC 7162 §3.1.3).

@@ -58,15 +58,15 @@ use hub::Hub;
 use known::KnownMailboxes;
 use search::SearchIndex;
 use sql::AccountRow;
-use sql::messages::Remains;
+use sql::expunging::Remains;
 
 pub use account::{AccountMail, MailboxEntry};
 pub use contents::{Columns, KeptMessage};
 pub use deliver::{Consignment, Delivered, Folder};
 pub use error::StoreError;
 pub use flags::{
-    FlagAction, FlagChange, Flags, KEYWORD_BYTES, KEYWORDS_PER_MAILBOX, Keyword, KeywordBits, KeywordError, Keywords,
-    SystemFlags,
+    FlagAction, FlagChange, FlagCounts, Flags, KEYWORD_BYTES, KEYWORDS_PER_MAILBOX, Keyword, KeywordBits, KeywordError,
+    Keywords, SystemFlags,
 };
 pub use garbage::{Collected, GarbageAges};
 pub use hub::Watcher;

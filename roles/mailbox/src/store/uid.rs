@@ -87,6 +87,16 @@ impl UidSet {
         after > 0 && self.0[after - 1].contains(&uid.0)
     }
 
+    /// Those up to this one, and those behind it.
+    pub fn split_behind(&self, uid: Uid) -> (Self, Self) {
+        let ranges = |bounds: RangeInclusive<u32>| {
+            let cut = self.0.iter().map(|range| *range.start().max(bounds.start())..=*range.end().min(bounds.end()));
+            Self(cut.filter(|range| !range.is_empty()).collect())
+        };
+        let behind = uid.0.checked_add(1).map_or_else(Self::default, |next| ranges(next..=u32::MAX));
+        (ranges(0..=uid.0), behind)
+    }
+
     /// The ranges, ascending.
     pub fn ranges(&self) -> impl Iterator<Item = RangeInclusive<u32>> {
         self.0.iter().cloned()
@@ -104,6 +114,13 @@ mod tests {
             let set = UidSet::from_uids(uids.iter().copied().map(Uid));
             for uid in 1..70 {
                 prop_assert_eq!(set.contains(Uid(uid)), uids.contains(&uid));
+            }
+            for cut in [0, 30, u32::MAX] {
+                let (up_to, behind) = set.split_behind(Uid(cut));
+                for uid in 1..70 {
+                    prop_assert_eq!(up_to.contains(Uid(uid)), uid <= cut && set.contains(Uid(uid)));
+                    prop_assert_eq!(behind.contains(Uid(uid)), uid > cut && set.contains(Uid(uid)));
+                }
             }
             let ranges: Vec<_> = set.ranges().collect();
             prop_assert!(ranges.windows(2).all(|pair| pair[0].end() + 1 < *pair[1].start()));

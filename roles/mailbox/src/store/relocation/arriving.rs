@@ -12,8 +12,9 @@ use uuid::Uuid;
 use super::{ImageOfAccount, ImageOfMailbox, ImageOfMessage};
 use crate::store::body::{Body, Linking};
 use crate::store::message::now_seconds;
+use crate::store::sql::expunging::Remains;
 use crate::store::sql::relocation::{self, Standing, State};
-use crate::store::sql::{AccountRow, MailboxRow, accounts, mailboxes};
+use crate::store::sql::{AccountRow, MailboxRow, accounts, images, mailboxes};
 use crate::store::{Store, StoreError};
 
 /// How many rows one transaction takes.
@@ -145,13 +146,13 @@ impl Arriving {
         let row = self.row;
         let there: Vec<i64> = image.mailboxes.iter().map(|mailbox| mailbox.object_number).collect();
         let here = async move |transaction: &mut Connection| -> Result<Vec<(i64, MailboxRow)>, StoreError> {
-            for (object_number, mailbox) in relocation::come(transaction, row).await? {
+            for (object_number, mailbox) in images::come(transaction, row).await? {
                 if !there.contains(&object_number) {
-                    mailboxes::remove(transaction, mailbox).await?;
+                    mailboxes::remove(transaction, mailbox, (0, Remains::None)).await?;
                 }
             }
-            relocation::unname(transaction, row).await?;
-            relocation::come(transaction, row).await
+            images::unname(transaction, row).await?;
+            images::come(transaction, row).await
         };
         let here: HashMap<i64, MailboxRow> = self.run(here).await?.into_iter().collect();
         let mut rows = HashMap::with_capacity(image.mailboxes.len());
@@ -161,7 +162,7 @@ impl Arriving {
             let put = async move |transaction: &mut Connection| -> Result<Vec<(i64, i64)>, StoreError> {
                 let mut rows = Vec::with_capacity(named.len());
                 for (image, known) in &named {
-                    let mailbox = relocation::put_mailbox(transaction, row, *known, image).await?;
+                    let mailbox = images::put_mailbox(transaction, row, *known, image).await?;
                     rows.push((image.number, mailbox.0));
                 }
                 Ok(rows)
@@ -171,7 +172,7 @@ impl Arriving {
         let (subscriptions, entries) = (image.subscriptions.clone(), image.entries.clone());
         let shares_as = image.shares_as.as_deref().and_then(|address| address.parse().ok());
         let rest = async move |transaction: &mut Connection| {
-            relocation::put_account(transaction, row, &subscriptions, &entries, shares_as.as_ref()).await
+            images::put_account(transaction, row, &subscriptions, &entries, shares_as.as_ref()).await
         };
         self.run::<_, StoreError, _>(rest).await?;
         Ok(rows)
@@ -179,7 +180,7 @@ impl Arriving {
 
     /// Up to where the messages of a mailbox, and word of its expunged ones, have come.
     pub async fn reached(&self, mailbox: i64) -> Result<((i64, u32), (i64, u32)), StoreError> {
-        relocation::reached(&mut self.store.reader().await?, MailboxRow(mailbox)).await
+        images::reached(&mut self.store.reader().await?, MailboxRow(mailbox)).await
     }
 
     /// Those of these messages that have come before: their bodies are here.
@@ -187,7 +188,7 @@ impl Arriving {
         let uids: Vec<u32> = messages.iter().map(|message| message.uid).collect();
         match uids.is_empty() {
             true => Ok(uids),
-            false => relocation::there(&mut self.store.reader().await?, MailboxRow(mailbox), &uids).await,
+            false => images::there(&mut self.store.reader().await?, MailboxRow(mailbox), &uids).await,
         }
     }
 
@@ -223,9 +224,9 @@ impl Arriving {
                     match place.and_then(|place| bodies.get(place)) {
                         Some(body) => {
                             let blob = body.link(transaction).await?;
-                            relocation::put_message(transaction, MailboxRow(mailbox), image, blob).await?;
+                            images::put_message(transaction, MailboxRow(mailbox), image, blob).await?;
                         }
-                        None => relocation::renew_message(transaction, MailboxRow(mailbox), image).await?,
+                        None => images::renew_message(transaction, MailboxRow(mailbox), image).await?,
                     }
                 }
                 Ok(())
@@ -241,7 +242,7 @@ impl Arriving {
             let some = some.to_vec();
             let put = async move |transaction: &mut Connection| -> Result<(), StoreError> {
                 for one in &some {
-                    relocation::put_expunged(transaction, MailboxRow(mailbox), *one).await?;
+                    images::put_expunged(transaction, MailboxRow(mailbox), *one).await?;
                 }
                 Ok(())
             };
@@ -255,8 +256,7 @@ impl Arriving {
         let row = self.row;
         for some in deliveries.chunks(ROWS as usize) {
             let some = some.to_vec();
-            let put =
-                async move |transaction: &mut Connection| relocation::note_deliveries(transaction, row, &some).await;
+            let put = async move |transaction: &mut Connection| images::note_deliveries(transaction, row, &some).await;
             self.run::<_, StoreError, _>(put).await?;
         }
         Ok(())
@@ -264,16 +264,16 @@ impl Arriving {
 
     /// Removes all messages of a mailbox that has other ones here than there, so that they come anew.
     pub async fn begin_anew(&self, mailbox: i64) -> Result<(), StoreError> {
-        let clear = async move |transaction: &mut Connection| -> Result<u64, StoreError> {
+        let clear = async move |transaction: &mut Connection| -> Result<bool, StoreError> {
             relocation::clear_mailbox(transaction, MailboxRow(mailbox), ROWS).await
         };
-        while self.run(clear).await? > 0 {}
+        while self.run(clear).await? {}
         Ok(())
     }
 
     /// Whether a mailbox holds here what it holds there.
     pub async fn is_whole(&self, mailbox: i64, image: &ImageOfMailbox) -> Result<bool, StoreError> {
-        let counts = relocation::counts(&mut self.store.reader().await?, MailboxRow(mailbox)).await?;
+        let counts = images::counts(&mut self.store.reader().await?, MailboxRow(mailbox)).await?;
         Ok(counts == (image.messages, image.size_bytes))
     }
 
@@ -282,7 +282,7 @@ impl Arriving {
         let (row, attempt, from, address) =
             (self.row, self.attempt.clone(), self.from.clone(), self.account.address.clone());
         let come = async move |transaction: &mut Connection| {
-            if relocation::mailboxes(transaction, row).await?.is_empty() {
+            if images::mailboxes(transaction, row).await?.is_empty() {
                 super::super::insert_first_mailboxes(transaction, row).await?;
             }
             relocation::set_coming(transaction, row, State::Present, &attempt, (Some(&from), &address)).await

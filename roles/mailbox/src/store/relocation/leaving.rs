@@ -6,6 +6,7 @@ use estafeta_storage::sql::Connection;
 
 use super::{ImageOfAccount, Octets, Page, moment};
 use crate::store::message::now_seconds;
+use crate::store::sql::images;
 use crate::store::sql::relocation::{self, Standing, State};
 use crate::store::sql::{MailboxRow, accounts, messages};
 use crate::store::{Store, StoreError, Uid, UidSet};
@@ -70,7 +71,7 @@ impl Leaving {
                 State::Present => {
                     let moving = State::Moving;
                     relocation::set_leaving(transaction, standing.row, moving, Some(&attempt), now_seconds()).await?;
-                    for mailbox in relocation::mailboxes(transaction, standing.row).await? {
+                    for mailbox in images::mailboxes(transaction, standing.row).await? {
                         hub.touch(MailboxRow(mailbox.number));
                     }
                     Ok(())
@@ -115,8 +116,8 @@ impl Leaving {
         let mut reader = self.store.snapshot_reader().await?;
         let mailbox = self.own(&mut reader, mailbox).await?;
         Ok(Page {
-            messages: relocation::messages(&mut reader, mailbox, messages, MESSAGES).await?,
-            expunged: relocation::expunged(&mut reader, mailbox, expunged, EXPUNGED).await?,
+            messages: images::messages(&mut reader, mailbox, messages, MESSAGES).await?,
+            expunged: images::expunged(&mut reader, mailbox, expunged, EXPUNGED).await?,
         })
     }
 
@@ -146,7 +147,7 @@ impl Leaving {
         let mut reader = self.store.reader().await?;
         let Some(standing) = relocation::standing(&mut reader, self.account).await? else { return Ok(Vec::new()) };
         let id = after.1.map(|id| id.0.as_bytes().to_vec()).unwrap_or_default();
-        let found = relocation::deliveries(&mut reader, standing.row, (after.0, &id), DELIVERIES).await?;
+        let found = images::deliveries(&mut reader, standing.row, (after.0, &id), DELIVERIES).await?;
         let read = |(at, id): (i64, Vec<u8>)| Some((at, DeliveryId(uuid::Uuid::from_slice(&id).ok()?)));
         Ok(found.into_iter().filter_map(read).collect())
     }
@@ -154,7 +155,7 @@ impl Leaving {
     /// A mailbox of this account, and of no other.
     async fn own(&self, reader: &mut Connection, mailbox: i64) -> Result<MailboxRow, StoreError> {
         let standing = relocation::standing(reader, self.account).await?.ok_or(StoreError::NoMailbox)?;
-        let all = relocation::mailboxes(reader, standing.row).await?;
+        let all = images::mailboxes(reader, standing.row).await?;
         let own = all.iter().any(|image| image.number == mailbox);
         own.then_some(MailboxRow(mailbox)).ok_or(StoreError::NoMailbox)
     }

@@ -6,7 +6,7 @@ use estafeta_storage::blobs::BlobHash;
 use estafeta_storage::sql::Connection;
 
 use super::{ImageOfAccount, ImageOfMessage, Octets};
-use crate::store::sql::{AccountRow, MailboxRow, accounts, blobs, keywords, mailboxes, metadata, relocation};
+use crate::store::sql::{AccountRow, MailboxRow, accounts, blobs, images, keywords, mailboxes, metadata, relocation};
 use crate::store::{Store, StoreError};
 
 /// How many messages a page has at most.
@@ -31,7 +31,7 @@ impl Moment {
     pub async fn next(&mut self) -> Result<Option<(i64, Vec<ImageOfMessage>)>, StoreError> {
         while let Some(mailbox) = self.image.mailboxes.get(self.mailbox) {
             let row = MailboxRow(mailbox.number);
-            let messages = relocation::messages_by_uid(&mut self.reader, row, self.reached, MESSAGES).await?;
+            let messages = images::messages_by_uid(&mut self.reader, row, self.reached, MESSAGES).await?;
             if let Some(last) = messages.last() {
                 self.reached = last.uid;
                 return Ok(Some((mailbox.number, messages)));
@@ -71,12 +71,12 @@ pub(super) async fn image(reader: &mut Connection, row: AccountRow) -> Result<Im
     let octets = |entries: Vec<(String, Vec<u8>)>| -> Vec<(String, Octets)> {
         entries.into_iter().map(|(name, value)| (name, value.into())).collect()
     };
-    let mut all = relocation::mailboxes(reader, row).await?;
+    let mut all = images::mailboxes(reader, row).await?;
     for image in &mut all {
         let mailbox = MailboxRow(image.number);
         let known = keywords::list(reader, mailbox).await?;
         image.keywords = known.iter().map(|keyword| keyword.as_str().to_owned()).collect();
-        image.rights = relocation::rights(reader, mailbox).await?;
+        image.rights = images::rights(reader, mailbox).await?;
         image.shared = octets(metadata::list(reader, metadata::Owner::Shared(mailbox)).await?);
         image.private = octets(metadata::list(reader, metadata::Owner::Private(mailbox, row)).await?);
     }
@@ -84,6 +84,6 @@ pub(super) async fn image(reader: &mut Connection, row: AccountRow) -> Result<Im
         mailboxes: all,
         subscriptions: mailboxes::subscriptions(reader, row).await?.iter().map(ToString::to_string).collect(),
         entries: octets(metadata::list(reader, metadata::Owner::Account(row)).await?),
-        shares_as: relocation::shares_as(reader, row).await?,
+        shares_as: images::shares_as(reader, row).await?,
     })
 }

@@ -15,7 +15,7 @@ use super::TEXT_BYTES;
 use crate::store::body::computed;
 use crate::store::sql::messages::TextRow;
 use crate::store::sql::search::{self, Progress};
-use crate::store::sql::{MailboxRow, mailboxes, messages};
+use crate::store::sql::{MailboxRow, expunging, mailboxes, messages};
 use crate::store::{ModSeq, Store, StoreError, Uid};
 
 /// How many messages are put in at once, and how much text of them: others write between two turns.
@@ -210,7 +210,7 @@ impl Store {
         let gone = if known.modseq < forgotten {
             self.no_more_there(mailbox, known.uid).await?
         } else {
-            messages::expunged(&mut self.reader().await?, mailbox, known.modseq).await?
+            expunging::expunged(&mut self.reader().await?, mailbox, known.modseq).await?
         };
         // Most changes are of flags, of which the index knows nothing.
         if gone.is_empty() && now.modseq.0 - known.modseq.0 < UNWRITTEN_CHANGES {

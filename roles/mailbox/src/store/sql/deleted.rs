@@ -7,7 +7,7 @@
 
 use estafeta_storage::sql::{Connection, Row, query, query_built};
 
-use super::{AccountRow, MailboxRow, keywords};
+use super::{AccountRow, MailboxRow, changes, keywords};
 use crate::store::flags::KeywordBits;
 use crate::store::{Keywords, MailboxName, SpecialUse, StoreError, SystemFlags, Uid, UidSet};
 
@@ -42,17 +42,9 @@ CREATE INDEX deleted_mailboxes_account ON deleted_mailboxes (account);
 CREATE INDEX deleted_mailboxes_at ON deleted_mailboxes (at);
 ";
 
-/// The reference to a body passes from the message to what is kept of it, so it is given up only when nothing is kept.
+/// From now on `expunging` counts what goes.
 pub const COUNTS_SQLITE: &str = "
 DROP TRIGGER messages_deleted;
-CREATE TRIGGER messages_deleted AFTER DELETE ON messages BEGIN
-    UPDATE mailboxes SET messages = messages - 1, size_bytes = size_bytes - OLD.size,
-        unseen = unseen - (OLD.flags & 1 = 0), deleted = deleted - (OLD.flags & 8 <> 0) WHERE id = OLD.mailbox;
-    UPDATE accounts SET messages = messages - 1, used_bytes = used_bytes - OLD.size
-        WHERE id = (SELECT account FROM mailboxes WHERE id = OLD.mailbox);
-    UPDATE blobs SET refs = refs - 1 WHERE id = OLD.blob
-        AND NOT EXISTS (SELECT 1 FROM deleted_messages d WHERE d.mailbox = OLD.mailbox AND d.uid = OLD.uid);
-END;
 CREATE TRIGGER deleted_messages_deleted AFTER DELETE ON deleted_messages BEGIN
     UPDATE blobs SET refs = refs - 1 WHERE id = OLD.blob;
 END;
@@ -60,24 +52,8 @@ END;
 
 /// The same, statement by statement.
 pub const COUNTS_POSTGRES: &str = "
-CREATE OR REPLACE FUNCTION messages_deleted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    UPDATE accounts a SET messages = a.messages - n.messages, used_bytes = a.used_bytes - n.bytes
-        FROM (SELECT m.account, count(*) AS messages, sum(r.size)::BIGINT AS bytes
-            FROM old_rows r JOIN mailboxes m ON m.id = r.mailbox GROUP BY m.account) n WHERE a.id = n.account;
-    UPDATE mailboxes m SET messages = m.messages - n.messages, size_bytes = m.size_bytes - n.bytes,
-            unseen = m.unseen - n.unseen, deleted = m.deleted - n.deleted
-        FROM (SELECT mailbox, count(*) AS messages, sum(size)::BIGINT AS bytes,
-            count(*) FILTER (WHERE flags & 1 = 0) AS unseen, count(*) FILTER (WHERE flags & 8 <> 0) AS deleted
-            FROM old_rows GROUP BY mailbox) n WHERE m.id = n.mailbox;
-    PERFORM 1 FROM blobs WHERE id IN (SELECT blob FROM old_rows r WHERE NOT EXISTS
-        (SELECT 1 FROM deleted_messages d WHERE d.mailbox = r.mailbox AND d.uid = r.uid)) ORDER BY id FOR NO KEY UPDATE;
-    UPDATE blobs b SET refs = b.refs - n.refs
-        FROM (SELECT blob, count(*) AS refs FROM old_rows r WHERE NOT EXISTS
-            (SELECT 1 FROM deleted_messages d WHERE d.mailbox = r.mailbox AND d.uid = r.uid) GROUP BY blob) n
-        WHERE b.id = n.blob;
-    RETURN NULL;
-END $$;
-
+DROP TRIGGER messages_deleted ON messages;
+DROP FUNCTION messages_deleted();
 CREATE FUNCTION deleted_messages_deleted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     PERFORM 1 FROM blobs WHERE id IN (SELECT blob FROM old_rows) ORDER BY id FOR NO KEY UPDATE;
     UPDATE blobs b SET refs = b.refs - n.refs
@@ -104,7 +80,7 @@ pub async fn keep(
     Ok(())
 }
 
-/// Keeps a mailbox that is about to be deleted, with its messages.
+/// Keeps what is needed to make a mailbox anew that is about to be deleted.
 pub async fn keep_mailbox(connection: &mut Connection, mailbox: MailboxRow, now: i64) -> Result<(), StoreError> {
     let known = keywords::list(connection, mailbox).await?;
     let names: Vec<&str> = known.iter().map(|keyword| keyword.as_str()).collect();
@@ -112,8 +88,8 @@ pub async fn keep_mailbox(connection: &mut Connection, mailbox: MailboxRow, now:
         "INSERT INTO deleted_mailboxes (mailbox, account, at, name, special_use, keywords)
          SELECT id, account, ?2, name, special_use, ?3 FROM mailboxes WHERE id = ?1",
     );
-    kept.bind(mailbox).bind(now).bind(names.join(" ")).execute(&mut *connection).await?;
-    keep(connection, mailbox, (0, u32::MAX), now).await
+    kept.bind(mailbox).bind(now).bind(names.join(" ")).execute(connection).await?;
+    Ok(())
 }
 
 /// What can be had back of one mailbox.
@@ -239,7 +215,7 @@ pub async fn put_back(
         let taken = query("DELETE FROM deleted_messages WHERE mailbox = ? AND uid BETWEEN ? AND ?");
         taken.bind(source).bind(first).bind(last).execute(&mut *connection).await?;
     }
-    Ok(())
+    changes::note_run(connection, target, (first_uid, next), modseq).await
 }
 
 /// Forgets up to `limit` messages that were expunged at `before` or earlier, then mailboxes that were deleted then. Gives how

@@ -3,9 +3,12 @@
 //! Invariants: every superior of a name has a row; a row that cannot be selected has inferiors.
 
 use super::accounts::check_present;
+use super::expunging::{self, Remains};
 use super::search::Progress;
-use super::{AccountRow, MailboxRow, relocation, rights};
-use crate::store::{MailboxEntry, MailboxName, MailboxStatus, ModSeq, SpecialUse, StoreError, Uid, UidValidity};
+use super::{AccountRow, MailboxRow, deleted, images, rights};
+use crate::store::{
+    FlagCounts, MailboxEntry, MailboxName, MailboxStatus, ModSeq, SpecialUse, StoreError, Uid, UidValidity,
+};
 use estafeta_storage::sql::{Connection, Row, query, query_built};
 use std::collections::HashMap;
 
@@ -175,7 +178,7 @@ pub async fn create(
 ) -> Result<(), StoreError> {
     match find(connection, account, name).await? {
         Some(found) if found.selectable => return Err(StoreError::Exists),
-        Some(found) => remove(connection, found.row).await?,
+        Some(found) => remove(connection, found.row, (0, Remains::None)).await?,
         None => insert_superiors(connection, account, name).await?,
     }
     if let Some(special_use) = special_use
@@ -210,7 +213,7 @@ pub async fn remove_idle_superiors(
     for superior in superiors.into_iter().rev() {
         match find(connection, account, &superior).await? {
             Some(found) if !found.selectable && !has_inferiors(connection, account, &superior).await? => {
-                remove(connection, found.row).await?
+                remove(connection, found.row, (0, Remains::None)).await?
             }
             _ => break,
         }
@@ -231,9 +234,17 @@ pub async fn has_inferiors(
 }
 
 /// Removes a mailbox with all it holds.
-pub async fn remove(connection: &mut Connection, mailbox: MailboxRow) -> Result<(), StoreError> {
+pub async fn remove(
+    connection: &mut Connection,
+    mailbox: MailboxRow,
+    (now, remains): (i64, Remains),
+) -> Result<(), StoreError> {
+    if remains == Remains::Kept {
+        deleted::keep_mailbox(connection, mailbox, now).await?;
+    }
+    expunging::delete(connection, mailbox, [0..=u32::MAX], (now, remains)).await?;
     for statement in [
-        "DELETE FROM messages WHERE mailbox = ?",
+        "DELETE FROM changes WHERE mailbox = ?",
         "DELETE FROM expunged WHERE mailbox = ?",
         "DELETE FROM keywords WHERE mailbox = ?",
         "DELETE FROM mailbox_entries WHERE mailbox = ?",
@@ -278,6 +289,19 @@ pub async fn advance(connection: &mut Connection, mailbox: MailboxRow, uids: usi
     Ok(Numbers { first_uid: row.try_get("first_uid")?, modseq: row.try_get("modseq")? })
 }
 
+/// Counts changes of flags.
+pub async fn count_flags(
+    connection: &mut Connection,
+    mailbox: MailboxRow,
+    FlagCounts { unseen, deleted }: FlagCounts,
+) -> Result<(), StoreError> {
+    if unseen != 0 || deleted != 0 {
+        let counted = query("UPDATE mailboxes SET unseen = unseen + ?, deleted = deleted + ? WHERE id = ?");
+        counted.bind(unseen).bind(deleted).bind(mailbox).execute(connection).await?;
+    }
+    Ok(())
+}
+
 /// Where a mailbox stands.
 #[derive(Debug, Clone, Copy)]
 pub struct State {
@@ -292,7 +316,7 @@ pub struct State {
 /// What stands for a mailbox.
 pub fn object_number(row: &Row, mailbox: MailboxRow) -> Result<u64, StoreError> {
     let kept: Option<i64> = row.try_get("object_number")?;
-    let begun_here = relocation::object_number(mailbox, row.try_get("uidvalidity")?);
+    let begun_here = images::object_number(mailbox, row.try_get("uidvalidity")?);
     Ok(kept.unwrap_or(begun_here) as u64)
 }
 

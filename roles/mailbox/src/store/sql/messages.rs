@@ -1,9 +1,10 @@
-//! Messages, and what is left of expunged ones.
+//! Messages, while they are there.
 
 use bytes::Bytes;
 use estafeta_storage::sql::{Connection, Query, Row, query, query_built};
 
-use super::{AccountRow, BlobRow, MailboxRow, blobs, deleted, keywords, mailboxes};
+use super::expunging::Remains;
+use super::{AccountRow, BlobRow, MailboxRow, blobs, changes, expunging, keywords, mailboxes};
 use crate::store::flags::KeywordBits;
 use crate::store::{
     FlagAction, FlagScope, Flags, MessageEntry, ModSeq, SpecialUse, StoreError, SystemFlags, Uid, UidSet,
@@ -30,8 +31,9 @@ fn entry(row: &Row) -> Result<MessageEntry, StoreError> {
     })
 }
 
-/// How many rows are held at once: one as the database gives it takes some twenty times its entry.
-const PAGE: usize = 4096;
+/// How many rows are held at once (one as the database gives it takes some twenty times its entry), and how many messages
+/// one turn of the writer changes.
+pub const PAGE: usize = 4096;
 
 /// All of a mailbox, by UID.
 pub async fn list(connection: &mut Connection, mailbox: MailboxRow) -> Result<Vec<MessageEntry>, StoreError> {
@@ -53,6 +55,22 @@ pub async fn find(
     Ok(found)
 }
 
+/// The first of them, no more than a page; and those of `uids` that were not looked at.
+pub async fn find_first(
+    connection: &mut Connection,
+    mailbox: MailboxRow,
+    uids: &UidSet,
+) -> Result<(Vec<MessageEntry>, UidSet), StoreError> {
+    let mut found = Vec::new();
+    for range in uids.ranges() {
+        let room = PAGE - found.len();
+        if let Some(last) = find_page(connection, mailbox, (*range.start(), *range.end()), room, &mut found).await? {
+            return Ok((found, uids.split_behind(last).1));
+        }
+    }
+    Ok((found, UidSet::default()))
+}
+
 /// Adds those from `first` to `last`, page by page.
 async fn find_between(
     connection: &mut Connection,
@@ -61,49 +79,46 @@ async fn find_between(
     last: u32,
     found: &mut Vec<MessageEntry>,
 ) -> Result<(), StoreError> {
-    loop {
-        let rows = query(entries!("WHERE mailbox = ? AND uid BETWEEN ? AND ? ORDER BY uid LIMIT ?"));
-        let rows = rows.bind(mailbox).bind(first).bind(last).bind(PAGE as i64).fetch_all(&mut *connection).await?;
-        for row in &rows {
-            found.push(entry(row)?);
-        }
-        match found.last().filter(|_| rows.len() == PAGE).and_then(|entry| entry.uid.0.checked_add(1)) {
+    while let Some(reached) = find_page(connection, mailbox, (first, last), PAGE, found).await? {
+        match reached.0.checked_add(1) {
             Some(next) if next <= last => first = next,
-            _ => return Ok(()),
+            _ => break,
         }
     }
+    Ok(())
 }
 
-/// Those that changed after `since`, by UID. Read in the order of their changes, by the index of those: in that of UIDs the
-/// whole mailbox would be read for one new flag. Page by page, for after a long absence it may be all of them.
+/// Adds up to `most` of those from `first` to `last`. When they are as many, the last one's UID: there may be more.
+async fn find_page(
+    connection: &mut Connection,
+    mailbox: MailboxRow,
+    (first, last): (u32, u32),
+    most: usize,
+    found: &mut Vec<MessageEntry>,
+) -> Result<Option<Uid>, StoreError> {
+    let rows = query(entries!("WHERE mailbox = ? AND uid BETWEEN ? AND ? ORDER BY uid LIMIT ?"));
+    let rows = rows.bind(mailbox).bind(first).bind(last).bind(most as i64).fetch_all(connection).await?;
+    for row in &rows {
+        found.push(entry(row)?);
+    }
+    Ok(found.last().filter(|_| rows.len() == most).map(|entry| entry.uid))
+}
+
+/// Those that changed after `since`, by UID. Page by page, for after a long absence it may be all of them.
 pub async fn changed(
     connection: &mut Connection,
     mailbox: MailboxRow,
     since: ModSeq,
 ) -> Result<Vec<MessageEntry>, StoreError> {
-    let mut found: Vec<MessageEntry> = Vec::new();
-    let (mut modseq, mut uid) = (since.0 as i64, u32::MAX);
-    loop {
-        let rows = query(entries!("WHERE mailbox = ? AND (modseq, uid) > (?, ?) ORDER BY modseq, uid LIMIT ?"));
-        let rows = rows.bind(mailbox).bind(modseq).bind(uid).bind(PAGE as i64).fetch_all(&mut *connection).await?;
-        for row in &rows {
-            let entry = entry(row)?;
-            (modseq, uid) = (entry.modseq.0 as i64, entry.uid.0);
-            found.push(entry);
-        }
-        if rows.len() < PAGE {
-            found.sort_unstable_by_key(|entry| entry.uid);
-            return Ok(found);
+    let mut found = Vec::new();
+    for pages in changes::since(connection, mailbox, since, PAGE as u32 >> 8).await? {
+        let rows = query(entries!("WHERE mailbox = ? AND uid BETWEEN ? AND ? AND modseq > ? ORDER BY uid"));
+        let rows = rows.bind(mailbox).bind(pages.first_uid()).bind(pages.last_uid()).bind(since.0 as i64);
+        for row in &rows.fetch_all(&mut *connection).await? {
+            found.push(entry(row)?);
         }
     }
-}
-
-/// The UIDs that were expunged after `since`, ascending.
-pub async fn expunged(connection: &mut Connection, mailbox: MailboxRow, since: ModSeq) -> Result<Vec<Uid>, StoreError> {
-    let rows = query("SELECT uid FROM expunged WHERE mailbox = ? AND modseq > ? ORDER BY uid")
-        .bind(mailbox)
-        .bind(since.0 as i64);
-    rows.fetch_all(connection).await?.iter().map(|row| Ok(Uid(row.try_get(0)?))).collect()
+    Ok(found)
 }
 
 /// How many have a UID from `from` on.
@@ -247,38 +262,20 @@ pub async fn insert(connection: &mut Connection, mailbox: MailboxRow, new: NewRo
         .bind(new.flags.system.bits())
         .bind(new.flags.keywords.0 as i64);
     let inserted = inserted.bind(new.size).bind(new.internal_date).bind(new.saved).bind(new.blob).bind(new.prefix);
-    inserted.execute(connection).await?;
-    Ok(())
+    inserted.execute(&mut *connection).await?;
+    changes::note_new(connection, mailbox, (new.uid, new.uid), new.modseq).await
 }
 
-/// Those of `uids` that changed after `since`.
-pub async fn changed_among(
-    connection: &mut Connection,
-    mailbox: MailboxRow,
-    uids: &UidSet,
-    since: ModSeq,
-) -> Result<Vec<Uid>, StoreError> {
-    let mut found = Vec::new();
-    for range in uids.ranges() {
-        let rows =
-            query("SELECT uid FROM messages WHERE mailbox = ? AND uid BETWEEN ? AND ? AND modseq > ? ORDER BY uid");
-        let rows = rows.bind(mailbox).bind(*range.start()).bind(*range.end()).bind(since.0 as i64);
-        for row in rows.fetch_all(&mut *connection).await? {
-            found.push(Uid(row.try_get(0)?));
-        }
-    }
-    Ok(found)
-}
-
-/// Changes the flags of those of `uids` that have others and did not change after `unchanged_since`, and says how many.
+/// Changes the flags of those of `uids` that have others and did not change after `unchanged_since`. Whoever asks for it
+/// counts them.
 pub async fn flag(
     connection: &mut Connection,
     mailbox: MailboxRow,
     uids: &UidSet,
     (action, flags): (FlagAction, Flags),
     unchanged_since: Option<ModSeq>,
-    modseq: i64,
-) -> Result<u64, StoreError> {
+    modseq: ModSeq,
+) -> Result<(), StoreError> {
     let (system, keywords) = (i64::from(flags.system.bits()), flags.keywords.0 as i64);
     // Every action keeps some bits and then sets some.
     let (keep_system, keep_keywords, set_system, set_keywords) = match action {
@@ -291,21 +288,9 @@ pub async fn flag(
         }
     };
     let until = unchanged_since.map_or(i64::MAX, |since| since.0.min(i64::MAX as u64) as i64);
-    let counted = i64::from((SystemFlags::SEEN | SystemFlags::DELETED).bits());
-    let mut changed = 0;
+    let modseq = modseq.0 as i64;
     for range in uids.ranges() {
         let (first, last) = (*range.start(), *range.end());
-        // Counted at once, for a trigger would count row by row.
-        if (!keep_system | set_system) & counted != 0 {
-            let difference = query(
-                "UPDATE mailboxes SET unseen = unseen + now_unseen, deleted = deleted + now_deleted FROM (
-                     SELECT CAST(coalesce(sum((flags & 1) - ((flags & ?5 | ?6) & 1)), 0) AS BIGINT) AS now_unseen,
-                         CAST(coalesce(sum(((flags & ?5 | ?6) & 8) - (flags & 8)), 0) / 8 AS BIGINT) AS now_deleted
-                     FROM messages WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 AND modseq <= ?4) d WHERE id = ?1",
-            );
-            let difference = difference.bind(mailbox).bind(first).bind(last).bind(until);
-            difference.bind(keep_system).bind(set_system).execute(&mut *connection).await?;
-        }
         let updated = query(
             "UPDATE messages SET modseq = ?4, flags = flags & ?5 | ?7, keywords = keywords & ?6 | ?8
              WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 AND modseq <= ?9
@@ -313,44 +298,9 @@ pub async fn flag(
         );
         let updated = updated.bind(mailbox).bind(first).bind(last).bind(modseq);
         let updated = updated.bind(keep_system).bind(keep_keywords).bind(set_system).bind(set_keywords).bind(until);
-        changed += updated.execute(&mut *connection).await?;
-    }
-    Ok(changed)
-}
-
-/// What is left of a message that is expunged, beside word of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Remains {
-    /// All of it, for as long as it can be had back.
-    Kept,
-    /// Nothing: it is elsewhere now, or nothing is kept here.
-    None,
-}
-
-/// Deletes these messages and leaves word of them.
-pub async fn expunge(
-    connection: &mut Connection,
-    mailbox: MailboxRow,
-    chosen: &[Uid],
-    (modseq, now): (i64, i64),
-    remains: Remains,
-) -> Result<(), StoreError> {
-    for range in UidSet::from_uids(chosen.iter().copied()).ranges() {
-        if remains == Remains::Kept {
-            deleted::keep(connection, mailbox, (*range.start(), *range.end()), now).await?;
+        if updated.execute(&mut *connection).await? > 0 {
+            changes::note(connection, mailbox, (first, last), modseq).await?;
         }
-        let left = query(
-            "INSERT INTO expunged SELECT mailbox, ?4, uid, ?5 FROM messages WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3",
-        );
-        left.bind(mailbox)
-            .bind(*range.start())
-            .bind(*range.end())
-            .bind(modseq)
-            .bind(now)
-            .execute(&mut *connection)
-            .await?;
-        let deleted = query("DELETE FROM messages WHERE mailbox = ? AND uid BETWEEN ? AND ?");
-        deleted.bind(mailbox).bind(*range.start()).bind(*range.end()).execute(&mut *connection).await?;
     }
     Ok(())
 }
@@ -380,7 +330,7 @@ pub async fn copy(
         let inserted = inserted.bind(target).bind(next).bind(modseq).bind(now);
         next += inserted.execute(&mut *connection).await? as i64;
     }
-    Ok(())
+    changes::note_run(connection, target, (first_uid, next), modseq).await
 }
 
 /// Up to `limit` messages that came before `before` into a mailbox of this use, by account and mailbox.
@@ -402,26 +352,6 @@ pub async fn saved_before(
         .iter()
         .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, Uid(row.try_get(2)?))))
         .collect()
-}
-
-/// Forgets up to `limit` expunged messages from before `before`, and says how many. Their mailboxes remember up to
-/// where they forgot.
-pub async fn forget_expunged(connection: &mut Connection, before: i64, limit: u32) -> Result<u64, StoreError> {
-    let rows = query("SELECT mailbox, modseq, uid FROM expunged WHERE at < ? LIMIT ?").bind(before).bind(limit);
-    let rows = rows.fetch_all(&mut *connection).await?;
-    for row in &rows {
-        let (mailbox, modseq, uid): (MailboxRow, i64, u32) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        let deleted = query("DELETE FROM expunged WHERE mailbox = ? AND modseq = ? AND uid = ?")
-            .bind(mailbox)
-            .bind(modseq)
-            .bind(uid);
-        deleted.execute(&mut *connection).await?;
-        let noted = query("UPDATE mailboxes SET forgotten_modseq = ?1 WHERE id = ?2 AND forgotten_modseq < ?1")
-            .bind(modseq)
-            .bind(mailbox);
-        noted.execute(&mut *connection).await?;
-    }
-    Ok(rows.len() as u64)
 }
 
 /// Copies messages into a mailbox, with those of their flags that are in the scope: UID here and UID there.
@@ -462,7 +392,7 @@ pub async fn relocate(
     if !pairs.is_empty() {
         let gone: Vec<Uid> = pairs.iter().map(|(here, _)| *here).collect();
         let numbers = mailboxes::advance(connection, source, 0).await?;
-        expunge(connection, source, &gone, (numbers.modseq, now), Remains::None).await?;
+        expunging::expunge(connection, source, &gone, (numbers.modseq, now), Remains::None).await?;
     }
     Ok(pairs)
 }

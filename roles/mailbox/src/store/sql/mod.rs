@@ -5,9 +5,12 @@
 
 pub mod accounts;
 pub mod blobs;
+pub mod changes;
 pub mod contents;
 pub mod deleted;
 pub mod deliveries;
+pub mod expunging;
+pub mod images;
 pub mod imports;
 pub mod keywords;
 pub mod mailboxes;

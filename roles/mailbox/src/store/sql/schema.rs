@@ -1,7 +1,7 @@
 //! The schema. What can be counted from `messages` (a mailbox's counts, an account's usage, a blob's references) is
-//! kept by triggers, so that no statement can forget it: SQLite's row by row, PostgreSQL's statement by statement, so that
-//! a COPY of 10,000 messages is one update of its mailbox. Changes of flags are counted by the one statement that changes
-//! them (`messages::flag`): a trigger takes two thirds of the time there, whether it has anything to count or not.
+//! kept by triggers as messages come, so that no statement can forget it: SQLite's row by row, PostgreSQL's statement by
+//! statement, so that a COPY of 10,000 messages is one update of its mailbox. Whoever changes flags counts them
+//! (`Mailbox::store_flags`), and whoever deletes messages what goes (`expunging`): SQLite's triggers take most of the time there.
 
 use estafeta_storage::sql::Migration;
 
@@ -21,6 +21,7 @@ pub const MIGRATIONS: &[Migration] = &[
     ),
     super::search::POSTGRES,
     Migration::new(8, "accounts that move", super::relocation::MOVES),
+    super::changes::SCHEMA,
     Migration::new(10, "what can be had back", deleted::SCHEMA).with(deleted::COUNTS_SQLITE, deleted::COUNTS_POSTGRES),
     Migration::new(11, "how far imports have come", super::imports::SCHEMA),
     Migration::new(12, "messages by their bodies", MESSAGES_BLOB),
