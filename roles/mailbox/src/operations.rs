@@ -290,11 +290,12 @@ impl MailboxOperations {
             let password = Secret::new(password.ok_or_else(missing)?);
             let authorities = ca.map_or(Ok(SYSTEM_AUTHORITIES.into()), |ca| named(Some(ca)))?;
             let mail = self.accounts.of_whoever_made(&whose(address)?).await?;
+            let whose = mail.address();
             let import = |progress| async move {
                 let (there, authorities) = ((&source, &password), &authorities);
                 outcome(transfer::import_remote(&mail, there, authorities, &mailbox, &progress).await?)
             };
-            return self.tasks.start("import", import).await;
+            return self.tasks.start_for("import", whose, import).await;
         }
         if password.is_some() || !mailbox.is_empty() || ca.is_some() {
             return Err(invalid("password, mailbox and ca are for a server: from imaps://user@host".to_owned()));
@@ -302,8 +303,9 @@ impl MailboxOperations {
         let from = named(from.map(PathBuf::from))?;
         let mail = self.accounts.of_whoever_made(&whose(address)?).await?;
         let accounts = self.accounts.clone();
+        let whose = mail.address();
         let import = |progress| async move { outcome(transfer::import(&mail, &accounts, &from, &progress).await?) };
-        self.tasks.start("import", import).await
+        self.tasks.start_for("import", whose, import).await
     }
 }
 

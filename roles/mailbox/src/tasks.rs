@@ -2,7 +2,8 @@
 //!
 //! Such an operation starts a task and answers, within [`WAIT`], either with what the task found or with how far it is and
 //! the input to ask with again ([`CONTINUE`]). A task goes on when nobody asks, and ends with the role; its outcome is kept
-//! for a while. There is at most one task of a kind at a time: a second one is refused.
+//! for a while. There is at most one task of a kind at a time, or one for each account where they do not disturb each other: a
+//! second one is refused, and so is the one that would be one too many ([`RUNNING`]).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +26,9 @@ const KEPT: Duration = Duration::from_secs(3600);
 /// The most outcomes that are kept.
 const TASKS: usize = 16;
 
+/// The most tasks that run at once: each may hold some 50 MB.
+const RUNNING: usize = 8;
+
 /// The tasks of this role. Cheap to clone.
 #[derive(Clone)]
 pub struct Tasks {
@@ -35,6 +39,8 @@ pub struct Tasks {
 #[derive(Clone)]
 struct Task {
     kind: &'static str,
+    /// Whose; empty for everybody's.
+    subject: String,
     progress: watch::Receiver<Progress>,
     /// None while it runs.
     outcome: watch::Receiver<Option<Result<Value, Failure>>>,
@@ -51,10 +57,23 @@ impl Tasks {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts a task and gives its first answer. `work` is handed where to tell how far it is.
+    /// Starts a task, the only one of its kind, and gives its first answer. `work` is handed where to tell how far it is.
     pub async fn start<F>(
         &self,
         kind: &'static str,
+        work: impl FnOnce(watch::Sender<Progress>) -> F,
+    ) -> Result<Value, Failure>
+    where
+        F: Future<Output = Result<Value, Failure>> + Send + 'static,
+    {
+        self.start_for(kind, String::new(), work).await
+    }
+
+    /// The same for one that is the only one of its kind for `subject`.
+    pub async fn start_for<F>(
+        &self,
+        kind: &'static str,
+        subject: String,
         work: impl FnOnce(watch::Sender<Progress>) -> F,
     ) -> Result<Value, Failure>
     where
@@ -65,8 +84,13 @@ impl Tasks {
         let id = fastrand::u32(1..);
         {
             let mut tasks = self.lock();
-            if let Some((id, _)) = tasks.iter().find(|(_, task)| task.kind == kind && task.outcome.borrow().is_none()) {
+            let running = || tasks.iter().filter(|(_, task)| task.outcome.borrow().is_none());
+            if let Some((id, _)) = running().find(|(_, task)| task.kind == kind && task.subject == subject) {
                 let text = format!("{kind} runs already on this node: follow it with --task {id}");
+                return Err(Failure::new(Reason::Busy, text));
+            }
+            if running().count() >= RUNNING {
+                let text = format!("{RUNNING} tasks run already on this node: ask again when one has ended");
                 return Err(Failure::new(Reason::Busy, text));
             }
             tasks.retain(|_, task| task.outcome.borrow().is_none() || task.started.elapsed() < KEPT);
@@ -75,7 +99,7 @@ impl Tasks {
                 let oldest = oldest.min_by_key(|(_, task)| task.started).map(|(id, _)| *id);
                 oldest.map(|id| tasks.remove(&id));
             }
-            tasks.insert(id, Task { kind, progress, outcome, started: Instant::now() });
+            tasks.insert(id, Task { kind, subject, progress, outcome, started: Instant::now() });
         }
         let (work, drain) = (work(telling), self.drain.clone());
         self.drain.spawn(kind, async move {
@@ -124,6 +148,22 @@ mod tests {
         assert_eq!(tasks.follow(id).await.unwrap(), json!(["found"]), "it is kept");
         assert_eq!(tasks.follow(id ^ 1).await.unwrap_err().reason, Reason::NotFound);
         assert!(tasks.start("verification", work).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_runs_for_each_subject_and_few_at_once() {
+        let tasks = Tasks::new(Drain::new());
+        let import = async |whose: usize| {
+            let work = |_progress| std::future::pending();
+            tasks.start_for("import", whose.to_string(), work).await.map_err(|failure| failure.to_string())
+        };
+        for whose in 0..RUNNING {
+            import(whose).await.unwrap();
+            if whose == 0 {
+                assert!(import(0).await.unwrap_err().contains("follow it"));
+            }
+        }
+        assert!(import(RUNNING).await.unwrap_err().contains("ask again"));
     }
 
     #[tokio::test]

@@ -40,6 +40,7 @@ pub async fn perform(
         moment.ok_or_else(|| invalid(format!("since: {text:?} is no day and no moment, as 2026-11-22T08:00:00Z is")))
     })?;
     let mail = accounts.of_whoever(&whose(address)?).await?;
+    let whose = mail.address();
     let found = mail.deleted(&Wanted { mailbox, since }).await?;
     if dry_run {
         return Ok(found.iter().map(row).collect());
@@ -52,7 +53,7 @@ pub async fn perform(
         }
         Ok(came.into())
     };
-    tasks.start("undelete", undelete).await
+    tasks.start_for("undelete", whose, undelete).await
 }
 
 /// Brings back what there is of one mailbox, and says what came.

@@ -1,5 +1,5 @@
 //! Mail that comes over from another server, by UID there: how far it has come is noted in the transaction that puts it in, so
-//! that whatever is cut off goes on where it was.
+//! that whatever is cut off goes on where it was, and of two who bring the same one is refused.
 
 use estafeta_storage::sql::Connection;
 
@@ -15,6 +15,8 @@ pub struct Reached {
     pub mailbox: String,
     /// The life of its UIDs there.
     pub uid_validity: u32,
+    /// What was noted before: zero for nothing.
+    pub from: u32,
     /// All up to this UID are here, or were passed over.
     pub uid: u32,
 }
@@ -25,7 +27,8 @@ impl AccountMail {
         imports::reached(&mut self.store.reader().await?, self.row, source, mailbox, uid_validity).await
     }
 
-    /// Puts messages into a mailbox, and notes up to where they have come: both or neither.
+    /// Puts messages into a mailbox, and notes up to where they have come: both or neither. [`StoreError::NotAllowed`] when
+    /// somebody else has noted something since.
     pub async fn append_reaching(
         &self,
         to: &MailboxName,

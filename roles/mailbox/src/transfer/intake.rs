@@ -134,7 +134,7 @@ impl<'a> Intake<'a> {
         match &mut self.reached {
             Some((reached, to_note)) if *to_note => {
                 self.mail.append_reaching(&self.name, batch, reached.clone()).await?;
-                *to_note = false;
+                (reached.from, *to_note) = (reached.uid, false);
             }
             _ if messages > 0 => {
                 self.mail.append(&self.name, batch).await?;

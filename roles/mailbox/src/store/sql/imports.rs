@@ -19,8 +19,13 @@ CREATE TABLE imports (
 ) WITHOUT ROWID;
 ";
 
-/// Notes how far a mailbox has come over.
+/// Notes how far a mailbox has come over, if it is where it was. The account is locked.
 pub async fn note(connection: &mut Connection, account: AccountRow, reached: &Reached) -> Result<(), StoreError> {
+    let Reached { source, mailbox, uid_validity, .. } = reached;
+    let there = self::reached(connection, account, source, mailbox, *uid_validity).await?;
+    if there.unwrap_or(0) != reached.from {
+        return Err(StoreError::NotAllowed("this mailbox comes over already: ask again when that has ended"));
+    }
     let noted = query(
         "INSERT INTO imports (account, source, mailbox, uidvalidity, uid) VALUES (?, ?, ?, ?, ?)
          ON CONFLICT (account, source, mailbox) DO UPDATE SET uidvalidity = excluded.uidvalidity, uid = excluded.uid",

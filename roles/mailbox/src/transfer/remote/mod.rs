@@ -99,6 +99,13 @@ async fn import_over(
                 tracing::error!(mailbox = place, error = %failure, "a mailbox does not come over");
                 done.refused += 1;
             }
+            Err(failure) if failure.reason == Reason::OverQuota => {
+                let text = format!(
+                    "the quota of {} has no room for the rest: what has come stays; raise it, with account quota, and ask again",
+                    mail.address()
+                );
+                return Err(Failure::new(Reason::OverQuota, text));
+            }
             Err(failure) => return Err(failure),
         }
     }
@@ -236,8 +243,8 @@ async fn bring(
     if answer.code("UIDVALIDITY").and_then(|code| code.trim().parse().ok()) != Some(status.uid_validity) {
         return Err(Failure::unavailable(format!("{there:?} was made anew meanwhile: ask again")));
     }
-    let noted =
-        Reached { source: source.key(), mailbox: there.clone(), uid_validity: status.uid_validity, uid: *reached };
+    let (source, mailbox, uid_validity) = (source.key(), there.clone(), status.uid_validity);
+    let noted = Reached { source, mailbox, uid_validity, from: *reached, uid: *reached };
     let mut intake = Intake::beyond(mail, here.clone(), noted, progress).await?;
     let mut position = Position { next: 1, count: 0 };
     position.hear(&answer);

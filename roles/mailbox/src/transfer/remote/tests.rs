@@ -251,6 +251,28 @@ async fn what_was_cut_off_goes_on_and_again_is_once() {
 }
 
 #[tokio::test]
+async fn of_two_who_bring_the_same_one_is_refused() {
+    let home = Home::new().await;
+    let reached = |from, uid| Reached {
+        source: "ana@old.example.edu:993".to_owned(),
+        mailbox: "INBOX".to_owned(),
+        uid_validity: 7,
+        from,
+        uid,
+    };
+    let put = async |reached| {
+        let new = vec![NewMessage::received(Message::new(text(1).into()))];
+        home.mail.append_reaching(&MailboxName::inbox(), new, reached).await
+    };
+    put(reached(0, 5)).await.unwrap();
+    assert!(matches!(put(reached(0, 5)).await, Err(StoreError::NotAllowed(_))));
+    assert!(home.mail.append_reaching(&MailboxName::inbox(), Vec::new(), reached(0, 9)).await.is_err());
+    put(reached(5, 6)).await.unwrap();
+    put(Reached { uid_validity: 8, ..reached(0, 2) }).await.unwrap();
+    assert_eq!(home.mail.usage().await.unwrap().messages, 3);
+}
+
+#[tokio::test]
 async fn a_server_that_lies_is_bounded() {
     let home = Home::new().await;
     let endless = "* LIST () \".\" \"x\"\r\n".repeat(400_000);
