@@ -37,7 +37,7 @@ pub struct Service {
     /// What it is, in a few words.
     pub about: &'static str,
     /// How to see whether it serves.
-    pub probe: Option<Probe>,
+    pub probe: Probe,
 }
 
 /// A role's row.

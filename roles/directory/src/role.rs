@@ -36,7 +36,7 @@ pub fn role() -> Role {
             transport: Transport::Tcp,
             between_nodes: true,
             about: "the directory over LDAP, for other nodes and administrators' tools",
-            probe: Some(client::probe),
+            probe: client::probe,
         }],
         operations: operations::all(),
         plan: |section: Section<'_>| -> Result<Box<dyn Plan>, ConfigError> { Ok(Box::new(section.read::<Config>()?)) },

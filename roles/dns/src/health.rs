@@ -1,13 +1,16 @@
-//! The probe of the service `dns`: a question over UDP and one over TCP.
+//! The probes of the services: a question over UDP and one over TCP, one over TLS, and a handshake for what is between nodes.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use estafeta_core::sessions::BoxStream;
 use estafeta_net::probe::{self, Answer};
 use estafeta_net::role::Probing;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UdpSocket;
+
+use crate::transfer::ASKED_BY;
 
 /// How long a datagram's answer is waited for before it is asked again: either of the two may be lost on the way.
 const AGAIN: Duration = Duration::from_millis(300);
@@ -27,8 +30,19 @@ pub fn probe(probing: Probing) -> Answer {
     Box::pin(async move {
         let address = probing.candidate.endpoint.address;
         over_udp(address).await.map_err(|why| format!("over UDP: {why}"))?;
-        over_tcp(address).await.map_err(|why| format!("over TCP: {why}"))
+        let over_tcp = async { ask(probe::clear(address).await?).await };
+        over_tcp.await.map_err(|why: String| format!("over TCP: {why}"))
     })
+}
+
+/// The same over TLS.
+pub fn probe_over_tls(probing: Probing) -> Answer {
+    Box::pin(async move { ask(probe::over_tls(&probing).await?).await })
+}
+
+/// That the right node is there, by the handshake: versions are large, and asked for often enough.
+pub fn probe_transfer(probing: Probing) -> Answer {
+    Box::pin(async move { probe::between_nodes(&probing, ASKED_BY).await.map(drop) })
 }
 
 async fn over_udp(address: SocketAddr) -> Result<(), String> {
@@ -48,8 +62,7 @@ async fn over_udp(address: SocketAddr) -> Result<(), String> {
     }
 }
 
-async fn over_tcp(address: SocketAddr) -> Result<(), String> {
-    let mut stream = probe::clear(address).await?;
+async fn ask(mut stream: BoxStream) -> Result<(), String> {
     let asked = async {
         let question = question();
         // RFC 1035 §4.2.2: two bytes of length before each message.
@@ -113,7 +126,8 @@ mod tests {
         assert!(over_udp(address).await.is_err(), "the server is gone");
         let closing = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = closing.local_addr().unwrap();
-        let (asked, _) = tokio::join!(over_tcp(address), async { drop(closing.accept().await) });
+        let asked = async { ask(probe::clear(address).await?).await };
+        let (asked, _) = tokio::join!(asked, async { drop(closing.accept().await) });
         assert!(asked.unwrap_err().starts_with("the connection broke"));
     }
 }

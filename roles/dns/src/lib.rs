@@ -68,7 +68,7 @@ pub fn role() -> Role {
                 transport: Transport::TcpAndUdp,
                 between_nodes: false,
                 about: "authoritative name server",
-                probe: Some(health::probe),
+                probe: health::probe,
             },
             Service {
                 name: DNS_TLS,
@@ -76,7 +76,7 @@ pub fn role() -> Role {
                 transport: Transport::Tcp,
                 between_nodes: false,
                 about: "authoritative name server over TLS, where [tls] is configured",
-                probe: None,
+                probe: health::probe_over_tls,
             },
             Service {
                 name: DNS_TRANSFER,
@@ -84,7 +84,7 @@ pub fn role() -> Role {
                 transport: Transport::Tcp,
                 between_nodes: true,
                 about: "versions of zones, from one dns node to another",
-                probe: None,
+                probe: health::probe_transfer,
             },
         ],
         operations: operations::operations(),

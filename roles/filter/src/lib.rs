@@ -52,7 +52,7 @@ pub fn role() -> Role {
             transport: Transport::Tcp,
             between_nodes: true,
             about: "verdicts, by rspamd's HTTP protocol",
-            probe: Some(health::probe),
+            probe: health::probe,
         }],
         operations: Vec::new(),
         plan,

@@ -22,9 +22,8 @@ impl Probes {
     /// The probes of these roles, asked by this node.
     pub fn of(table: &[Role], remote: Remote, timeout: Duration) -> Self {
         let services = table.iter().flat_map(|role| role.services.iter().map(move |service| (role, service)));
-        let by_service = services
-            .filter_map(|(role, service)| Some(((role.name.clone(), service.name.clone()), service.probe?)))
-            .collect();
+        let by_service =
+            services.map(|(role, service)| ((role.name.clone(), service.name.clone()), service.probe)).collect();
         Self { remote, by_service, timeout }
     }
 
@@ -38,7 +37,7 @@ impl Probes {
         self.by_service.contains_key(&(role.clone(), service.clone()))
     }
 
-    /// Asks an endpoint. What has no probe passes. An error names the service and its address.
+    /// Asks an endpoint. A service that this version does not know passes. An error names the service and its address.
     pub async fn ask(&self, candidate: Candidate) -> Result<(), String> {
         let endpoint = &candidate.endpoint;
         let Some(probe) = self.by_service.get(&(endpoint.role.clone(), endpoint.service.clone())) else {

@@ -37,7 +37,7 @@ fn role(name: RoleName, services: &[(ServiceName, Probe)]) -> Role {
         transport: Transport::Tcp,
         between_nodes: false,
         about: "",
-        probe: Some(*probe),
+        probe: *probe,
     };
     Role {
         name,

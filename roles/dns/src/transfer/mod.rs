@@ -46,7 +46,7 @@ use crate::zones::ZonesView;
 pub const DNS_TRANSFER: ServiceName = ServiceName::fixed("dns-transfer");
 
 /// Who may ask it.
-const ASKED_BY: &[RoleName] = &[RoleName::DNS];
+pub const ASKED_BY: &[RoleName] = &[RoleName::DNS];
 
 /// What a node says in the members of the versions that it holds: the digest of all of them, so that the others ask.
 const FACT: &str = "dns.versions";
