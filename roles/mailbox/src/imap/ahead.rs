@@ -1,14 +1,45 @@
-//! What is kept of messages, page by page: while one page is answered, the next one is read. At most two stand in memory.
+//! What is kept of messages, page by page, and their texts where all are asked for: while one page is answered, the next
+//! one is read. At most two stand in memory.
 
 use tokio::task::JoinHandle;
 
 use super::refusal::Refused;
-use crate::store::{Columns, KeptMessage, Mailbox, StoreError, UidSet};
+use crate::store::{Columns, KeptMessage, Mailbox, StoreError, TextRow, UidSet};
 
-/// Pages, each with the UIDs of which something kept is to be read.
+/// What is to be read of each page's messages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// What is kept of them.
+    pub(super) columns: Columns,
+    /// Their texts.
+    pub(super) texts: bool,
+}
+
+/// What was read of a page's messages, by UID; of those that are gone, nothing.
+#[derive(Default)]
+pub(super) struct Read {
+    pub(super) kept: Vec<KeptMessage>,
+    /// None when they were not wanted.
+    pub(super) texts: Option<Vec<TextRow>>,
+}
+
+impl Wanted {
+    async fn read(self, mailbox: &Mailbox, uids: &UidSet) -> Result<Read, StoreError> {
+        let mut read = Read::default();
+        if self.columns != Columns::default() {
+            read.kept = mailbox.contents(uids, self.columns).await?;
+        }
+        if self.texts {
+            read.texts = Some(mailbox.texts(uids).await?);
+        }
+        Ok(read)
+    }
+}
+
+/// Pages, each with the UIDs of which something is to be read.
 pub(super) struct Ahead<T, P> {
     mailbox: Mailbox,
-    columns: Columns,
+    wanted: Wanted,
     pages: P,
     next: Option<(T, Reading)>,
 }
@@ -20,16 +51,16 @@ enum Reading {
     /// It is read when it is asked for.
     Later(UidSet),
     /// It is being read.
-    Begun(JoinHandle<Result<Vec<KeptMessage>, StoreError>>),
+    Begun(JoinHandle<Result<Read, StoreError>>),
 }
 
 impl<T, P: Iterator<Item = (T, UidSet)>> Ahead<T, P> {
-    pub(super) fn new(mailbox: &Mailbox, columns: Columns, pages: P) -> Self {
-        Self { mailbox: mailbox.clone(), columns, pages, next: None }
+    pub(super) fn new(mailbox: &Mailbox, wanted: Wanted, pages: P) -> Self {
+        Self { mailbox: mailbox.clone(), wanted, pages, next: None }
     }
 
-    /// The next page, with what is kept of its messages by UID; of those that are gone, nothing.
-    pub(super) async fn next(&mut self) -> Result<Option<(T, Vec<KeptMessage>)>, Refused> {
+    /// The next page, with what was read of its messages.
+    pub(super) async fn next(&mut self) -> Result<Option<(T, Read)>, Refused> {
         let current = match self.next.take() {
             Some(next) => next,
             None => match self.pages.next() {
@@ -37,11 +68,11 @@ impl<T, P: Iterator<Item = (T, UidSet)>> Ahead<T, P> {
                 None => return Ok(None),
             },
         };
-        self.next = self.pages.next().map(|(page, uids)| (page, self.reading(uids).begin(&self.mailbox, self.columns)));
+        self.next = self.pages.next().map(|(page, uids)| (page, self.begin(self.reading(uids))));
         let (page, reading) = current;
         let read = match reading {
-            Reading::Nothing => Ok(Vec::new()),
-            Reading::Later(uids) => self.mailbox.contents(&uids, self.columns).await,
+            Reading::Nothing => Ok(Read::default()),
+            Reading::Later(uids) => self.wanted.read(&self.mailbox, &uids).await,
             // It ends early only when the program does.
             Reading::Begun(task) => task.await.map_err(|_| Refused::End("Shutting down"))?,
         };
@@ -49,14 +80,12 @@ impl<T, P: Iterator<Item = (T, UidSet)>> Ahead<T, P> {
     }
 
     fn reading(&self, uids: UidSet) -> Reading {
-        if self.columns == Columns::default() || uids.is_empty() { Reading::Nothing } else { Reading::Later(uids) }
+        if self.wanted == Wanted::default() || uids.is_empty() { Reading::Nothing } else { Reading::Later(uids) }
     }
-}
 
-impl Reading {
-    fn begin(self, mailbox: &Mailbox, columns: Columns) -> Self {
-        let Self::Later(uids) = self else { return self };
-        let mailbox = mailbox.clone();
-        Self::Begun(tokio::spawn(async move { mailbox.contents(&uids, columns).await }))
+    fn begin(&self, reading: Reading) -> Reading {
+        let Reading::Later(uids) = reading else { return reading };
+        let (mailbox, wanted) = (self.mailbox.clone(), self.wanted);
+        Reading::Begun(tokio::spawn(async move { wanted.read(&mailbox, &uids).await }))
     }
 }

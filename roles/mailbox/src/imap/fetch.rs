@@ -12,7 +12,7 @@ use estafeta_protocols::imap::message::structure::structure;
 use estafeta_protocols::imap::response::{Code, Completion, FetchItems, Output};
 use estafeta_protocols::imap::types::{DateTime, Messages, Rights};
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, Wanted};
 use super::engine::{Engine, Reply};
 use super::refusal::{Outcome, Refused};
 use super::selected::Selected;
@@ -52,22 +52,22 @@ impl Engine {
         } else {
             UidSet::default()
         };
-        let columns = columns(&fetch.items);
+        let wanted = wanted(&fetch.items);
         let mut missing = false;
         let mut unknown_encoding = false;
         let with_uids = |page: Sequences| {
             let uids = selected.view.uids(&page);
             ((page, uids.clone()), uids)
         };
-        let mut pages = Ahead::new(&selected.mailbox, columns, pages(sequences).into_iter().map(with_uids));
-        while let Some(((page, uids), kept)) = pages.next().await? {
-            let mut kept = kept.into_iter().peekable();
-            // Asked for at the first message that is not answered by what is kept.
-            let mut texts = None;
+        let mut pages = Ahead::new(&selected.mailbox, wanted, pages(sequences).into_iter().map(with_uids));
+        while let Some(((page, uids), read)) = pages.next().await? {
+            let mut kept = read.kept.into_iter().peekable();
+            // Otherwise asked for at the first message that is not answered by what is kept.
+            let mut texts = read.texts.map(|texts| texts.into_iter().peekable());
             for sequence in page.into_iter().flatten() {
                 let Some(entry) = selected.view.get(sequence) else { continue };
                 let kept = kept.next_if(|kept| kept.uid == entry.uid);
-                if columns != Columns::default() && kept.is_none() {
+                if wanted.columns != Columns::default() && kept.is_none() {
                     missing = true;
                     continue;
                 }
@@ -183,19 +183,20 @@ fn pages(sequences: Sequences) -> Vec<Sequences> {
     pages
 }
 
-/// What of the messages' contents has to be read.
-fn columns(items: &[FetchItem]) -> Columns {
+/// What of the messages has to be read.
+fn wanted(items: &[FetchItem]) -> Wanted {
     use FetchItem::{Body, BodyStructure, EmailId, Envelope, Preview, ThreadId};
 
     let header = |item: &FetchItem| item.section().is_some_and(|(section, _)| is_of_header(&section));
     let kept = |item: &FetchItem| matches!(item, Body | BodyStructure | EmailId | Envelope | Preview | ThreadId);
     // With the whole message at hand, its header is too.
     let whole = items.iter().any(|item| item.needs_bytes() && !header(item) && !kept(item));
-    Columns {
+    let columns = Columns {
         summary: items.iter().any(|item| kept(item) && *item != EmailId),
         header: !whole && items.iter().any(header),
         hash: items.iter().any(|item| matches!(item, EmailId | ThreadId)),
-    }
+    };
+    Wanted { columns, texts: whole }
 }
 
 /// Where the answers for a message come from.

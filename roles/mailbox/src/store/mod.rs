@@ -81,6 +81,7 @@ pub use overview::{EntryPrint, Overview, Seen, Standing, print};
 pub use quota::Holding;
 pub use search::Indexed;
 pub use sharing::{FlagScope, Grant, SharedMailbox};
+pub(crate) use sql::messages::TextRow;
 pub use uid::{ModSeq, Uid, UidSet, UidValidity};
 pub use undelete::{Deleted, Wanted};
 pub use verify::{Finding, Progress};
