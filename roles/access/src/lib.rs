@@ -43,7 +43,7 @@ pub fn role() -> Role {
         transport: Transport::Tcp,
         between_nodes: false,
         about,
-        probe: probe,
+        probe,
     };
     Role {
         name: RoleName::ACCESS,

@@ -55,7 +55,7 @@ pub fn role() -> Role {
         transport: Transport::Tcp,
         between_nodes: true,
         about,
-        probe: probe,
+        probe,
     };
     Role {
         name: RoleName::MAILBOX,
