@@ -1,6 +1,7 @@
 //! Messages in mailboxes, one operation a test. That they fit together is `model`'s affair.
 
 use super::*;
+use std::collections::BTreeSet;
 
 #[tokio::test]
 async fn what_is_appended_is_read_back() {
@@ -98,6 +99,45 @@ async fn flags_that_are_set_already_change_nothing() {
     assert!(both.modseq > first.modseq);
     assert_eq!(both.messages.iter().map(|message| message.modseq).collect::<Vec<_>>(), [first.modseq, both.modseq]);
     assert_eq!(mail.status(&name("INBOX")).await.unwrap().unseen, 0);
+}
+
+#[tokio::test]
+async fn very_many_are_changed_in_several_turns_and_none_is_passed_over() {
+    let (_directory, _store, mail) = ana().await;
+    let inbox = mail.mailbox(&name("INBOX")).await.unwrap();
+    for body in ["1", "2", "3", "4", "5"] {
+        append(&mail, "INBOX", body).await;
+    }
+    for _ in 0..10 {
+        inbox.copy(&UidSet::all(), &name("INBOX")).await.unwrap();
+    }
+    inbox.remove(&UidSet::from_ranges([Uid(1000)..=Uid(1099)])).await.unwrap();
+    let (kept, status) = (UidSet::from_uids([Uid(7), Uid(5000)]), async || mail.status(&name("INBOX")).await.unwrap());
+    let both = FlagChange::add(SystemFlags::SEEN | SystemFlags::DELETED);
+    // First read from the database, then known by the snapshot before it.
+    for turn in 0..2 {
+        let before = status().await.highest_modseq;
+        let stored = inbox.store_flags(&UidSet::all(), &both, None).await.unwrap();
+        assert_eq!((stored.messages.len(), stored.before, stored.alone), (5020, before, true));
+        let turns: BTreeSet<_> = stored.messages.iter().map(|message| message.modseq.0).collect();
+        assert_eq!(turns.into_iter().collect::<Vec<_>>(), [before.0 + 1, before.0 + 2]);
+        assert_eq!((status().await.unseen, status().await.deleted, stored.modseq.0), (0, 5020, before.0 + 2));
+        let changes = inbox.changes(before, RecentClaim::Leave).await.unwrap();
+        assert!(changes.changed == stored.messages);
+        if turn == 0 {
+            let back = FlagChange { action: FlagAction::Remove, ..both.clone() };
+            inbox.store_flags(&UidSet::all(), &back, None).await.unwrap();
+            assert_eq!(status().await.unseen, 5020);
+            inbox.snapshot(RecentClaim::Leave).await.unwrap();
+        }
+    }
+    let keep = FlagChange { action: FlagAction::Remove, ..FlagChange::add(SystemFlags::DELETED) };
+    inbox.store_flags(&kept, &keep, None).await.unwrap();
+    let since = status().await.highest_modseq;
+    assert_eq!(inbox.expunge(&UidSet::all()).await.unwrap().len(), 5018);
+    assert_eq!((uids(&inbox).await, status().await.messages), (vec![7, 5000], 2));
+    assert_eq!(inbox.changes(since, RecentClaim::Leave).await.unwrap().expunged.len(), 5018);
+    assert_eq!(mail.usage().await.unwrap().messages, 2);
 }
 
 #[tokio::test]
