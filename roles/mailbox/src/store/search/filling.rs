@@ -37,9 +37,6 @@ const MAILBOXES: u32 = 500;
 /// How long changes are gathered.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// How many times longer than it has worked it waits while mailboxes change.
-const BUSY: u32 = 9;
-
 /// How long after a failure it is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
 
@@ -61,7 +58,6 @@ impl Store {
                 }
             }
             let changed = self.inner.hub.take_changed();
-            let busy = !changed.mailboxes.is_empty();
             changed.mailboxes.into_iter().for_each(|mailbox| queue.push(mailbox));
             let all = changed.any || compared.is_none_or(|at| at.elapsed() >= COMPARE);
             let worked = async {
@@ -75,8 +71,8 @@ impl Store {
                 if !matches!(done, Ok(true)) {
                     queue.push(mailbox);
                 }
-                // Deliveries and searches have at least half of the time, while there are some by far the most.
-                tokio::time::sleep(began.elapsed() * if busy { BUSY } else { 1 }).await;
+                // Deliveries and searches have at least half of the time.
+                tokio::time::sleep(began.elapsed()).await;
                 done.map(drop)
             };
             if let Err(error) = worked.await {
