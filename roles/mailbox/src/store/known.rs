@@ -16,6 +16,10 @@ use super::{MessageEntry, ModSeq, StoreError, UidValidity};
 /// How many messages are remembered, of all mailboxes together: 40 bytes each.
 const MESSAGES: u64 = 2_000_000;
 
+/// For how many mailboxes there is room at first: so few that the cache is not divided, for a part of it would have no room for
+/// the largest ones.
+const MAILBOXES: usize = 32;
+
 /// What a mailbox costs beside its messages, in messages.
 const MAILBOX: u64 = 8;
 
@@ -41,7 +45,7 @@ impl Weighter<MailboxRow, Known> for Count {
 
 impl Default for KnownMailboxes {
     fn default() -> Self {
-        Self(Arc::new(Cache::with_weighter(MESSAGES as usize / 1_000, MESSAGES, Count)))
+        Self(Arc::new(Cache::with_weighter(MAILBOXES, MESSAGES, Count)))
     }
 }
 
@@ -119,6 +123,18 @@ mod tests {
             internal_date: 0,
             saved: 0,
         }
+    }
+
+    #[test]
+    fn a_mailbox_of_a_million_is_remembered() {
+        let known = KnownMailboxes::default();
+        let messages: Arc<[MessageEntry]> = vec![entry(1, 1); 1_000_000].into();
+        let all = |messages: Arc<[MessageEntry]>| Known { uid_validity: UidValidity(1), modseq: ModSeq(1), messages };
+        known.0.insert(MailboxRow(1), all(messages.clone()));
+        for number in 2..1_000 {
+            known.0.insert(MailboxRow(number), all(messages[..100].into()));
+        }
+        assert!(known.0.get(&MailboxRow(1)).is_some() && known.0.get(&MailboxRow(500)).is_some());
     }
 
     proptest! {
