@@ -24,7 +24,7 @@ pub const SCHEMA: Migration = Migration::new(
     DROP INDEX messages_modseq;",
 );
 
-/// How many of a UID's bits say where on its page it stands.
+/// How many of a UID's bits say where on its page it stands. Statements that name a page's UIDs write it out.
 const PAGE_BITS: u32 = 8;
 
 /// Pages that follow each other.
@@ -101,7 +101,7 @@ pub async fn note(
     Ok(())
 }
 
-/// The pages of which messages may have changed after `since`, by UID, at most `most` together.
+/// The pages of which messages may have changed after `since`, by UID, together as far as they have `most` messages at most.
 pub async fn since(
     connection: &mut Connection,
     mailbox: MailboxRow,
@@ -111,7 +111,7 @@ pub async fn since(
     let found = query("SELECT page FROM changes WHERE mailbox = ? AND modseq > ? ORDER BY page");
     let rows = found.bind(mailbox).bind(since.0 as i64).fetch_all(connection).await?;
     let pages = rows.iter().map(|row| Ok(row.try_get(0)?)).collect::<Result<Vec<u32>, StoreError>>()?;
-    Ok(Pages::join(pages, most))
+    Ok(Pages::join(pages, most >> PAGE_BITS))
 }
 
 #[cfg(test)]

@@ -255,7 +255,7 @@ pub async fn put_account(
     }
 }
 
-/// Up to where the messages, and word of those expunged, have come.
+/// Up to where the messages, and word of those expunged, have come. Reads the whole mailbox: it is asked once a round.
 pub async fn reached(connection: &mut Connection, mailbox: MailboxRow) -> Result<((i64, u32), (i64, u32)), StoreError> {
     let mut reached = [(0, 0); 2];
     for (at, statement) in [

@@ -111,7 +111,7 @@ pub async fn changed(
     since: ModSeq,
 ) -> Result<Vec<MessageEntry>, StoreError> {
     let mut found = Vec::new();
-    for pages in changes::since(connection, mailbox, since, PAGE as u32 >> 8).await? {
+    for pages in changes::since(connection, mailbox, since, PAGE as u32).await? {
         let rows = query(entries!("WHERE mailbox = ? AND uid BETWEEN ? AND ? AND modseq > ? ORDER BY uid"));
         let rows = rows.bind(mailbox).bind(pages.first_uid()).bind(pages.last_uid()).bind(since.0 as i64);
         for row in &rows.fetch_all(&mut *connection).await? {

@@ -13,7 +13,7 @@ use super::expunging;
 use super::{AccountRow, MailboxRow, deleted};
 use crate::store::StoreError;
 
-/// Migration 7.
+/// Migration 8.
 pub const MOVES: &str = "
 -- While an account leaves, and once it is gone: for which attempt. While it comes: which attempt, from where, and as whom.
 ALTER TABLE accounts ADD COLUMN attempt TEXT;
