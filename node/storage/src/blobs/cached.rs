@@ -162,6 +162,10 @@ impl Shelf for Cached {
         self.fetch(name, false).await
     }
 
+    async fn holds(&self, name: BlobName) -> Result<bool, StorageError> {
+        self.objects.holds(name).await
+    }
+
     async fn delete(&self, names: Vec<BlobName>) -> Result<(), StorageError> {
         self.objects.delete(&names).await?;
         let cache = self.cache.clone();

@@ -173,6 +173,11 @@ impl Files {
         }
     }
 
+    fn holds(&self, name: BlobName) -> Result<bool, StorageError> {
+        let there = |path: PathBuf| path.try_exists().map_err(|error| StorageError::file("look for", &path, error));
+        Ok(there(self.path(name))? || there(self.former_path(name))?)
+    }
+
     fn delete(&self, name: BlobName) -> Result<(), StorageError> {
         for path in [self.path(name), self.former_path(name)] {
             match fs::remove_file(&path) {
@@ -221,6 +226,11 @@ impl Shelf for FileShelf {
 
     async fn get_kept(&self, name: BlobName) -> Result<Bytes, StorageError> {
         self.get(name).await
+    }
+
+    async fn holds(&self, name: BlobName) -> Result<bool, StorageError> {
+        let files = self.0.clone();
+        blocking(move || files.holds(name)).await?
     }
 
     async fn delete(&self, names: Vec<BlobName>) -> Result<(), StorageError> {

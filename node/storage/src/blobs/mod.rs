@@ -104,6 +104,7 @@ trait Shelf: Send + Sync {
     async fn put(&self, name: BlobName, kept: Bytes) -> Result<(), StorageError>;
     async fn get(&self, name: BlobName) -> Result<Bytes, StorageError>;
     async fn get_kept(&self, name: BlobName) -> Result<Bytes, StorageError>;
+    async fn holds(&self, name: BlobName) -> Result<bool, StorageError>;
     async fn delete(&self, names: Vec<BlobName>) -> Result<(), StorageError>;
     async fn scan(&self, shard: usize, before: SystemTime) -> Result<Vec<BlobName>, StorageError>;
     async fn claim(&self, owner: &str) -> Result<(), StorageError>;
@@ -144,6 +145,11 @@ impl Blobs {
     /// The same past every cache: what is kept, and not a copy of it.
     pub async fn get_kept(&self, name: BlobName) -> Result<Bytes, StorageError> {
         self.0.get_kept(name).await
+    }
+
+    /// Whether there is such a blob, past every cache, without reading it.
+    pub async fn holds(&self, name: BlobName) -> Result<bool, StorageError> {
+        self.0.holds(name).await
     }
 
     /// Deletes blobs. Nothing happens where there is none. Whoever reads one meanwhile goes on reading. When this fails,

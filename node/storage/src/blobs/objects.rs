@@ -181,6 +181,18 @@ impl Objects {
         Ok(Object { len: got.meta.size, read: 0, stream: got.into_stream() })
     }
 
+    /// Whether there is such an object.
+    pub(super) async fn holds(&self, name: BlobName) -> Result<bool, StorageError> {
+        let started = Instant::now();
+        let path = self.path(name);
+        let head = self.store.head(&path).await;
+        match self.answered("look for", &path, started, head) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_missing() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The next piece of an object; none at its end.
     pub(super) async fn next(&self, name: BlobName, object: &mut Object) -> Result<Option<Bytes>, StorageError> {
         let path = self.path(name);

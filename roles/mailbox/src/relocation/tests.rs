@@ -458,6 +458,14 @@ async fn backups_are_added_to_each_other_and_come_back_whole() {
         assert_eq!(named(&one).await, named(&other).await);
     }
 
+    // What was lost since is put back, and nothing comes twice.
+    restored.lose_small_bodies().await;
+    let inbox = restored.mailbox(&name("INBOX")).await.unwrap();
+    assert!(inbox.text(crate::store::Uid(1)).await.is_err());
+    let done = crate::transfer::restore(&rebuilt, choice(), &place, &progress).await.unwrap();
+    assert_eq!((done.messages, done.there_already, done.refused), (0, 6, 0));
+    inbox.text(crate::store::Uid(1)).await.unwrap();
+
     // Beside what is there, in another account.
     let choice = crate::transfer::Choice { account: Some(ana), into: Some(ben.clone()), below: Some(name("Restored")) };
     let done = crate::transfer::restore(g1, choice, &place, &progress).await.unwrap();

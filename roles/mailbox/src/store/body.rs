@@ -131,7 +131,10 @@ impl Store {
         let known = blobs::look_up(&mut reader, body.hash).await?;
         drop(reader);
         let written = match known {
-            Known::Living => None,
+            Known::Living(file) => {
+                self.heal(file, &body.bytes).await?;
+                None
+            }
             Known::Free(newest) => {
                 let generation = match newest {
                     Some(newest) => newest.saturating_add(1),
@@ -152,6 +155,17 @@ impl Store {
             }
         };
         body.placed = Some(Placed { written, at });
+        Ok(())
+    }
+
+    /// Writes the file of a living body that was lost, now that its bytes are at hand: else every message that brings
+    /// them would be acknowledged and could not be read.
+    async fn heal(&self, file: Option<BlobName>, bytes: &Bytes) -> Result<(), StoreError> {
+        let Some(name) = file else { return Ok(()) };
+        if !self.inner.blobs.holds(name).await? {
+            tracing::error!(body = ?name, "a body was lost, and is written anew: see `estafeta mailbox verify`");
+            self.inner.blobs.put(name, name.packing.pack_as(bytes)?).await?;
+        }
         Ok(())
     }
 

@@ -28,6 +28,7 @@ mod hub;
 mod imports;
 mod known;
 mod mailbox;
+mod mending;
 mod message;
 mod metadata;
 mod name;

@@ -184,7 +184,7 @@ impl Store {
 
     /// Reads a body, past every cache, and compares its hash. The text says what is wrong. That the store of bodies is
     /// away says nothing of the body.
-    async fn verify_body(&self, name: BlobName, kept: Kept) -> Result<Result<(), String>, StoreError> {
+    pub(super) async fn verify_body(&self, name: BlobName, kept: Kept) -> Result<Result<(), String>, StoreError> {
         let (packing, bytes) = match kept {
             Kept::Row(packing, bytes) => (packing, bytes),
             Kept::File(name) => match self.inner.blobs.get_kept(name).await {

@@ -1,9 +1,10 @@
 //! Accounts out of a backup, into an empty store or beside the mail that is there.
 //!
-//! What is there already is not put there again (see `intake`), so it may be broken off and run again. Messages get new UIDs;
+//! Bodies that messages here name, and that are lost or damaged, are put back first: so the messages can be read again, and
+//! are known. What is there already is not put there again (see `intake`), so it may be broken off and run again. Messages get new UIDs;
 //! mailboxes that are missing begin with a UIDVALIDITY of their own (DESIGN.md, invariant 4).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use estafeta_core::directory::Account;
@@ -94,6 +95,7 @@ async fn one(
     progress: &watch::Sender<Progress>,
     done: &mut Transferred,
 ) -> Result<(), Failure> {
+    put_bodies_back(accounts, archive, reading.head.account).await?;
     let mail = accounts.of_whoever_made(address).await?;
     let image = std::mem::take(&mut reading.head.image);
     if below.is_none() {
@@ -135,6 +137,27 @@ async fn one(
         done.add(intake.end().await?);
     }
     Ok(())
+}
+
+/// Puts back what the backup has of an account's bodies and messages here have lost, whoever's they are.
+async fn put_bodies_back(accounts: &Accounts, archive: &Archive, account: AccountId) -> Result<(), Failure> {
+    let opened = archive.clone();
+    let Some(mut reading) = blocking(move || opened.last(account)).await? else { return Ok(()) };
+    let mut seen = HashSet::new();
+    loop {
+        let (page, read_on) = blocking(move || Ok((reading.next()?, reading))).await?;
+        reading = read_on;
+        let Some(Messages { messages, .. }) = page else { return Ok(()) };
+        for hash in messages.iter().filter_map(ImageOfMessage::body) {
+            if seen.insert(hash) && accounts.store().lacks_body(hash).await? {
+                let archive = archive.clone();
+                // One that the backup has not either is refused where its message is read.
+                if let Ok(body) = blocking(move || archive.read(&hash)).await {
+                    accounts.store().put_body_back(body).await?;
+                }
+            }
+        }
+    }
 }
 
 fn keywords(mailbox: &ImageOfMailbox, bits: i64) -> Vec<Keyword> {

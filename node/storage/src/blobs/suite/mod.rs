@@ -36,7 +36,9 @@ async fn what_is_put_is_got_until_it_is_deleted(blobs: &Blobs) {
         let name = name(&body, 7);
         assert!(blobs.get(name).await.unwrap_err().is_missing());
         assert!(blobs.get_kept(name).await.unwrap_err().is_missing());
+        assert!(!blobs.holds(name).await.unwrap());
         blobs.put(name, body.clone()).await.unwrap();
+        assert!(blobs.holds(name).await.unwrap());
         blobs.put(name, body.clone()).await.unwrap();
         assert_eq!(blobs.get_kept(name).await.unwrap(), body);
         let got = blobs.get(name).await.unwrap();

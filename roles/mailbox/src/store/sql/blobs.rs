@@ -13,8 +13,8 @@ use crate::store::StoreError;
 /// What is known of a hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
-    /// It lives: its file is complete.
-    Living,
+    /// It lives: in a row, or in the file of this name.
+    Living(Option<BlobName>),
     /// It does not; a file may be written under any generation above this one, the newest that is known.
     Free(Option<u32>),
 }
@@ -32,13 +32,19 @@ pub async fn identity(connection: &mut Connection) -> Result<String, StoreError>
 
 /// What is known of a hash.
 pub async fn look_up(connection: &mut Connection, hash: BlobHash) -> Result<Known, StoreError> {
-    let found =
-        query("SELECT max(generation) AS newest, count(*) - count(condemned) AS living FROM blobs WHERE hash = ?");
-    let row = found.bind(hash.0.as_slice()).fetch_one(connection).await?;
-    if row.try_get::<i64>("living")? > 0 {
-        return Ok(Known::Living);
+    let found = query(
+        "SELECT hash, generation, packing, condemned IS NULL AS living, bodies.blob IS NOT NULL AS in_row
+         FROM blobs LEFT JOIN bodies ON bodies.blob = blobs.id
+         WHERE hash = ? ORDER BY condemned IS NOT NULL, generation DESC LIMIT 1",
+    );
+    let Some(row) = found.bind(hash.0.as_slice()).fetch_optional(connection).await? else {
+        return Ok(Known::Free(None));
+    };
+    match (row.try_get("living")?, row.try_get("in_row")?) {
+        (true, true) => Ok(Known::Living(None)),
+        (true, false) => Ok(Known::Living(Some(name(&row)?))),
+        (false, _) => Ok(Known::Free(Some(row.try_get("generation")?))),
     }
-    Ok(Known::Free(row.try_get("newest")?))
 }
 
 /// A body as it is to be kept when its hash does not live yet.
@@ -83,6 +89,25 @@ pub async fn kept(connection: &mut Connection, hash: BlobHash) -> Result<Option<
     row.as_ref().map(Kept::read).transpose()
 }
 
+/// The living body of a hash, and where it is.
+pub async fn living(
+    connection: &mut Connection,
+    hash: BlobHash,
+) -> Result<Option<(BlobRow, BlobName, Kept)>, StoreError> {
+    let found = query(
+        "SELECT id, hash, generation, packing, bytes FROM blobs LEFT JOIN bodies ON bodies.blob = blobs.id
+         WHERE hash = ? AND condemned IS NULL",
+    );
+    let row = found.bind(hash.0.as_slice()).fetch_optional(connection).await?;
+    row.map(|row| Ok((row.try_get("id")?, name(&row)?, Kept::read(&row)?))).transpose()
+}
+
+/// Writes the bytes of a body that stands in a row anew.
+pub async fn rewrite(connection: &mut Connection, blob: BlobRow, kept: &[u8]) -> Result<(), StoreError> {
+    query("UPDATE bodies SET bytes = ? WHERE blob = ?").bind(kept).bind(blob).execute(connection).await?;
+    Ok(())
+}
+
 /// The living row of a hash. When there is none, it is made of `written`. None when neither is possible: the body must be
 /// written anew.
 pub async fn link(
@@ -101,7 +126,7 @@ pub async fn link(
         // No file stands behind this generation, so it may be chosen here.
         Some(Written::Row(packing, bytes)) => match look_up(connection, hash).await? {
             Known::Free(newest) => (newest.map_or(0, |newest| newest.saturating_add(1)), *packing, bytes.len() as u64),
-            Known::Living => return Ok(None),
+            Known::Living(_) => return Ok(None),
         },
     };
     let inserted = query(

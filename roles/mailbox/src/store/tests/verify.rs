@@ -1,5 +1,6 @@
 //! What a verification finds, and what it mends.
 
+use estafeta_storage::blobs::BlobHash;
 use tokio::sync::watch;
 
 use super::*;
@@ -102,4 +103,39 @@ async fn lost_and_damaged_bodies_are_told_with_their_messages_and_the_rest_is_re
     assert_eq!(mended.iter().filter(|finding| finding.wrong).count(), 3, "{mended:?}");
     assert!(files[2].exists());
     assert_eq!(verify(&store, None, false).await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_lost_body_is_written_anew_when_its_text_comes_again() {
+    let (directory, store, mail) = ana().await;
+    let lost = append(&mail, "INBOX", &large(1)).await;
+    std::fs::remove_file(&files(directory.path())[0]).unwrap();
+    assert_eq!(verify(&store, None, false).await.len(), 1);
+    let again = append(&mail, "Sent", &large(1)).await;
+    let text =
+        async |mailbox: &str, uid| mail.mailbox(&name(mailbox)).await.unwrap().text(uid).await.unwrap().contiguous();
+    assert_eq!(text("Sent", again).await, large(1).as_bytes(), "what was acknowledged can be read");
+    assert_eq!(text("INBOX", lost).await, large(1).as_bytes(), "and so can what was lost");
+    assert_eq!(verify(&store, None, false).await, []);
+}
+
+#[tokio::test]
+async fn bodies_out_of_a_backup_are_put_back() {
+    let (directory, store, mail) = ana().await;
+    let bodies = [large(1), large(2), "small, and kept in a row".to_owned()];
+    for body in &bodies {
+        append(&mail, "INBOX", body).await;
+    }
+    let files = files(directory.path());
+    std::fs::remove_file(&files[0]).unwrap();
+    std::fs::write(&files[1], "damaged").unwrap();
+    change(&store, "UPDATE bodies SET bytes = (SELECT hash FROM blobs WHERE blobs.id = bodies.blob)").await;
+    assert_eq!(verify(&store, None, false).await.len(), 3);
+    for body in &bodies {
+        assert!(store.lacks_body(BlobHash::of(body.as_bytes())).await.unwrap());
+        store.put_body_back(body.clone().into()).await.unwrap();
+        assert!(!store.lacks_body(BlobHash::of(body.as_bytes())).await.unwrap());
+    }
+    store.put_body_back("nobody's".into()).await.unwrap();
+    assert_eq!(verify(&store, None, false).await, []);
 }
