@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use estafeta_integration_tests::client::imap::literal;
 use estafeta_integration_tests::client::{Imap, Smtp};
-use estafeta_integration_tests::cluster::{Cluster, PASSWORD};
+use estafeta_integration_tests::cluster::{Cluster, DOMAIN, PASSWORD};
 use estafeta_integration_tests::tokens;
 use estafeta_integration_tests::topology::Topology;
 use estafeta_storage::blobs::suite::{Fault, ObjectServer};
@@ -181,4 +181,38 @@ fn on_one_database_and_one_bucket_serves_every_account_on_every_node() -> anyhow
         cluster.node("access1")?.command(&["mailbox", "verify"], "")?.ok()?;
         Ok(())
     })
+}
+
+#[test]
+fn a_node_starts_before_its_database_and_serves_once_that_is_there() -> anyhow::Result<()> {
+    let mut postgres = PostgresServer::start(false);
+    let database = format!("database = \"postgresql://postgres@{}/postgres\"\n", postgres.host());
+    let topology = Topology::single().section("mailbox", &format!("{database}synchronous = \"required\"\n"));
+    let mut cluster = Cluster::prepare(&topology)?;
+    postgres.stop();
+    cluster.node("all1")?.spawn()?;
+    let is_told = |cluster: &mut Cluster, why: &str| {
+        until(why, || {
+            ensure!(cluster.node("all1")?.ended()?.is_none(), "the node has ended");
+            // The node listens after its roles have been opened.
+            Ok(cluster.node("all1")?.status("/health").is_ok_and(|(code, said)| code == 503 && said.contains(why)))
+        })
+    };
+    is_told(&mut cluster, "no PostgreSQL primary answers")?;
+    ensure!(!cluster.nodes[0].log().contains("internal error"), "the cause comes first");
+    // The other roles serve, and mail waits for the mailbox.
+    cluster.administer(&["domain", "add", DOMAIN], "")?;
+    let ana = cluster.account("ana")?;
+    send(&cluster, &ana, "early", 2_000)?;
+
+    postgres.run();
+    is_told(&mut cluster, "set its synchronous_standby_names")?;
+    let _standby = postgres.standby();
+    cluster.node("all1")?.wait_healthy()?;
+    until("what waited is delivered", || {
+        let held = tokens::in_mailbox(cluster.at("imaps")?, &cluster.trust, &ana);
+        Ok(held.is_ok_and(|held| held.contains_key("early")))
+    })?;
+    cluster.succeed();
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! A node's life: check → bind every endpoint → drop privileges → open the roles → serve under supervision → drain.
 //!
-//! Until every role has opened what it keeps, nothing is served and the first failure ends the program with its line.
+//! Nothing is served before every role has tried to open what it keeps. What an operator must mend ends the program with its
+//! line; a role whose database is away waits for it, and the others serve.
 
 use std::fs;
 use std::io;

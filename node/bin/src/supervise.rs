@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use estafeta_core::{Failure, RoleName};
+use estafeta_core::{Failure, Reason, RoleName};
 use estafeta_net::drain::Drain;
 use estafeta_net::role::{Context, Plan, Running};
 use tokio::sync::watch;
@@ -20,14 +20,14 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// A role that ran this long without failing is forgiven what was before.
 const FORGIVEN: Duration = Duration::from_secs(300);
 
-/// A role that is open and not yet served.
+/// A role that is open, or waits for somebody else, and is not yet served.
 pub struct Supervisor {
     role: RoleName,
     plan: Arc<dyn Plan>,
     context: Context,
     locals: Locals,
     watched: Watched,
-    running: Running,
+    opened: Result<Running, Failure>,
 }
 
 /// What a role shall do.
@@ -111,7 +111,8 @@ impl Supervised {
 }
 
 impl Supervisor {
-    /// Opens the role: the first start, whose failure ends the program.
+    /// Opens the role. Only what an operator must mend is an error, and ends the program: a role whose database, say, is
+    /// away starts anew until it is there, like one that fails later.
     pub async fn open(
         role: RoleName,
         plan: Arc<dyn Plan>,
@@ -120,9 +121,13 @@ impl Supervisor {
         watched: Watched,
     ) -> Result<Self, Failure> {
         context.drain = Drain::new();
-        let running = start(&plan, &context).await?;
-        locals.provide(&running.provides);
-        Ok(Self { role, plan, context, locals, watched, running })
+        let opened = start(&plan, &context).await;
+        match &opened {
+            Ok(running) => locals.provide(&running.provides),
+            Err(failure) if failure.reason == Reason::Unavailable => {}
+            Err(failure) => return Err(failure.clone()),
+        }
+        Ok(Self { role, plan, context, locals, watched, opened })
     }
 
     /// Serves it from now on.
@@ -142,11 +147,25 @@ impl Supervisor {
         drain: Arc<Mutex<Drain>>,
     ) {
         let mut wait = FIRST_WAIT;
-        let mut running = Some(self.running);
+        let mut first = Some(self.opened);
         loop {
             let began = Instant::now();
-            let cause = match running.take() {
-                Some(running) => {
+            let opened = match first.take() {
+                Some(opened) => opened,
+                None => {
+                    self.context.drain = Drain::new();
+                    *drain.lock().unwrap_or_else(PoisonError::into_inner) = self.context.drain.clone();
+                    let opened = start(&self.plan, &self.context).await;
+                    if let Ok(running) = &opened {
+                        self.locals.provide(&running.provides);
+                        tracing::info!(role = %self.role, "started anew");
+                    }
+                    opened
+                }
+            };
+            let cause = match opened {
+                Err(failure) => Some(failure.to_string()),
+                Ok(running) => {
                     self.watched.runs(&running.provides);
                     let mut run = tokio::spawn(running.run);
                     tokio::select! {
@@ -162,19 +181,6 @@ impl Supervisor {
                             self.locals.withdraw();
                             None
                         }
-                    }
-                }
-                None => {
-                    self.context.drain = Drain::new();
-                    *drain.lock().unwrap_or_else(PoisonError::into_inner) = self.context.drain.clone();
-                    match start(&self.plan, &self.context).await {
-                        Ok(started) => {
-                            self.locals.provide(&started.provides);
-                            tracing::info!(role = %self.role, "started anew");
-                            running = Some(started);
-                            continue;
-                        }
-                        Err(failure) => Some(failure.to_string()),
                     }
                 }
             };
@@ -311,9 +317,8 @@ mod tests {
         members.current().get(&"me".parse().unwrap()).unwrap().roles[&RoleName::EDGE].clone()
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_role_that_fails_starts_anew_after_longer_and_longer() {
-        let members = members("me", RoleName::EDGE);
+    /// Everything that a role is handed, and its watch.
+    fn handed(members: &MembersView) -> (Context, Watched) {
         let context = Context {
             node: "me".parse().unwrap(),
             hostname: "me".into(),
@@ -326,11 +331,54 @@ mod tests {
             issuer: None,
             drain: Drain::new(),
         };
-        let locals = Locals::default();
-        let plan = Arc::new(Shaky::default());
         let remote = Remote { node: context.node.clone(), hostname: "me".into(), tls: context.tls.clone() };
         let health = Health::new(health::Config::default(), &[], remote, members.clone());
         let watched = health.watch(RoleName::EDGE, context.data.clone(), Arc::default());
+        (context, watched)
+    }
+
+    /// What it needs is away at its first start, and there at its second.
+    struct Waits(Shaky, Reason);
+
+    #[async_trait]
+    impl Plan for Waits {
+        async fn start(&self, context: Context) -> Result<Running, Failure> {
+            if self.0.starts.load(Ordering::Relaxed) == 0 {
+                self.0.starts.store(3, Ordering::Relaxed);
+                return Err(Failure { reason: self.1, ..Failure::unavailable("the database is away") });
+            }
+            self.0.start(context).await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_role_whose_database_is_away_at_the_start_waits_for_it() {
+        let members = members("me", RoleName::EDGE);
+        let (context, watched) = handed(&members);
+        let locals = Locals::default();
+        let plan = Arc::new(Waits(Shaky::default(), Reason::Unavailable));
+        let opening = Supervisor::open(RoleName::EDGE, plan, context, locals.clone(), watched).await;
+        let role = opening.ok().unwrap().run();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(readiness(&members), Readiness::NotReady("the database is away".into()));
+        assert!(!locals.provides_administration());
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        assert!(readiness(&members) == Readiness::Ready && locals.provides_administration());
+        role.stop(Duration::from_secs(5)).await;
+
+        // What an operator must mend is told at once.
+        let (context, watched) = handed(&members);
+        let plan = Arc::new(Waits(Shaky::default(), Reason::Internal));
+        let refused = Supervisor::open(RoleName::EDGE, plan, context, locals, watched).await.err();
+        assert_eq!(refused.unwrap().to_string(), "the database is away");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_role_that_fails_starts_anew_after_longer_and_longer() {
+        let members = members("me", RoleName::EDGE);
+        let (context, watched) = handed(&members);
+        let locals = Locals::default();
+        let plan = Arc::new(Shaky::default());
         let opening = Supervisor::open(RoleName::EDGE, plan.clone(), context, locals.clone(), watched);
         let supervisor = opening.await.unwrap();
         assert!(locals.provides_administration());

@@ -98,12 +98,12 @@ impl Failure {
 
     /// Nobody who could do it answers.
     pub fn unavailable(cause: impl fmt::Display) -> Self {
-        Self::new(Reason::Unavailable, "temporarily unavailable, try again later").because(cause)
+        Self::new(Reason::Unavailable, UNAVAILABLE).because(cause)
     }
 
     /// Something broke on our side.
     pub fn internal(cause: impl fmt::Display) -> Self {
-        Self::new(Reason::Internal, "internal error, try again later").because(cause)
+        Self::new(Reason::Internal, INTERNAL).because(cause)
     }
 
     /// Whether to try again.
@@ -112,11 +112,43 @@ impl Failure {
     }
 }
 
-/// Both texts: for the operator's log, never for a client.
+/// What a client reads when the cause is nothing to it. It tells an operator nothing.
+const UNAVAILABLE: &str = "temporarily unavailable, try again later";
+const INTERNAL: &str = "internal error, try again later";
+
+/// All that there is to know: for the operator, never for a client.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.cause.is_empty() { f.write_str(&self.client) } else { write!(f, "{} ({})", self.client, self.cause) }
+        match (self.client.as_str(), self.cause.as_str()) {
+            (client, "") => f.write_str(client),
+            (UNAVAILABLE | INTERNAL, cause) => f.write_str(cause),
+            // One text that has the other in it says both.
+            (client, cause) if client.contains(cause) => f.write_str(client),
+            (client, cause) => write!(f, "{client} ({cause})"),
+        }
     }
 }
 
 impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operator_reads_the_cause_and_no_text_twice() {
+        let invalid = |client: &str| Failure::new(Reason::Invalid, client);
+        for (failure, text) in [
+            (Failure::internal("the disk is gone"), "the disk is gone"),
+            (Failure::unavailable("no primary answers"), "no primary answers"),
+            (invalid("no such file").because(""), "no such file"),
+            (
+                invalid("/x: no such file (os error 2)").because("no such file (os error 2)"),
+                "/x: no such file (os error 2)",
+            ),
+            (invalid("it cannot be read").because("line 3"), "it cannot be read (line 3)"),
+        ] {
+            assert_eq!(failure.to_string(), text);
+        }
+    }
+}

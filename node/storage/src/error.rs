@@ -92,6 +92,9 @@ pub enum StorageError {
         "no synchronous standby is connected and one is required: nothing is acknowledged until it is back; see pg_stat_replication and synchronous_standby_names"
     )]
     NoStandby,
+    /// The server that was found is not what was asked for, and whoever runs it can make it so while this program runs.
+    #[error("{0}")]
+    Unfit(&'static str),
     /// The connection was lost in a commit, or the commit waited too long for a standby.
     #[error("a commit was not answered: whether it was done is not known")]
     Unknown,
@@ -138,7 +141,9 @@ impl StorageError {
     /// Whether the database or the object store is not to be had for now: it comes back, or another takes its place.
     pub fn is_away(&self) -> bool {
         match self {
-            Self::Away(_) | Self::Objects(_) | Self::NoStandby | Self::Unknown | Self::Contended => true,
+            Self::Away(_) | Self::Objects(_) | Self::NoStandby | Self::Unfit(_) | Self::Unknown | Self::Contended => {
+                true
+            }
             Self::Database(error) => Fault::of(error).is_some(),
             _ => false,
         }

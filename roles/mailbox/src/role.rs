@@ -102,8 +102,7 @@ impl Plan for Config {
             warn_at_percent: self.warn_at_percent.clone(),
             keep_expunged: self.undelete_days > 0,
         };
-        // What fails here an operator must mend: the whole text is for them.
-        let store = Store::open(options).await.map_err(Failure::internal)?;
+        let store = Store::open(options).await?;
         let accounts = Accounts::new(store.clone(), self.store_group.clone(), &context.contracts);
         let delivery = LocalDelivery::new(accounts.clone(), self.junk, self.when_over_quota);
         let health = StoreHealth {

@@ -187,13 +187,13 @@ async fn require(servers: &Servers, connection: &mut PgConnection) -> Result<(),
     let row = row.fetch_one(connection).await?;
     let (named, may_see): (bool, bool) = (row.try_get(0)?, row.try_get(1)?);
     if !named {
-        return Err(StorageError::Address(
-            "a synchronous standby is required and the PostgreSQL server has none configured: set its synchronous_standby_names".into(),
+        return Err(StorageError::Unfit(
+            "a synchronous standby is required and the PostgreSQL server has none configured: set its synchronous_standby_names",
         ));
     }
     if !may_see {
-        return Err(StorageError::Address(
-            "a synchronous standby is required and this database user may not see whether one is there: GRANT pg_read_all_stats to it".into(),
+        return Err(StorageError::Unfit(
+            "a synchronous standby is required and this database user may not see whether one is there: GRANT pg_read_all_stats to it",
         ));
     }
     Ok(())
