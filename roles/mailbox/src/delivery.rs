@@ -1,5 +1,6 @@
 //! The local implementation of the contract `Delivery`: a parcel into the mailboxes of this node.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +14,7 @@ use crate::accounts::Accounts;
 use crate::config::WhenOverQuota;
 use crate::store::{Consignment, Delivered, Folder, StoreError};
 
-/// How many recipients of a parcel are written at the same moment. They share commits.
+/// How many accounts of a parcel are written at the same moment. They share commits.
 const AT_ONCE: usize = 100;
 
 /// How far into a message its header is looked at, in bytes.
@@ -130,15 +131,15 @@ impl Delivery for LocalDelivery {
         let spam = self.junk && is_spam(&parcel.message);
         let mut outcomes = vec![None; parcel.recipients.len()];
         let mut running = JoinSet::new();
-        for (index, recipient) in parcel.recipients.iter().enumerate() {
+        for same in by_account(&parcel.recipients) {
             if running.len() >= AT_ONCE {
                 note(running.join_next().await, &mut outcomes);
             }
             let (delivery, consignment, id) = (self.clone(), consignment.clone(), parcel.id);
-            let (recipient, sender) = (recipient.clone(), parcel.sender.clone());
+            let (recipient, sender) = (parcel.recipients[same[0]].clone(), parcel.sender.clone());
             let folder = if spam { Folder::Junk } else { detailed(&recipient) };
             running.spawn(async move {
-                (index, delivery.deliver_one(&consignment, id, &recipient, sender.as_ref(), folder).await)
+                (same, delivery.deliver_one(&consignment, id, &recipient, sender.as_ref(), folder).await)
             });
         }
         while !running.is_empty() {
@@ -151,6 +152,21 @@ impl Delivery for LocalDelivery {
     }
 }
 
+/// The recipients by account, as numbers in their order: an account gets one copy, into the folder that its first recipient
+/// names, and the others share its outcome.
+fn by_account(recipients: &[Recipient]) -> Vec<Vec<usize>> {
+    let mut numbers = HashMap::new();
+    let mut accounts: Vec<Vec<usize>> = Vec::new();
+    for (index, recipient) in recipients.iter().enumerate() {
+        let number = *numbers.entry(recipient.account.id).or_insert(accounts.len());
+        match accounts.get_mut(number) {
+            Some(same) => same.push(index),
+            None => accounts.push(vec![index]),
+        }
+    }
+    accounts
+}
+
 /// The folder that the sender named behind a `+` (RFC 5233), which the store takes if there is one.
 fn detailed(recipient: &Recipient) -> Folder {
     let own = recipient.original.key() == recipient.account.address.key();
@@ -158,10 +174,10 @@ fn detailed(recipient: &Recipient) -> Folder {
     detail.map_or(Folder::Inbox, |(_, detail)| Folder::Named(detail.to_owned()))
 }
 
-/// A recipient whose task panicked stays without an outcome, and is tried again later.
-fn note(joined: Option<Result<(usize, Outcome), tokio::task::JoinError>>, outcomes: &mut [Option<Outcome>]) {
+/// Recipients whose task panicked stay without an outcome, and are tried again later.
+fn note(joined: Option<Result<(Vec<usize>, Outcome), tokio::task::JoinError>>, outcomes: &mut [Option<Outcome>]) {
     match joined {
-        Some(Ok((index, outcome))) => outcomes[index] = Some(outcome),
+        Some(Ok((same, outcome))) => same.iter().for_each(|index| outcomes[*index] = Some(outcome.clone())),
         Some(Err(error)) => tracing::error!(%error, "a delivery broke off: a bug"),
         None => {}
     }
@@ -219,18 +235,34 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_trace_says_from_whom_and_to_whom() {
-        let account = Account {
+    fn account(address: &str) -> Account {
+        Account {
             id: estafeta_core::AccountId::random(),
-            address: "ana@example.edu".parse().unwrap(),
+            address: address.parse().unwrap(),
             name: String::new(),
             store_group: "g".parse().unwrap(),
             quota_bytes: None,
             quota_messages: None,
             enabled: true,
             created: 0,
+        }
+    }
+
+    #[test]
+    fn recipients_of_one_account_are_one() {
+        let (ana, luis) = (account("ana@example.edu"), account("luis@example.edu"));
+        let to = |account: &Account, original: &str| Recipient {
+            account: account.clone(),
+            original: format!("{original}@example.edu").parse().unwrap(),
         };
+        let recipients = [to(&luis, "luis"), to(&ana, "ana+t"), to(&ana, "ana"), to(&luis, "all"), to(&ana, "ana+x")];
+        assert_eq!(by_account(&recipients), [vec![0, 3], vec![1, 2, 4]]);
+        assert!(by_account(&[]).is_empty());
+    }
+
+    #[test]
+    fn the_trace_says_from_whom_and_to_whom() {
+        let account = account("ana@example.edu");
         let to = |original: &str| Recipient { account: account.clone(), original: original.parse().unwrap() };
         let plain = "Return-Path: <>\r\nDelivered-To: ana@example.edu\r\n";
         assert_eq!(trace(None, &to("ANA@example.edu")), plain);

@@ -160,6 +160,29 @@ async fn a_detail_names_a_folder_here_and_by_lmtp() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_is_named_twice_gets_one_copy_where_the_first_name_says() {
+    let node = Node::start().await;
+    let (ana, luis) = (node.account("ana@example.edu", None).await, node.account("luis@example.edu", None).await);
+    let to = |account: &Account, original: &str| Recipient {
+        account: account.clone(),
+        original: format!("{original}@example.edu").parse().unwrap(),
+    };
+    let twice = || Parcel {
+        recipients: vec![to(&ana, "ana+drafts"), to(&luis, "luis"), to(&ana, "ana"), to(&ana, "ana+none")],
+        ..parcel(&ana, "Subject: x\r\n\r\nx\r\n")
+    };
+    for delivery in [node.provides.delivery.clone().unwrap(), node.remote_delivery()] {
+        for _ in 0..10 {
+            assert_eq!(delivery.deliver(&twice()).await, vec![Outcome::Delivered; 4]);
+        }
+    }
+    let by_imap = ByImap(node.provides.sessions.clone().unwrap());
+    assert_eq!(by_imap.messages(&ana, "Drafts").await.len(), 20);
+    assert_eq!(by_imap.messages(&ana, "INBOX").await.len(), 0);
+    assert_eq!(by_imap.messages(&luis, "INBOX").await.len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_service_is_for_its_own_role_alone() {
     let node = Node::start().await;
     let ana = node.account("ana@example.edu", None).await;
