@@ -179,3 +179,24 @@ fn relocate(
         thread::sleep(Duration::from_millis(300));
     }
 }
+
+#[test]
+fn what_the_node_of_an_account_says_is_told_whichever_is_asked() -> anyhow::Result<()> {
+    let topology = two_groups().with("mailbox3", &["mailbox"], Some("c"));
+    Cluster::run(&topology, |cluster| {
+        let bea = cluster.account_in("bea", Some("a"))?;
+        let to = cluster.directory.path().join("bea").display().to_string();
+        let orders: [&[&str]; 3] = [
+            &["mailbox", "export", &bea, "--to", &to],
+            &["mailbox", "verify", "--account", &bea],
+            &["mailbox", "undelete", &bea, "--dry-run"],
+        ];
+        for node in ["mailbox1", "mailbox2", "mailbox3", "edge1"] {
+            for order in orders {
+                let done = cluster.node(node)?.command(order, "")?;
+                ensure!(done.code == 67 && done.errors.contains("has no mail yet"), "{node}: {order:?}: {done:?}");
+            }
+        }
+        Ok(())
+    })
+}

@@ -129,17 +129,17 @@ impl Accounts {
     pub async fn of_whoever(&self, address: &Address) -> Result<AccountMail, Failure> {
         let account = self.directory_uncached.account(address).await?;
         let elsewhere = || {
-            let text = if account.store_group == self.store_group {
-                format!(
+            if account.store_group == self.store_group {
+                let text = format!(
                     "{address} has no mail yet: its mailboxes are made when the first message or the first login comes"
-                )
-            } else {
-                format!(
-                    "{address} has no mail on this node, which serves store group {}; the directory says that it lives in {}",
-                    self.store_group, account.store_group
-                )
-            };
-            Failure::new(Reason::NotFound, text)
+                );
+                return Failure::new(Reason::NotFound, text);
+            }
+            let text = format!(
+                "{address} has no mail on this node, which serves store group {}; the directory says that it lives in {}",
+                self.store_group, account.store_group
+            );
+            Failure::new(Reason::Elsewhere, text)
         };
         match self.store.account(&account).await {
             Ok(mail) => mail.ok_or_else(elsewhere),

@@ -81,13 +81,14 @@ impl AdministrationRouter {
     }
 
     /// Asks the nodes with the role, the ready ones first, until one can do it: what only one of them keeps (a letter in its
-    /// queue), the others do not find.
+    /// queue), the others do not find. `before` is what this node found.
     async fn pass_on(
         &self,
         role: &RoleName,
         group: Option<&str>,
         operation: &str,
         input: Value,
+        before: Option<Failure>,
     ) -> Result<Value, Failure> {
         let members = self.members.current();
         let serves = |member: &&Member| {
@@ -99,18 +100,33 @@ impl AdministrationRouter {
             .filter(serves)
             .collect();
         nodes.sort_by_key(|member| !member.is_ready(role));
-        let mut last = None;
+        let mut failures: Vec<Failure> = before.into_iter().collect();
         for member in nodes {
             let Some(address) = member.administration else { continue };
             match client::ask_node(&self.remote.tls, &member.name, address, operation, &input).await {
-                Err(failure) if matches!(failure.reason, Reason::Unavailable | Reason::NotFound) => {
-                    last = Some(failure)
-                }
+                Err(failure) if weight(&failure) > 0 => failures.push(failure),
                 answer => return answer,
             }
         }
-        Err(last.unwrap_or_else(|| Failure::unavailable(format!("no node with the role {role} is known here"))))
+        let unknown = || Failure::unavailable(format!("no node with the role {role} is known here"));
+        Err(most_telling(failures).unwrap_or_else(unknown))
     }
+}
+
+/// How much the failure of one node tells where another may do better: what does not exist where it should be tells more
+/// than a node that is away, and that more than a node which only knows that it is another's. Nothing at all ends the search.
+fn weight(failure: &Failure) -> u8 {
+    match failure.reason {
+        Reason::NotFound => 3,
+        Reason::Unavailable => 2,
+        Reason::Elsewhere => 1,
+        _ => 0,
+    }
+}
+
+/// Of several nodes' failures the first of those that tell most.
+fn most_telling(failures: Vec<Failure>) -> Option<Failure> {
+    failures.into_iter().rev().max_by_key(weight)
 }
 
 impl AdministrationRouter {
@@ -143,13 +159,12 @@ impl Administration for AdministrationRouter {
             }
             Perform::ByRole(role) | Perform::InGroup(role, _) => {
                 if self.local(role).is_none() {
-                    return self.pass_on(role, None, operation, input).await;
+                    return self.pass_on(role, None, operation, input, None).await;
                 }
                 // What one node of a role does not know another may: each mailbox node has its own store group.
                 match self.perform_here(operation, input.clone()).await {
-                    Err(failure) if failure.reason == Reason::NotFound => {
-                        let elsewhere = self.pass_on(role, None, operation, input).await;
-                        elsewhere.map_err(|other| if other.reason == Reason::Unavailable { failure } else { other })
+                    Err(failure) if matches!(failure.reason, Reason::NotFound | Reason::Elsewhere) => {
+                        self.pass_on(role, None, operation, input, Some(failure)).await
                     }
                     answer => answer,
                 }
@@ -178,6 +193,27 @@ impl AdministrationRouter {
             let text = format!("no node serves the store group {group:?}; those that are served: {}", known.join(", "));
             return Err(Failure::new(Reason::NotFound, text));
         }
-        self.pass_on(role, Some(group), operation, input).await
+        self.pass_on(role, Some(group), operation, input, None).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_serves_the_account_knows_better_than_who_does_not() {
+        let failure = |reason, text: &str| Failure::new(reason, text);
+        let (elsewhere, away) = (failure(Reason::Elsewhere, "it lives in a"), failure(Reason::Unavailable, "away"));
+        let (none, second) = (failure(Reason::NotFound, "no mail yet"), failure(Reason::NotFound, "none here"));
+        for (failures, told) in [
+            (vec![elsewhere.clone(), none.clone(), elsewhere.clone()], Some(none.clone())),
+            (vec![away.clone(), none.clone(), second], Some(none)),
+            (vec![elsewhere.clone(), away.clone(), elsewhere.clone()], Some(away)),
+            (vec![elsewhere.clone()], Some(elsewhere)),
+            (vec![], None),
+        ] {
+            assert_eq!(most_telling(failures), told);
+        }
     }
 }
