@@ -1,6 +1,7 @@
 //! A role's section of the configuration file, before the role has read it.
 
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use toml::Spanned;
@@ -31,29 +32,43 @@ impl ConfigError {
 
 /// A section: a table whose keys a role knows.
 #[derive(Debug, Clone)]
-pub struct Section<'i>(Spanned<DeValue<'i>>);
+pub struct Section<'i> {
+    table: Spanned<DeValue<'i>>,
+    directory: PathBuf,
+}
 
 impl<'i> Section<'i> {
     /// The section of a table that stands in the file.
-    pub fn new(value: Spanned<DeValue<'i>>) -> Self {
-        Self(value)
+    pub fn new(table: Spanned<DeValue<'i>>) -> Self {
+        Self { table, directory: PathBuf::new() }
+    }
+
+    /// Says in which directory the file stands.
+    #[must_use]
+    pub fn beside(self, directory: &Path) -> Self {
+        Self { directory: directory.to_owned(), ..self }
+    }
+
+    /// What relative paths are relative to: the directory of the file.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The section that a file leaves out: all defaults.
     pub fn absent() -> Self {
-        Self(Spanned::new(0..0, DeValue::Table(DeTable::new())))
+        Self::new(Spanned::new(0..0, DeValue::Table(DeTable::new())))
     }
 
     /// A section from a text, as tests write it.
     pub fn parse(text: &'i str) -> Result<Self, ConfigError> {
         let table = DeTable::parse(text).map_err(|error| ConfigError::from_toml(&error))?;
-        Ok(Self(Spanned::new(table.span(), DeValue::Table(table.into_inner()))))
+        Ok(Self::new(Spanned::new(table.span(), DeValue::Table(table.into_inner()))))
     }
 
     /// Reads the section into the role's `Config`, whose type denies unknown fields.
     pub fn read<T: DeserializeOwned>(self) -> Result<T, ConfigError> {
-        let place = self.0.span();
-        T::deserialize(ValueDeserializer::from(self.0)).map_err(|error| {
+        let place = self.table.span();
+        T::deserialize(ValueDeserializer::from(self.table)).map_err(|error| {
             let mut error = ConfigError::from_toml(&error);
             error.place = error.place.or((place.end > 0).then_some(place));
             error

@@ -94,7 +94,9 @@ pub fn role() -> Role {
 }
 
 fn plan(section: Section<'_>) -> Result<Box<dyn Plan>, ConfigError> {
-    let config: Config = section.read()?;
+    let directory = section.directory().to_owned();
+    let mut config: Config = section.read()?;
+    config.transfer.beside(&directory);
     config.check().map_err(ConfigError::new)?;
     Ok(Box::new(config))
 }

@@ -3,7 +3,7 @@
 mod s3;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use estafeta_core::{Failure, StoreGroup};
@@ -139,6 +139,14 @@ fn default_delivery_timeout_seconds() -> u64 {
 }
 
 impl Config {
+    /// Relative paths are relative to `directory`.
+    pub(crate) fn beside(mut self, directory: &Path) -> Self {
+        let password = self.database_password_file.iter_mut();
+        let of_s3 = self.s3.iter_mut().flat_map(S3::files);
+        password.chain(of_s3).for_each(|path| *path = directory.join(&path));
+        self
+    }
+
     /// Refuses what is legal TOML and makes no sense.
     pub fn check(self) -> Result<Self, ConfigError> {
         for (key, zero) in [
@@ -234,6 +242,16 @@ mod tests {
 
     fn read(text: &str) -> Result<Config, ConfigError> {
         Section::parse(text)?.read::<Config>()?.check()
+    }
+
+    #[test]
+    fn relative_paths_are_relative_to_a_directory() {
+        let text = "store_group = 'g'\ndatabase = 'postgresql://h/d'\ndatabase_password_file = 'p'\n\
+                    [s3]\nbucket = 'mail'\ncredentials_file = '/k'\nauthority = 'ca'";
+        let config = read(text).unwrap().beside(Path::new("/etc/estafeta"));
+        assert_eq!(config.database_password_file.unwrap(), Path::new("/etc/estafeta/p"));
+        let s3 = config.s3.unwrap();
+        assert_eq!((s3.credentials_file, s3.authority), ("/k".into(), Some("/etc/estafeta/ca".into())));
     }
 
     #[test]

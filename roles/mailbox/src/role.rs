@@ -73,7 +73,8 @@ pub fn role() -> Role {
 }
 
 fn plan(section: Section<'_>) -> Result<Box<dyn Plan>, ConfigError> {
-    Ok(Box::new(section.read::<Config>()?.check()?))
+    let directory = section.directory().to_owned();
+    Ok(Box::new(section.read::<Config>()?.beside(&directory).check()?))
 }
 
 #[async_trait]

@@ -121,6 +121,7 @@ impl NodeConfig {
             let section = sections.remove(&role.name);
             let place = section.as_ref().map(|(place, _)| place.clone());
             let section = section.map_or_else(Section::absent, |(_, section)| section);
+            let section = section.beside(file.parent().unwrap_or(Path::new("")));
             let plan = (role.plan)(section).map_err(|mut error| {
                 error.message = format!("[{}] {}", role.name, error.message);
                 error.place = error.place.or(place);
@@ -298,6 +299,16 @@ mod tests {
         assert_eq!(config.hostname, "a");
         assert_eq!(config.plans.len(), 1);
         assert!(config.socket.ends_with("/var/lib/estafeta/estafeta.sock") || config.socket.ends_with("estafeta.sock"));
+    }
+
+    #[test]
+    fn relative_paths_of_a_role_are_relative_to_the_file() {
+        let files = "database = 'postgresql://u@127.0.0.1/d'\ndatabase_password_file = 'db'\n\
+                     [mailbox.s3]\nbucket = 'mail'\nauthority = 'ca.pem'\ncredentials_file = 's3.toml'\n";
+        let text = format!("{}[mailbox]\nstore_group = 'g'\n{files}", BASE.replace("filter", "mailbox"));
+        let config = NodeConfig::parse(Path::new("/etc/here/node.toml"), &text, &roles::table()).ok().unwrap();
+        let (key, wrong) = config.plans[0].1.check_files().unwrap_err();
+        assert_eq!((key, wrong.contains("/etc/here/ca.pem")), ("mailbox.s3", true), "{wrong}");
     }
 
     #[test]

@@ -85,6 +85,12 @@ pub enum Algorithm {
 }
 
 impl Config {
+    /// Relative paths are relative to `directory`.
+    pub fn beside(&mut self, directory: &Path) {
+        let files = self.keys.iter_mut().filter_map(|key| key.secret_file.as_mut());
+        files.for_each(|path| *path = directory.join(&path));
+    }
+
     /// What is wrong with the values, in words for whoever wrote them.
     pub fn check(&self) -> Result<(), String> {
         if self.secondaries.len() > SECONDARIES_LIMIT {

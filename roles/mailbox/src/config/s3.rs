@@ -56,6 +56,11 @@ struct Credentials {
 }
 
 impl S3 {
+    /// The files that it names.
+    pub(super) fn files(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        std::iter::once(&mut self.credentials_file).chain(&mut self.authority)
+    }
+
     /// Refuses what is legal TOML and makes no sense.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let wrong = |text: String| Err(ConfigError::new(text));
