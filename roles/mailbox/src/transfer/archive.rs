@@ -22,6 +22,7 @@ use estafeta_storage::blobs::{BlobHash, Packing};
 use serde::{Deserialize, Serialize};
 
 use super::failed;
+use super::private::{create_directory, create_file};
 use crate::store::relocation::{ImageOfAccount, ImageOfMessage};
 
 /// What says which form it is.
@@ -72,7 +73,7 @@ pub struct Archive(PathBuf);
 impl Archive {
     /// To write to: made when it is missing. A directory that holds something else is refused.
     pub fn make(root: &Path) -> Result<Self, Failure> {
-        fs::create_dir_all(root).map_err(failed(root))?;
+        create_directory(root).map_err(failed(root))?;
         let mark = root.join(MARK);
         if !mark.exists() {
             if fs::read_dir(root).map_err(failed(root))?.next().is_some() {
@@ -113,7 +114,7 @@ impl Archive {
         let plain = self.body(hash);
         let (packing, kept) = Packing::pack(body);
         let path = if packing == Packing::Zstd { plain.with_extension("zst") } else { plain };
-        path.parent().map_or(Ok(()), |parent| fs::create_dir_all(parent).map_err(failed(parent)))?;
+        path.parent().map_or(Ok(()), |parent| create_directory(parent).map_err(failed(parent)))?;
         write_whole(&path, &kept)
     }
 
@@ -130,10 +131,10 @@ impl Archive {
     /// Begins a file of an account.
     pub fn begin(&self, head: &Head) -> Result<Writing, Failure> {
         let directory = self.0.join("accounts").join(head.account.to_string());
-        fs::create_dir_all(&directory).map_err(failed(&directory))?;
+        create_directory(&directory).map_err(failed(&directory))?;
         let path = directory.join(format!("{}.jsonl", head.taken));
         let temporary = path.with_extension("new");
-        let file = File::create(&temporary).map_err(failed(&temporary))?;
+        let file = create_file(&temporary).map_err(failed(&temporary))?;
         let mut writing = Writing { file, path, temporary };
         writing.line(head)?;
         Ok(writing)
@@ -169,7 +170,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     // The ending may be part of a hash's name.
     let temporary = path.with_added_extension("new");
     let write = || {
-        let mut file = File::create(&temporary)?;
+        let mut file = create_file(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;

@@ -14,6 +14,7 @@ use estafeta_core::{Failure, Message};
 use tokio::sync::watch;
 
 use super::particulars::Particulars;
+use super::private::{create_directory, create_file};
 use super::{Format, Transferred, blocking, failed, maildir, mbox};
 use crate::store::{AccountMail, Mailbox, MailboxName, MessageEntry, Progress, RecentClaim, Snapshot, StoreError};
 
@@ -28,7 +29,7 @@ pub async fn export(
     let messages = mail.usage().await?.messages;
     progress.send_modify(|progress| progress.of = messages);
     let directory = root.to_owned();
-    blocking(move || fs::create_dir_all(&directory).map_err(failed(&directory))).await?;
+    blocking(move || create_directory(&directory).map_err(failed(&directory))).await?;
     let mut exporting = Exporting { root, progress, done: Transferred::default() };
     for entry in mailboxes {
         match exporting.mailbox(mail, &entry.name, format).await {
@@ -125,8 +126,8 @@ impl Exporting<'_> {
         let temporary = path.with_added_extension("new");
         let (opened, directory) = (temporary.clone(), path.parent().map(Path::to_owned));
         let mut file = blocking(move || {
-            directory.map_or(Ok(()), |directory| fs::create_dir_all(&directory).map_err(failed(&directory)))?;
-            File::create(&opened).map(BufWriter::new).map_err(failed(&opened))
+            directory.map_or(Ok(()), |directory| create_directory(&directory).map_err(failed(&directory)))?;
+            create_file(&opened).map(BufWriter::new).map_err(failed(&opened))
         })
         .await?;
         for entry in snapshot.messages.iter() {
@@ -188,10 +189,10 @@ impl Exporting<'_> {
 fn prepare(directory: &Path, keywords: &str) -> Result<HashMap<String, PathBuf>, Failure> {
     for part in maildir::PARTS {
         let path = directory.join(part);
-        fs::create_dir_all(&path).map_err(failed(&path))?;
+        create_directory(&path).map_err(failed(&path))?;
     }
     let path = directory.join(maildir::KEYWORDS);
-    fs::write(&path, keywords).map_err(failed(&path))?;
+    create_file(&path).and_then(|mut file| file.write_all(keywords.as_bytes())).map_err(failed(&path))?;
     let mut there = HashMap::new();
     let cur = directory.join("cur");
     for entry in fs::read_dir(&cur).map_err(failed(&cur))? {
@@ -206,7 +207,7 @@ fn prepare(directory: &Path, keywords: &str) -> Result<HashMap<String, PathBuf>,
 /// Writes a message; when it has its name, it is whole.
 fn write(temporary: &Path, path: &Path, text: &Message, entry: &MessageEntry) -> Result<(), Failure> {
     let write = || {
-        let mut file = File::create(temporary)?;
+        let mut file = create_file(temporary)?;
         for part in text.parts() {
             file.write_all(part)?;
         }

@@ -16,6 +16,7 @@ mod intake;
 mod maildir;
 mod mbox;
 mod particulars;
+mod private;
 mod remote;
 mod restore;
 #[cfg(test)]

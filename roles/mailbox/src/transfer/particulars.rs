@@ -4,7 +4,7 @@
 //! Going in, nothing that is there is changed: only what is missing is added.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 use std::path::Path;
 
@@ -15,6 +15,7 @@ use estafeta_protocols::imap::command::acl::RightsChange;
 use estafeta_protocols::imap::types::Rights;
 use serde::{Deserialize, Serialize};
 
+use super::private::create_file;
 use super::{blocking, failed};
 use crate::imap::Neighbours;
 use crate::store::relocation::{ImageOfAccount, ImageOfMailbox};
@@ -128,7 +129,7 @@ impl Particulars {
         let (path, temporary) = (root.join(FILE), root.join(".estafeta.json.new"));
         blocking(move || {
             let write = || {
-                let mut file = File::create(&temporary)?;
+                let mut file = create_file(&temporary)?;
                 file.write_all(&text)?;
                 file.sync_all()?;
                 fs::rename(&temporary, &path)

@@ -1,9 +1,12 @@
 //! Out and in again, once and again.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use estafeta_core::directory::Account;
+use estafeta_core::directory::memory::MemoryDirectory;
 use estafeta_core::{AccountId, Address, DeliveryId, Message};
 use estafeta_protocols::imap::command::acl::RightsChange;
 use estafeta_protocols::imap::types::Rights;
@@ -127,6 +130,39 @@ async fn mail_goes_out_and_comes_in_again_and_twice_is_once() {
     assert_eq!(export(&ana, &out, Format::Maildir, &progress).await.unwrap(), again);
     let files: Vec<_> = fs::read_dir(out.join("INBOX/cur")).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert!(files.len() == 1 && files[0].to_str().unwrap().ends_with(":2,R"), "{files:?}");
+}
+
+/// Everything below a directory, and it, with what others than its owner may do.
+fn open_to_others(path: &Path) -> Vec<(std::path::PathBuf, u32)> {
+    let mode = fs::metadata(path).unwrap().permissions().mode() & 0o077;
+    let mut found = vec![(path.to_owned(), mode)];
+    if path.is_dir() {
+        found.extend(fs::read_dir(path).unwrap().flat_map(|entry| open_to_others(&entry.unwrap().path())));
+    }
+    found.retain(|(_, mode)| *mode != 0);
+    found
+}
+
+#[tokio::test]
+async fn what_goes_out_nobody_else_may_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store(&directory.path().join("store")).await;
+    let ana = account(&store, "ana").await;
+    let keywords = vec!["k".parse().unwrap()];
+    let text = Message::new("Subject: 1\r\n\r\n".into());
+    let message = NewMessage { keywords, ..NewMessage::received(text) };
+    ana.append(&MailboxName::inbox(), vec![message]).await.unwrap();
+    let progress = watch::Sender::new(Progress::default());
+    for (format, out) in [(Format::Maildir, "maildir"), (Format::Mbox, "mbox")] {
+        let out = directory.path().join(out);
+        export(&ana, &out, format, &progress).await.unwrap();
+        assert_eq!(open_to_others(&out), []);
+    }
+    let out = directory.path().join("backups/here");
+    let people = Arc::new(MemoryDirectory::default());
+    let of = Some((ana.account().id, ana.account().address.clone()));
+    backup(&store, people.as_ref(), of, &out, &progress).await.unwrap();
+    assert_eq!(open_to_others(&directory.path().join("backups")), []);
 }
 
 #[tokio::test]
