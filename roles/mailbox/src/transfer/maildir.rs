@@ -1,12 +1,13 @@
 //! Maildir (<https://cr.yp.to/proto/maildir.html>) with a directory for each mailbox, below each other like their names.
 //!
 //! The letters of flags are those of Maildir; keywords are small letters, explained by the file `dovecot-keywords` beside
-//! `cur`, as Dovecot has it. A level of a name that would mean something to the file system is written with `%` and the
-//! number of the byte.
+//! `cur`, as Dovecot has it. A level of a name that would mean something to the file system, or is the name of a file that stands
+//! there, is written with `%` and the number of the byte.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use super::particulars;
 use crate::store::{Keyword, MailboxName, SystemFlags};
 
 /// The letters, in the order in which they are written.
@@ -27,13 +28,16 @@ pub const KEYWORD_LETTERS: usize = 26;
 /// The directories of every maildir.
 pub const PARTS: [&str; 3] = ["cur", "new", "tmp"];
 
+/// What stands beside mailboxes, and is none.
+const TAKEN: [&str; 5] = [PARTS[0], PARTS[1], PARTS[2], KEYWORDS, particulars::FILE];
+
 /// Where a mailbox stands below `root`.
 pub fn directory(root: &Path, name: &MailboxName) -> PathBuf {
     let mut path = root.to_owned();
     for level in name.as_str().split('/') {
         let mut kept = String::with_capacity(level.len());
         for (index, character) in level.chars().enumerate() {
-            let leading = index == 0 && (character == '.' || PARTS.contains(&level));
+            let leading = index == 0 && (character == '.' || TAKEN.contains(&level));
             if leading {
                 // What leads so is ASCII. No name holds a % of its own.
                 let _ = write!(kept, "%{:02X}", u32::from(character));
@@ -105,6 +109,8 @@ mod tests {
             ("../x", "/r/%2E./x"),
             ("a/cur", "/r/a/%63ur"),
             (".hidden/new/tmp", "/r/%2Ehidden/%6Eew/%74mp"),
+            ("estafeta.json/dovecot-keywords", "/r/%65stafeta.json/%64ovecot-keywords"),
+            ("estafeta.json.old", "/r/estafeta.json.old"),
         ] {
             assert_eq!(directory(Path::new("/r"), &name.parse().unwrap()), Path::new(path));
             let levels: Option<Vec<_>> = path[3..].split('/').map(level).collect();

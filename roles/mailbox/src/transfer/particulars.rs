@@ -22,7 +22,7 @@ use crate::store::relocation::{ImageOfAccount, ImageOfMailbox};
 use crate::store::{AccountMail, EntryName, MailboxName, Scope, SpecialUse, StoreError};
 
 /// Its name.
-const FILE: &str = "estafeta.json";
+pub const FILE: &str = "estafeta.json";
 
 /// The longest that is read, in bytes.
 const FILE_BYTES: u64 = 64 << 20;

@@ -132,6 +132,31 @@ async fn mail_goes_out_and_comes_in_again_and_twice_is_once() {
     assert!(files.len() == 1 && files[0].to_str().unwrap().ends_with(":2,R"), "{files:?}");
 }
 
+#[tokio::test]
+async fn a_mailbox_that_is_called_like_a_file_of_ours_goes_out_and_comes_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store(&directory.path().join("store")).await;
+    let ana = account(&store, "ana").await;
+    let names = ["estafeta.json", "estafeta.json/below", "x", "x/dovecot-keywords", "x/estafeta.json"];
+    for mailbox in names {
+        ana.create(&name(mailbox), None).await.unwrap();
+        let message = NewMessage::received(Message::new(format!("Subject: {mailbox}\r\n\r\n").into()));
+        ana.append(&name(mailbox), vec![message]).await.unwrap();
+    }
+    let progress = watch::Sender::new(Progress::default());
+    for (format, to) in [(Format::Maildir, "maildir"), (Format::Mbox, "mbox")] {
+        let out = directory.path().join(to);
+        for _ in 0..2 {
+            export(&ana, &out, format, &progress).await.unwrap();
+        }
+        let ben = account(&store, to).await;
+        import(&ben, &Street::empty(), &out, &progress).await.unwrap();
+        for mailbox in names {
+            assert_eq!(shown(&ben, mailbox).await, shown(&ana, mailbox).await, "{mailbox}");
+        }
+    }
+}
+
 /// Everything below a directory, and it, with what others than its owner may do.
 fn open_to_others(path: &Path) -> Vec<(std::path::PathBuf, u32)> {
     let mode = fs::metadata(path).unwrap().permissions().mode() & 0o077;
