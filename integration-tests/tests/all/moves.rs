@@ -181,10 +181,21 @@ fn relocate(
 }
 
 #[test]
-fn what_the_node_of_an_account_says_is_told_whichever_is_asked() -> anyhow::Result<()> {
+fn what_the_nodes_of_a_group_say_is_told_whichever_is_asked() -> anyhow::Result<()> {
     let topology = two_groups().with("mailbox3", &["mailbox"], Some("c"));
     Cluster::run(&topology, |cluster| {
         let bea = cluster.account_in("bea", Some("a"))?;
+        // A verification says what it looked at, and at which groups it did not.
+        for (group, place) in
+            [(None, "store group a, on node mailbox1"), (Some("c"), "store group c, on node mailbox3")]
+        {
+            let mut order = vec!["mailbox", "verify", "--json"];
+            order.extend(group.map(|group| ["--group", group]).into_iter().flatten());
+            let told = cluster.node("mailbox1")?.command(&order, "")?.ok()?.json()?;
+            let what = |row: usize| told[row]["what"].as_str().unwrap_or_default().to_owned();
+            ensure!(what(0).starts_with(place) && told[0]["mending"] == "nothing is wrong", "{told}");
+            ensure!(what(1).contains("not looked at") && told[1]["wrong"] == false, "{told}");
+        }
         let to = cluster.directory.path().join("bea").display().to_string();
         let orders: [&[&str]; 3] = [
             &["mailbox", "export", &bea, "--to", &to],

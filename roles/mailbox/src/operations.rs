@@ -4,14 +4,16 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use estafeta_core::administration::{Administration, Field, Kind, Operation, Perform, Placing, WRONG, input};
-use estafeta_core::{Address, Failure, Reason, RoleName, Secret, StoreGroup};
+use estafeta_core::members::MembersView;
+use estafeta_core::{Address, Failure, NodeName, Reason, RoleName, Secret, StoreGroup};
 use estafeta_net::tls::SYSTEM_AUTHORITIES;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::accounts::Accounts;
 use crate::relocation::{self, Relocation};
-use crate::store::Finding;
+use crate::store::{Finding, Progress};
 use crate::tasks::Tasks;
 use crate::transfer::{self, Choice, Format, Source, Transferred};
 use crate::undelete;
@@ -21,6 +23,8 @@ const fn option(name: &'static str, kind: Kind, about: &'static str) -> Field {
 }
 
 const ADDRESS: Field = positional("address", "The account's address");
+
+const GROUP: Field = option("group", Kind::Text, "The store group; by default that of the node that is asked");
 
 const TASK: Field = option("task", Kind::Integer, "Follow the one of this number, which runs already");
 
@@ -39,10 +43,11 @@ const MAILBOX: &[RoleName] = &[RoleName::MAILBOX];
 pub fn operations() -> Vec<Operation> {
     let verify = Operation {
         name: "mailbox verify",
-        about: "Verify the mail of this node's store group: every body, every number, every count",
+        about: "Verify the mail of a store group: every body, every number, every count",
         fields: const {
             &[
                 option("account", Kind::Text, "Verify what concerns this account alone, by its address"),
+                GROUP,
                 option("repair", Kind::Flag, "Mend what can be mended; else it is only told"),
                 TASK,
             ]
@@ -52,7 +57,7 @@ pub fn operations() -> Vec<Operation> {
         columns: &["what", "mending", WRONG],
         asked_by: &[],
         hidden: false,
-        perform: Perform::ByRole(RoleName::MAILBOX),
+        perform: Perform::InGroup(RoleName::MAILBOX, "group"),
     };
     vec![
         verify.clone(),
@@ -68,6 +73,7 @@ pub fn operations() -> Vec<Operation> {
                 ]
             },
             columns: &[],
+            perform: Perform::ByRole(RoleName::MAILBOX),
             ..verify.clone()
         },
         Operation {
@@ -95,6 +101,7 @@ pub fn operations() -> Vec<Operation> {
                 ]
             },
             columns: &[],
+            perform: Perform::ByRole(RoleName::MAILBOX),
             ..verify.clone()
         },
         Operation {
@@ -114,6 +121,7 @@ pub fn operations() -> Vec<Operation> {
                 ]
             },
             columns: &["mailbox", "messages", "bytes", "first_expunged", "last_expunged"],
+            perform: Perform::ByRole(RoleName::MAILBOX),
             ..verify.clone()
         },
         Operation {
@@ -123,7 +131,7 @@ pub fn operations() -> Vec<Operation> {
                 &[
                     required("to", "The directory, by its whole path: empty, or one of former backups"),
                     option("account", Kind::Text, "Back up this account alone, by its address"),
-                    option("group", Kind::Text, "The store group; by default that of the node that is asked"),
+                    GROUP,
                     TASK,
                 ]
             },
@@ -140,7 +148,7 @@ pub fn operations() -> Vec<Operation> {
                     option("account", Kind::Text, "Restore this account alone, by the address that it has, or had"),
                     option("into", Kind::Text, "Restore it into this account's mailboxes instead"),
                     option("below", Kind::Text, "Restore below this mailbox, beside what is there"),
-                    option("group", Kind::Text, "The store group; by default that of the node that is asked"),
+                    GROUP,
                     TASK,
                 ]
             },
@@ -191,6 +199,10 @@ pub struct MailboxOperations {
     pub tasks: Tasks,
     /// Who comes.
     pub relocation: Relocation,
+    /// This node.
+    pub node: NodeName,
+    /// Who serves the other groups.
+    pub members: MembersView,
 }
 
 #[derive(Deserialize)]
@@ -205,6 +217,7 @@ struct Move {
 #[serde(deny_unknown_fields)]
 struct Verify {
     account: Option<Address>,
+    group: Option<StoreGroup>,
     #[serde(default)]
     repair: bool,
     task: Option<u32>,
@@ -250,20 +263,37 @@ impl Administration for MailboxOperations {
 }
 
 impl MailboxOperations {
-    async fn verify(&self, Verify { account, repair, task }: Verify) -> Result<Value, Failure> {
+    async fn verify(&self, Verify { account, group, repair, task }: Verify) -> Result<Value, Failure> {
         if let Some(task) = task {
             return self.tasks.follow(task).await;
         }
-        let only = match account {
-            Some(address) => Some(self.accounts.of_whoever(&address).await?),
+        self.serves(group.as_ref())?;
+        let only = match &account {
+            Some(address) => Some(self.accounts.of_whoever(address).await?),
             None => None,
         };
         let store = self.accounts.store().clone();
-        let verify = |progress| async move {
+        let others = if account.is_none() { self.other_groups() } else { Vec::new() };
+        let what = account.map_or("the whole store".to_owned(), |address| format!("what concerns {address}"));
+        let place = format!("store group {}, on node {}: {what}", self.accounts.store_group(), self.node);
+        let verify = |progress: watch::Sender<Progress>| async move {
             let findings = store.verify(only.as_ref(), repair, &progress).await?;
-            Ok(findings.iter().map(row).collect())
+            let looked_at = progress.borrow().done;
+            let end = if findings.is_empty() { "nothing is wrong" } else { "" };
+            let told = |what: String, mending: &str| Finding { what, mending: mending.to_owned(), wrong: false };
+            let verified = told(format!("{place}: {looked_at} bodies and mailboxes were looked at"), end);
+            let left = (!others.is_empty())
+                .then(|| told(format!("not looked at: the store groups {}", others.join(", ")), "ask with --group"));
+            Ok(findings.iter().chain([&verified]).chain(&left).map(row).collect())
         };
         self.tasks.start("verification", verify).await
+    }
+
+    /// The store groups that other nodes serve.
+    fn other_groups(&self) -> Vec<String> {
+        let groups = self.members.current().store_groups();
+        let own = self.accounts.store_group();
+        groups.iter().filter(|group| *group != own).map(ToString::to_string).collect()
     }
 }
 

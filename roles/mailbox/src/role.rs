@@ -122,6 +122,8 @@ impl Plan for Config {
                 accounts: accounts.clone(),
                 tasks: Tasks::new(context.drain.clone()),
                 relocation: relocation.clone(),
+                node: context.node.clone(),
+                members: context.members.clone(),
             })),
             health: Some(Arc::new(health)),
             needs: Needs { disk: true, ..Needs::default() },
