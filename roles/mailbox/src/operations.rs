@@ -434,8 +434,14 @@ fn named(path: Option<PathBuf>) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-fn outcome(Transferred { messages, there_already, refused }: Transferred) -> Result<Value, Failure> {
-    Ok(json!([{ "messages": messages, "there_already": there_already, "refused": refused, WRONG: refused > 0 }]))
+fn outcome(done: Transferred) -> Result<Value, Failure> {
+    let Transferred { messages, there_already, refused, first_refused } = done;
+    let mut row =
+        json!({ "messages": messages, "there_already": there_already, "refused": refused, WRONG: refused > 0 });
+    if !first_refused.is_empty() {
+        row["first_refused"] = first_refused.into();
+    }
+    Ok(json!([row]))
 }
 
 fn row(Finding { what, mending, wrong }: &Finding) -> Value {

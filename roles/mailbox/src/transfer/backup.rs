@@ -105,13 +105,9 @@ async fn add_body(
             done.messages += 1;
         }
         Ok(_) => {
-            tracing::error!(%hash, "a body is not there, or damaged: verify the store");
-            done.refused += 1;
+            done.refuse(format_args!("body {hash}"), "it is not there, or damaged: run estafeta mailbox verify");
         }
-        Err(StoreError::Storage(error)) if !error.is_away() => {
-            tracing::error!(%hash, %error, "a body is not backed up");
-            done.refused += 1;
-        }
+        Err(StoreError::Storage(error)) if !error.is_away() => done.refuse(format_args!("body {hash}"), error),
         Err(error) => return Err(error.into()),
     }
     Ok(())

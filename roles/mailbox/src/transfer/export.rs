@@ -169,8 +169,7 @@ impl Exporting<'_> {
             Ok(text) => Ok(Some(text)),
             Err(StoreError::NoMessage) => Ok(None),
             Err(StoreError::Storage(error)) => {
-                tracing::error!(mailbox = name.as_str(), uid = entry.uid.0, %error, "a message is not exported");
-                self.done.refused += 1;
+                self.done.refuse(format_args!("{name}, UID {}", entry.uid.0), error);
                 Ok(None)
             }
             Err(error) => Err(error.into()),

@@ -16,7 +16,7 @@ use super::intake::{Identity, Intake};
 use super::particulars::Particulars;
 use super::{Transferred, blocking, failed, maildir, mbox};
 use crate::imap::Neighbours;
-use crate::store::{AccountMail, Keyword, MailboxName, NewMessage, Progress};
+use crate::store::{AccountMail, Keyword, MailboxName, MailboxNameError, NewMessage, Progress};
 
 /// How deep directories are looked into.
 const LEVELS: usize = 32;
@@ -39,7 +39,7 @@ enum Form {
 #[derive(Default)]
 struct Found {
     sources: Vec<Source>,
-    refused: u64,
+    done: Transferred,
 }
 
 /// Puts the mail below `root` into an account's mailboxes, which are made where they are missing. A single mbox goes into
@@ -50,7 +50,6 @@ pub async fn import(
     root: &Path,
     progress: &watch::Sender<Progress>,
 ) -> Result<Transferred, Failure> {
-    let mut done = Transferred::default();
     let (below, limit_bytes) = (root.to_owned(), mail.message_limit_bytes() as usize);
     let found = blocking(move || {
         let mut found = Found::default();
@@ -62,7 +61,7 @@ pub async fn import(
         Ok(found)
     })
     .await?;
-    done.refused = found.refused;
+    let mut done = found.done;
     if found.sources.is_empty() {
         let text = "there is no mail here: a maildir holds the directories cur and new, an mbox begins with \"From \"";
         return Err(Failure::new(Reason::NotFound, text));
@@ -152,11 +151,7 @@ impl Found {
 
     /// What a mailbox is called here; none when it cannot be.
     fn named(&mut self, place: &Path, name: &str) -> Option<MailboxName> {
-        let refused = |error| {
-            tracing::error!(place = %place.display(), %error, "a mailbox is not imported");
-            self.refused += 1;
-        };
-        name.parse().map_err(refused).ok()
+        name.parse().map_err(|error: MailboxNameError| self.done.refuse(place.display(), error)).ok()
     }
 }
 

@@ -19,6 +19,9 @@ const BATCH: usize = 50;
 /// And how many bytes, about.
 const BATCH_BYTES: usize = 8 << 20;
 
+/// Why a message is refused.
+pub const TOO_LARGE: &str = "it is larger than is accepted here";
+
 /// A message's text and date of receipt.
 pub type Identity = (BlobHash, i64);
 
@@ -91,17 +94,10 @@ impl<'a> Intake<'a> {
         let limit_bytes = self.mail.message_limit_bytes() as usize;
         self.progress.send_modify(|progress| progress.done += 1);
         let (new, identity) = match read {
-            Ok((new, _)) if new.message.len() > limit_bytes || new.message.is_empty() => {
-                tracing::error!(%place, bytes = new.message.len(), "a message is not imported: empty, or too large");
-                self.refuse();
-                return Ok(());
-            }
+            Ok((new, _)) if new.message.is_empty() => return Ok(self.refuse(place, "it is empty")),
+            Ok((new, _)) if new.message.len() > limit_bytes => return Ok(self.refuse(place, TOO_LARGE)),
             Ok(read) => read,
-            Err(error) => {
-                tracing::error!(%place, %error, "a message is not imported");
-                self.refuse();
-                return Ok(());
-            }
+            Err(failure) => return Ok(self.refuse(place, failure)),
         };
         if let Some(alike) = self.there.get_mut(&identity).filter(|alike| **alike > 0) {
             *alike -= 1;
@@ -116,8 +112,8 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
-    fn refuse(&mut self) {
-        self.done.refused += 1;
+    fn refuse(&mut self, place: impl Display, why: impl Display) {
+        self.done.refuse(place, why);
         self.progress.send_modify(|progress| progress.found += 1);
     }
 

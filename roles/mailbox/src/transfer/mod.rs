@@ -22,6 +22,7 @@ mod restore;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Display;
 use std::path::Path;
 
 use estafeta_core::{Failure, Reason};
@@ -44,8 +45,11 @@ pub enum Format {
     Mbox,
 }
 
+/// How much of what was refused is told one by one. All of it is in the log.
+const TOLD: usize = 10;
+
 /// What was done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Transferred {
     /// Messages that were written.
     pub messages: u64,
@@ -53,6 +57,8 @@ pub struct Transferred {
     pub there_already: u64,
     /// Messages and mailboxes that could not be taken: each is in the log.
     pub refused: u64,
+    /// The first of them, each with its place and why.
+    pub first_refused: Vec<String>,
 }
 
 impl Transferred {
@@ -60,6 +66,17 @@ impl Transferred {
         self.messages += more.messages;
         self.there_already += more.there_already;
         self.refused += more.refused;
+        self.first_refused.extend(more.first_refused);
+        self.first_refused.truncate(TOLD);
+    }
+
+    /// Counts something that could not be taken, and logs it.
+    fn refuse(&mut self, place: impl Display, why: impl Display) {
+        tracing::error!(%place, %why, "this is not taken");
+        self.refused += 1;
+        if self.first_refused.len() < TOLD {
+            self.first_refused.push(format!("{place}: {why}"));
+        }
     }
 }
 

@@ -2,17 +2,18 @@
 //!
 //! Messages come by ascending UID, and how far they have come is noted with them (see `store::Reached`): so a second run
 //! brings only what is new, and one that was cut off goes on. Where nothing is noted, what is there already is not put there
-//! again (see `intake`). Nothing is changed there: mailboxes are examined, and texts peeked at.
+//! again (see `intake`). What is refused is tried again each time (see `refused`). Nothing is changed there: mailboxes are examined, and texts peeked at.
 //!
 //! Memory: a page of particulars, and a batch of texts, of which the large ones are on the disk. Sequence numbers are used for
 //! the particulars alone, for no server may shift them meanwhile (RFC 3501 §7.4.1); what is expunged in between is counted.
 
+mod refused;
 mod session;
 mod source;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -25,10 +26,11 @@ use estafeta_protocols::imap::client::{
 use estafeta_storage::blobs::BlobHash;
 use tokio::sync::watch;
 
-use super::intake::{Identity, Intake};
+use super::intake::{Identity, Intake, TOO_LARGE};
 use super::{Transferred, blocking};
 use crate::imap::{LineEnds, system_flags};
 use crate::store::{AccountMail, MailboxName, NewMessage, Progress, Reached, SpecialUse, StoreError};
+use refused::Refused;
 use session::{Answer, Session};
 
 pub use source::Source;
@@ -96,8 +98,7 @@ async fn import_over(
             Ok(brought) => done.add(brought),
             // This mailbox is refused, and the others are not.
             Err(failure) if failure.reason == Reason::NotFound => {
-                tracing::error!(mailbox = place, error = %failure, "a mailbox does not come over");
-                done.refused += 1;
+                done.refuse(place, failure);
             }
             Err(failure) if failure.reason == Reason::OverQuota => {
                 let text = format!(
@@ -148,8 +149,7 @@ async fn coming(
         }
         let Some(there) = one.name(utf8) else {
             if only.is_empty() {
-                tracing::error!(name = ?one.wire, "a mailbox does not come over: its name is in no known encoding");
-                done.refused += 1;
+                done.refuse(format_args!("{:?}", one.wire), "its name is in no known encoding");
             }
             continue;
         };
@@ -170,8 +170,7 @@ async fn coming(
             _ => None,
         };
         let (Some(status), Ok(here)) = (status.filter(|status| status.uid_validity > 0), name) else {
-            tracing::error!(mailbox = there, "a mailbox does not come over: the server, or this one, cannot have it");
-            done.refused += 1;
+            done.refuse(there, "the server does not tell its state, or it cannot be called so here");
             continue;
         };
         let reached = mail.reached(&source.key(), &there, status.uid_validity).await?.unwrap_or(0);
@@ -236,63 +235,115 @@ async fn bring(
             Err(error) => return Err(error.into()),
         }
     }
-    if mailbox.at_most() == 0 && *reached > 0 {
-        return Ok(Transferred::default());
+    let mut refused = Refused::of(mail, &source.key(), there, status.uid_validity).await?;
+    if mailbox.at_most() == 0 && *reached > 0 && refused.uids().is_empty() {
+        return Ok(Transferred { there_already: status.messages.into(), ..Transferred::default() });
     }
     let answer = session.command(Command::new("EXAMINE").string(wire)).await?;
     if answer.code("UIDVALIDITY").and_then(|code| code.trim().parse().ok()) != Some(status.uid_validity) {
         return Err(Failure::unavailable(format!("{there:?} was made anew meanwhile: ask again")));
     }
+    let mut position = Position { next: 1, count: 0 };
+    position.hear(&answer);
+    let before: BTreeSet<u32> = refused.uids().iter().copied().collect();
+    let mut done = again(session, mail, (there, here), &mut refused, &mut position, progress).await?;
     let (source, mailbox, uid_validity) = (source.key(), there.clone(), status.uid_validity);
     let noted = Reached { source, mailbox, uid_validity, from: *reached, uid: *reached };
     let mut intake = Intake::beyond(mail, here.clone(), noted, progress).await?;
-    let mut position = Position { next: 1, count: 0 };
-    position.hear(&answer);
     if *reached > 0 {
         position.next = first_after(session, *reached, position.count).await?;
+        let tried_again = before.iter().filter(|uid| *uid <= reached).count() as u64;
+        done.there_already += u64::from(position.next - 1).saturating_sub(tried_again);
     }
     let mut reached = *reached;
     while position.next <= position.count {
         let last = position.count.min(position.next.saturating_add(PAGE - 1));
-        let page = format!("FETCH {}:{last} (UID FLAGS INTERNALDATE RFC822.SIZE)", position.next);
+        let page = format!("FETCH {}:{last} ({PARTICULARS})", position.next);
         let answer = session.command(Command::new(&page)).await?;
         position.next = last + 1;
         position.hear(&answer);
-        let mut page = BTreeMap::new();
-        let mut told = false;
-        for fetched in answer.data.into_iter().filter_map(|(values, _)| Fetched::of(values)) {
-            told = true;
-            if let Some(uid) = fetched.uid.filter(|uid| *uid > reached) {
-                page.insert(uid, fetched);
-            }
-        }
+        let told = answer.data.iter().any(|(values, _)| Fetched::of(values).is_some());
         if !told {
             return Err(Failure::new(Reason::NotFound, "the server says nothing of messages that it says it has"));
         }
-        let page: Vec<(u32, Fetched)> = page.into_iter().collect();
-        let mut rest = &page[..];
-        while let Some((uid, fetched)) = rest.first() {
-            let size = |fetched: &Fetched| fetched.size.unwrap_or(0);
-            if size(fetched) > u64::from(mail.message_limit_bytes()) {
-                refuse(&mut intake, *uid, there, "it is larger than is accepted here").await?;
-                rest = &rest[1..];
-                continue;
-            }
-            let mut bytes = 0;
-            let fits = |(_, fetched): &&(u32, Fetched)| {
-                bytes += size(fetched);
-                bytes <= BATCH_BYTES
-            };
-            let count = rest.iter().take(BATCH).take_while(fits).count().max(1);
-            let (batch, behind) = rest.split_at(count);
-            texts(session, mail, there, batch, &mut position, &mut intake).await?;
-            rest = behind;
-        }
+        let is_new = |uid: &u32| *uid > reached && !before.contains(uid);
+        let page: Vec<(u32, Fetched)> = particulars(answer).into_iter().filter(|(uid, _)| is_new(uid)).collect();
+        take(session, mail, there, &page, &mut position, &mut intake, &mut refused).await?;
         reached = page.last().map_or(reached, |(uid, _)| *uid);
     }
-    let brought = intake.end().await?;
-    tracing::info!(mailbox = there, here = here.as_str(), messages = brought.messages, "came over");
-    Ok(brought)
+    done.add(intake.end().await?);
+    tracing::info!(mailbox = there, here = here.as_str(), messages = done.messages, "came over");
+    Ok(done)
+}
+
+/// What is asked of each message before its text.
+const PARTICULARS: &str = "UID FLAGS INTERNALDATE RFC822.SIZE";
+
+/// The messages that an answer tells of, by UID.
+fn particulars(answer: Answer) -> BTreeMap<u32, Fetched> {
+    let fetched = answer.data.into_iter().filter_map(|(values, _)| Fetched::of(values));
+    fetched.filter_map(|fetched| Some((fetched.uid?, fetched))).collect()
+}
+
+/// Tries again what was refused before.
+async fn again(
+    session: &mut Session,
+    mail: &AccountMail,
+    (there, here): (&str, &MailboxName),
+    refused: &mut Refused<'_>,
+    position: &mut Position,
+    progress: &watch::Sender<Progress>,
+) -> Result<Transferred, Failure> {
+    if refused.uids().is_empty() {
+        return Ok(Transferred::default());
+    }
+    // What came and was not crossed out, because this was cut off, is there.
+    let mut intake = Intake::into(mail, here.clone(), progress).await?;
+    progress.send_modify(|progress| progress.of += refused.uids().len() as u64);
+    let mut left = Vec::new();
+    for uids in refused.uids().to_vec().chunks(PAGE as usize) {
+        let uids: Vec<String> = uids.iter().map(u32::to_string).collect();
+        let answer = session.command(Command::new(&format!("UID FETCH {} ({PARTICULARS})", uids.join(",")))).await?;
+        position.hear(&answer);
+        let page: Vec<(u32, Fetched)> = particulars(answer).into_iter().collect();
+        left.extend(take(session, mail, there, &page, position, &mut intake, refused).await?);
+    }
+    let done = intake.end().await?;
+    refused.set(left).await?;
+    Ok(done)
+}
+
+/// Takes messages of which the particulars are known, and gives those that were refused.
+async fn take(
+    session: &mut Session,
+    mail: &AccountMail,
+    there: &str,
+    page: &[(u32, Fetched)],
+    position: &mut Position,
+    intake: &mut Intake<'_>,
+    refused: &mut Refused<'_>,
+) -> Result<Vec<u32>, Failure> {
+    let size = |fetched: &Fetched| fetched.size.unwrap_or(0);
+    let mut left = Vec::new();
+    let mut rest = page;
+    while let Some((uid, fetched)) = rest.first() {
+        if size(fetched) > u64::from(mail.message_limit_bytes()) {
+            refuse(intake, refused, *uid, there, TOO_LARGE).await?;
+            left.push(*uid);
+            rest = &rest[1..];
+            continue;
+        }
+        let mut bytes = 0;
+        let fits = |(_, fetched): &&(u32, Fetched)| {
+            bytes += size(fetched);
+            bytes <= BATCH_BYTES
+        };
+        let count = rest.iter().take(BATCH).take_while(fits).count().max(1);
+        let (batch, behind) = rest.split_at(count);
+        left.extend(texts(session, mail, there, batch, position, intake, refused).await?);
+        rest = behind;
+    }
+    Ok(left)
 }
 
 /// The sequence number of the first message with a higher UID than `reached`, found by halves.
@@ -309,7 +360,7 @@ async fn first_after(session: &mut Session, reached: u32, count: u32) -> Result<
     Ok(low)
 }
 
-/// Brings the texts of a batch, and puts what has come.
+/// Brings the texts of a batch, and puts what has come. Gives those that were refused.
 async fn texts(
     session: &mut Session,
     mail: &AccountMail,
@@ -317,7 +368,8 @@ async fn texts(
     batch: &[(u32, Fetched)],
     position: &mut Position,
     intake: &mut Intake<'_>,
-) -> Result<(), Failure> {
+    refused: &mut Refused<'_>,
+) -> Result<Vec<u32>, Failure> {
     let mut come: BTreeMap<u32, Option<Message>> = BTreeMap::new();
     match ask(session, mail, batch, &mut come, position).await {
         Ok(()) => {}
@@ -332,20 +384,24 @@ async fn texts(
         }
         Err(failure) => return Err(failure),
     }
+    let mut left = Vec::new();
     for (uid, fetched) in batch {
-        match come.remove(uid) {
+        let why = match come.remove(uid) {
+            Some(Some(message)) if message.is_empty() => "it is empty",
+            Some(Some(message)) if message.len() > mail.message_limit_bytes() as usize => TOO_LARGE,
             Some(Some(message)) => {
                 intake.reach(*uid);
                 intake.take(Ok(new_message(message, fetched).await?), format!("{there}, UID {uid}")).await?;
+                continue;
             }
-            Some(None) => refuse(intake, *uid, there, "it is larger than is accepted here").await?,
-            None if is_there(session, *uid, position).await? => {
-                refuse(intake, *uid, there, "the server does not send it").await?;
-            }
-            None => {}
-        }
+            Some(None) => TOO_LARGE,
+            None if is_there(session, *uid, position).await? => "the server does not send it",
+            None => continue,
+        };
+        refuse(intake, refused, *uid, there, why).await?;
+        left.push(*uid);
     }
-    Ok(())
+    Ok(left)
 }
 
 /// Asks for the texts of some messages.
@@ -390,7 +446,14 @@ async fn is_there(session: &mut Session, uid: u32, position: &mut Position) -> R
     Ok(answer.data.into_iter().filter_map(|(values, _)| Fetched::of(values)).any(|fetched| fetched.uid == Some(uid)))
 }
 
-async fn refuse(intake: &mut Intake<'_>, uid: u32, there: &str, why: &str) -> Result<(), Failure> {
+async fn refuse(
+    intake: &mut Intake<'_>,
+    refused: &mut Refused<'_>,
+    uid: u32,
+    there: &str,
+    why: &str,
+) -> Result<(), Failure> {
+    refused.add(uid).await?;
     intake.reach(uid);
     intake.take(Err(Failure::new(Reason::Invalid, why)), format!("{there}, UID {uid}")).await
 }

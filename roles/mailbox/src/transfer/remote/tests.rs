@@ -118,6 +118,10 @@ impl Old {
             "UID" => {
                 let wanted: Vec<u32> = words[2].split(',').map(|uid| uid.parse().unwrap()).collect();
                 let one = |(uid, text): &(u32, String)| match words[3].contains("BODY") || words.len() > 4 {
+                    _ if command.contains("FLAGS") => format!(
+                        "* 1 FETCH (UID {uid} FLAGS (\\Seen) INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" RFC822.SIZE {})\r\n",
+                        text.len()
+                    ),
                     true => format!("* 1 FETCH (BODY[] {{{}}}\r\n{text} UID {uid})\r\n", text.len()),
                     false => format!("* 1 FETCH (UID {uid})\r\n"),
                 };
@@ -162,7 +166,13 @@ impl Home {
         Self { _directory: directory, store, mail, progress: watch::Sender::new(Progress::default()) }
     }
 
-    async fn import(&self, server: &Old, only: &[&str]) -> Result<Transferred, Failure> {
+    /// Messages that came, that were there already, and what was refused.
+    async fn import(&self, server: &Old, only: &[&str]) -> Result<(u64, u64, u64), Failure> {
+        let Transferred { messages, there_already, refused, .. } = self.import_told(server, only).await?;
+        Ok((messages, there_already, refused))
+    }
+
+    async fn import_told(&self, server: &Old, only: &[&str]) -> Result<Transferred, Failure> {
         let source: Source = "imaps://ana@old.example.edu".parse().unwrap();
         let only: Vec<String> = only.iter().map(|name| (*name).to_owned()).collect();
         let password = Secret::new("secret".to_owned());
@@ -187,10 +197,6 @@ fn text(number: u32) -> String {
     format!("Subject: {number}\r\n\r\nbody\r\n")
 }
 
-fn done(messages: u64, there_already: u64, refused: u64) -> Transferred {
-    Transferred { messages, there_already, refused }
-}
-
 #[tokio::test]
 async fn names_and_uses_become_ours_and_foreign_ones_stay() {
     let (home, server) = (Home::new().await, Old { uid_validity: 7, ..Old::default() });
@@ -207,12 +213,12 @@ async fn names_and_uses_become_ours_and_foreign_ones_stay() {
         server.add(mailbox, 3, &format!("Subject: {mailbox}\r\n\r\n"));
     }
     server.mailboxes.lock().unwrap().get_mut("INBOX.leer").unwrap().clear();
-    assert_eq!(home.import(&server, &[]).await.unwrap(), done(3, 0, 1), "a name in no encoding is refused");
+    assert_eq!(home.import(&server, &[]).await.unwrap(), (3, 0, 1), "a name in no encoding is refused");
     for (here, there) in [("INBOX", "INBOX"), ("Envíos/a_b", "INBOX.Env&AO0-os.a/b"), ("Sent", "INBOX.Gesendet")] {
         assert_eq!(home.texts(here).await, [format!("Subject: {there}\r\n\r\n")]);
     }
     assert_eq!(home.texts("leer").await, [""; 0]);
-    assert_eq!(home.import(&server, &["INBOX.All"]).await.unwrap(), done(1, 0, 0), "a view that is named");
+    assert_eq!(home.import(&server, &["INBOX.All"]).await.unwrap(), (1, 0, 0), "a view that is named");
     assert_eq!(home.import(&server, &["nowhere"]).await.unwrap_err().reason, Reason::NotFound);
 }
 
@@ -233,21 +239,44 @@ async fn what_was_cut_off_goes_on_and_again_is_once() {
     let come = home.texts("INBOX").await.len();
     assert!((50..=130).contains(&come), "{come}");
     server.breaks_after = None;
-    assert_eq!(home.import(&server, &[]).await.unwrap(), done(622 - come as u64, 0, 1));
+    assert_eq!(home.import(&server, &[]).await.unwrap(), (622 - come as u64, come as u64, 1));
     let mut expected: Vec<String> = (1..=620).map(text).collect();
     expected.extend([large, "Subject: lf\r\n\r\nend\r\n".to_owned()]);
     assert_eq!(home.texts("INBOX").await, expected);
-    assert_eq!(home.import(&server, &[]).await.unwrap(), done(0, 0, 0), "nothing is new");
+    assert_eq!(home.import(&server, &[]).await.unwrap(), (0, 622, 1), "nothing is new");
 
     server.add("INBOX", 2010, &text(1));
     server.mailboxes.lock().unwrap().get_mut("INBOX").unwrap().remove(0);
-    assert_eq!(home.import(&server, &[]).await.unwrap(), done(1, 0, 0), "what is new, though it is like another");
+    assert_eq!(home.import(&server, &[]).await.unwrap(), (1, 621, 1), "what is new, though it is like another");
     // Its UIDs begin another life: what is there already is known by itself.
     server.uid_validity = 8;
     let again = home.import(&server, &[]).await.unwrap();
-    assert_eq!((again.messages, again.there_already), (0, 622));
+    assert_eq!(again, (0, 622, 1));
     let progress = watch::Sender::new(Progress::default());
     assert_eq!(home.store.verify(None, false, &progress).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn what_was_refused_is_told_and_tried_again() {
+    let home = Home::new().await;
+    let first = format!("* 1 FETCH (UID 3 BODY[] {{{}}}\r\n{})", text(3).len(), text(3));
+    let mut server = Old { uid_validity: 7, lie: Some(("UID FETCH 3,6,9 (UID BODY", first)), ..Old::default() };
+    for uid in [3, 6, 9] {
+        server.add("INBOX", uid, &text(uid));
+    }
+    let told = home.import_told(&server, &[]).await.unwrap();
+    assert_eq!((told.messages, told.refused), (1, 2));
+    assert_eq!(told.first_refused[0], "INBOX, UID 6: the server does not send it");
+    // It still cannot be had, and what is new comes.
+    server.lie = Some(("UID FETCH 6,9 (UID BODY", String::from("* 3 EXISTS")));
+    server.add("INBOX", 12, &text(12));
+    assert_eq!(home.import(&server, &[]).await.unwrap(), (1, 1, 2));
+    // One comes; the other is no longer there.
+    server.lie = None;
+    server.mailboxes.lock().unwrap().get_mut("INBOX").unwrap().retain(|(uid, _)| *uid != 6);
+    assert_eq!(home.import(&server, &[]).await.unwrap(), (1, 2, 0));
+    assert_eq!(home.import(&server, &[]).await.unwrap(), (0, 3, 0));
+    assert_eq!(home.texts("INBOX").await, [text(3), text(12), text(9)]);
 }
 
 #[tokio::test]
@@ -290,10 +319,10 @@ async fn a_server_that_lies_is_bounded() {
     }
     // What it does not send is told, and is no endless loop.
     for (begin, lie, expected) in [
-        ("UID FETCH 3 (UID BODY", "* 1 FETCH (UID 3 BODY[] NIL)", done(0, 0, 1)),
-        ("STATUS", "* 1 EXISTS", done(0, 0, 1)),
-        ("FETCH", "* 1 FETCH (UID 0)", done(0, 0, 0)),
-        ("EXAMINE", "* OK [UIDVALIDITY 7] x\r\n* 4294967295 EXISTS\r\n* 1 EXPUNGE\r\n* 0 EXISTS", done(0, 0, 0)),
+        ("UID FETCH 3 (UID BODY", "* 1 FETCH (UID 3 BODY[] NIL)", (0, 0, 1)),
+        ("STATUS", "* 1 EXISTS", (0, 0, 1)),
+        ("FETCH", "* 1 FETCH (UID 0)", (0, 0, 0)),
+        ("EXAMINE", "* OK [UIDVALIDITY 7] x\r\n* 4294967295 EXISTS\r\n* 1 EXPUNGE\r\n* 0 EXISTS", (0, 0, 0)),
     ] {
         let home = Home::new().await;
         let server = Old { uid_validity: 7, lie: Some((begin, lie.to_owned())), ..Old::default() };
