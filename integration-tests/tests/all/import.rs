@@ -1,5 +1,7 @@
 //! Mail comes over from other servers by IMAP, through a node that keeps none: out of Debian's Dovecot, and out of ourselves.
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -126,6 +128,43 @@ fn out_of_dovecot_cut_off_and_again() -> anyhow::Result<()> {
             ensure!(seen.split_ascii_whitespace().count() == MESSAGES / 2 + 1, "{seen}");
         }
         cluster.administer(&["mailbox", "verify"], "")
+    })
+}
+
+/// A certificate that vouches for itself, as `openssl req -x509` makes them.
+fn self_signed(directory: &Path, name: &str, more: &[&str]) -> anyhow::Result<(PathBuf, PathBuf)> {
+    let (certificate, key) = (directory.join(format!("{name}.pem")), directory.join(format!("{name}.key")));
+    let mut command = Command::new("openssl");
+    command.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=old.example.edu"]);
+    let made = command.args(more).arg("-out").arg(&certificate).arg("-keyout").arg(&key).output()?;
+    ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    Ok((certificate, key))
+}
+
+#[test]
+fn out_of_a_server_that_vouches_for_itself() -> anyhow::Result<()> {
+    let address = loopback::network(1)?.remove(0);
+    Cluster::run(&Topology::apart(), |cluster| {
+        let luis = cluster.account("luis")?;
+        let directory = cluster.directory.path().to_owned();
+        let named = format!("subjectAltName=IP:{address}");
+        let (other, _) = self_signed(&directory, "other", &[])?;
+        for (name, more, word) in [
+            ("nameless", &[][..], None),
+            ("named", &["-addext", &named][..], None),
+            ("misnamed", &["-addext", "subjectAltName=DNS:elsewhere.example.edu"][..], Some("issued for")),
+        ] {
+            let (certificate, key) = self_signed(&directory, name, more)?;
+            let server = Dovecot::start_at(address, "sdbox", Some((&certificate, &key)))?;
+            let from = format!("imaps://ana@{}", server.imaps);
+            for (ca, word) in [(&certificate, word), (&other, Some("name this very certificate"))] {
+                let ca = ca.to_str().context("a path")?;
+                let told = import(cluster, &[&luis, "--from", &from, "--ca", ca], &dovecot::password())?;
+                let is_so = word.map_or(told.code == 0, |word| told.code != 0 && told.errors.contains(word));
+                ensure!(is_so && !told.errors.contains("OtherError"), "{name}, {ca}: {told:?}");
+            }
+        }
+        Ok(())
     })
 }
 
