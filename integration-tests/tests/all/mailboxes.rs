@@ -90,6 +90,12 @@ fn what_was_expunged_and_deleted_is_had_back() -> anyhow::Result<()> {
         ensure!(mailboxes == [Some("INBOX"), Some("Papers/2026")] && told[0]["messages"] == 1, "{told}");
         let refused = say(cluster, &["mailbox", "undelete", &ana, "--since", "yesterday"])?;
         ensure!(refused.ok().is_err(), "a time that is none");
+        let unknown = say(cluster, &["mailbox", "undelete", &ana, "--mailbox", "Nope"])?;
+        ensure!(
+            unknown.code == 67 && unknown.errors.contains("Nope") && unknown.errors.contains("Papers/2026"),
+            "{unknown:?}"
+        );
+        say(cluster, &["mailbox", "undelete", &ana, "--mailbox", "Sent"])?.ok()?;
         let later = say(cluster, &["mailbox", "undelete", &ana, "--since", "2100-01-01", "--json"])?.ok()?.json()?;
         ensure!(later == serde_json::json!([]), "{later}");
         say(cluster, &["mailbox", "verify"])?.ok()?;

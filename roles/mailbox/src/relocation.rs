@@ -206,7 +206,9 @@ impl Relocation {
                 {
                     arriving.settle().await?;
                 }
-                Ok(json!([{ "address": address, "to": account.store_group, "stays": stays }]))
+                let outcome =
+                    if stays { "the move that was begun is given up: it stays" } else { "it lives there already" };
+                Ok(json!([{ "address": address, "to": account.store_group, "outcome": outcome }]))
             }
             Err(StoreError::Gone) => {
                 let text =

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::accounts::Accounts;
 use crate::operations::whose;
-use crate::store::{AccountMail, Deleted, Progress, StoreError, Wanted};
+use crate::store::{AccountMail, Deleted, MailboxName, Progress, StoreError, Wanted};
 use crate::tasks::Tasks;
 
 /// Its input.
@@ -41,7 +41,10 @@ pub async fn perform(
     })?;
     let mail = accounts.of_whoever(&whose(address)?).await?;
     let whose = mail.address();
-    let found = mail.deleted(&Wanted { mailbox, since }).await?;
+    let found = mail.deleted(&Wanted { mailbox: mailbox.clone(), since }).await?;
+    if let Some(name) = mailbox.filter(|_| found.is_empty()) {
+        is_known(&mail, &name).await?;
+    }
     if dry_run {
         return Ok(found.iter().map(row).collect());
     }
@@ -54,6 +57,22 @@ pub async fn perform(
         Ok(came.into())
     };
     tasks.start_for("undelete", whose, undelete).await
+}
+
+/// An error when there is no such mailbox, and of none that was called so can anything be had back.
+async fn is_known(mail: &AccountMail, name: &MailboxName) -> Result<(), Failure> {
+    let all = mail.deleted(&Wanted { mailbox: None, since: 0 }).await?;
+    let is_there = match mail.mailbox(name).await {
+        Ok(_) => true,
+        Err(StoreError::NoMailbox | StoreError::NotSelectable) => false,
+        Err(error) => return Err(error.into()),
+    };
+    if is_there || all.iter().any(|deleted| deleted.name == *name) {
+        return Ok(());
+    }
+    let names: Vec<&str> = all.iter().map(|deleted| deleted.name.as_str()).collect();
+    let of = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+    Err(Failure::new(Reason::NotFound, format!("there is no mailbox {name}; what can be had back is of: {of}")))
 }
 
 /// Brings back what there is of one mailbox, and says what came.

@@ -37,11 +37,19 @@ fn add_command(command: Command, words: &[&'static str], row: &Operation) -> Com
 }
 
 fn group_command(group: &'static str) -> Command {
-    let plural = if group.ends_with('s') { group.to_owned() } else { format!("{group}s") };
     Command::new(group)
-        .about(format!("Operations on {plural}, asked of a running node"))
+        .about(format!("Operations on {}, asked of a running node", plural(group)))
         .subcommand_required(true)
         .arg_required_else_help(true)
+}
+
+/// Several of what a group of commands is about, which may be called so already.
+fn plural(group: &str) -> String {
+    match group {
+        "dns" | "settings" => group.to_owned(),
+        _ if group.ends_with(['s', 'x']) => format!("{group}es"),
+        _ => format!("{group}s"),
+    }
 }
 
 fn subcommand(verb: &'static str, row: &Operation) -> Command {
@@ -142,7 +150,9 @@ async fn to_the_end(node: &SocketClient, operation: &str, mut input: Value) -> a
         };
         // One line that is written over, where somebody looks at it; else a line each time.
         let end = if terminal.is_terminal() { "\r" } else { "\n" };
-        write!(terminal, "{} of {}, {} found{end}", answer["done"], answer["of"], answer["found"])?;
+        let found = answer["found"].as_u64().filter(|found| *found > 0);
+        let found = found.map(|found| format!(", {found} found")).unwrap_or_default();
+        write!(terminal, "{} of {}{found}{end}", answer["done"], answer["of"])?;
         terminal.flush()?;
         told = terminal.is_terminal();
         input = next.clone();
@@ -257,7 +267,13 @@ fn secret(field: &Field) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::size;
+    use super::{plural, size};
+
+    #[test]
+    fn several_are_called_as_in_english() {
+        let words = ["mailbox", "alias", "account", "dns", "settings", "queue"].map(plural);
+        assert_eq!(words, ["mailboxes", "aliases", "accounts", "dns", "settings", "queues"]);
+    }
 
     #[test]
     fn sizes() {

@@ -78,7 +78,7 @@ fn cell(key: &str, value: &Value) -> Cell {
 /// A value as people read it: sizes with their unit, yes and no, lists with commas.
 fn text(key: &str, value: &Value) -> String {
     match value {
-        Value::Null => if key.ends_with("_bytes") { "no limit" } else { "" }.into(),
+        Value::Null => if key.ends_with("_bytes") || key.starts_with("quota_") { "no limit" } else { "" }.into(),
         Value::Bool(flag) => if *flag { "yes" } else { "no" }.into(),
         Value::Number(number) if key.ends_with("_bytes") => size(number.as_u64().unwrap_or_default()),
         Value::String(text) => text.clone(),
@@ -93,5 +93,19 @@ fn size(bytes: u64) -> String {
         Some((unit, name)) if bytes.is_multiple_of(unit) => format!("{}{name}", bytes / unit),
         Some((unit, name)) => format!("{:.1}{name}", bytes as f64 / unit as f64),
         None => bytes.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_is_none_is_called_so() {
+        assert_eq!(
+            (text("quota_bytes", &Value::Null), text("quota_messages", &Value::Null)),
+            ("no limit".into(), "no limit".into())
+        );
+        assert_eq!(text("name", &Value::Null), "");
     }
 }
