@@ -213,6 +213,8 @@ fn a_node_starts_before_its_database_and_serves_once_that_is_there() -> anyhow::
         let held = tokens::in_mailbox(cluster.at("imaps")?, &cluster.trust, &ana);
         Ok(held.is_ok_and(|held| held.contains_key("early")))
     })?;
+    let (_, metrics) = cluster.nodes[0].status("/metrics")?;
+    ensure!(metrics.contains("estafeta_database_turn_jobs_bucket"), "how many jobs share a commit, as a histogram");
     cluster.succeed();
     Ok(())
 }

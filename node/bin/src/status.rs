@@ -22,12 +22,17 @@ pub type Metrics = PrometheusHandle;
 /// Buckets for durations, in seconds.
 const SECONDS: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0];
 
+/// Buckets for how many jobs share a commit: a turn of the writer takes a thousand at most.
+const TURN_JOBS: (&str, &[f64]) =
+    ("estafeta_database_turn_jobs", &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0]);
+
 /// Starts counting.
 pub fn install_metrics() -> anyhow::Result<Metrics> {
     let failed =
         |error: &dyn std::fmt::Display| Exit::error(Code::Software, format_args!("metrics cannot be started: {error}"));
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), SECONDS)
+        .and_then(|builder| builder.set_buckets_for_metric(Matcher::Full(TURN_JOBS.0.into()), TURN_JOBS.1))
         .map_err(|error| failed(&error))?
         .install_recorder()
         .map_err(|error| failed(&error))?;
