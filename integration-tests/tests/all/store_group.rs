@@ -148,7 +148,10 @@ fn on_one_database_and_one_bucket_serves_every_account_on_every_node() -> anyhow
         // Without the bucket large mail waits at edge, and what needs no body goes on.
         objects.set(Fault::Gone);
         send(cluster, &ana, "waits", 300_000)?;
-        until("a mailbox node without its bucket is not ready", || Ok(cluster.node(own)?.status("/health")?.0 != 200))?;
+        until("a mailbox node without its bucket is not ready, and names it", || {
+            let (code, said) = cluster.node(own)?.status("/health")?;
+            Ok(code != 200 && said.contains("s3://"))
+        })?;
         at_own.command("NOOP")?.ok()?;
         at_own.append("INBOX", "", &tokens::message("small", &ana, 1_000))?.ok()?;
         let refused = at_own.append("INBOX", "", &tokens::message("refused", &ana, 300_000))?;

@@ -3,6 +3,8 @@
 //! The directory is not needed: who has mail here already is served without it, and the first mail of a new account
 //! waits in the queue of edge.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use estafeta_core::members::{MembersView, SHARED, STORE};
 use estafeta_core::{NodeName, StoreGroup};
@@ -12,6 +14,9 @@ use estafeta_net::role::{Health, Probing};
 use crate::role::{ACCESS, EDGE};
 use crate::store::Store;
 
+/// How long the store of bodies may take to say whose they are: less than a check may take in all, so that it is named.
+const BODIES: Duration = Duration::from_secs(2);
+
 /// The store, under watch.
 pub struct StoreHealth {
     /// The store.
@@ -20,6 +25,8 @@ pub struct StoreHealth {
     pub node: NodeName,
     /// The store group that it serves.
     pub group: StoreGroup,
+    /// Where its bodies are, for people.
+    pub bodies: String,
     /// Whether other nodes may serve it, too.
     pub shared: bool,
     /// Who else does.
@@ -58,8 +65,12 @@ impl StoreHealth {
 impl Health for StoreHealth {
     async fn check(&self) -> Result<(), String> {
         self.check_group()?;
-        let (writable, bodies) = tokio::join!(self.store.is_writable(), self.store.check_bodies());
-        writable.and(bodies).map_err(|error| format!("the store does not work: {error}"))
+        let bodies = tokio::time::timeout(BODIES, self.store.check_bodies());
+        let (writable, bodies) = tokio::join!(self.store.is_writable(), bodies);
+        let silent = |_| Err(format!("the bodies in {}: no answer within {} ms", self.bodies, BODIES.as_millis()));
+        let failed = |error| format!("the store does not work: {error}");
+        writable.map_err(failed)?;
+        bodies.map_or_else(silent, |checked| checked.map_err(failed))
     }
 }
 
@@ -105,7 +116,8 @@ mod tests {
         let members = [member("mailbox1", "g"), member("mailbox2", "g"), member("mailbox3", "h")];
         let members = MembersView::new(Members::new(members.into()));
         let (node, group) = ("mailbox1".parse().unwrap(), "g".parse().unwrap());
-        let health = StoreHealth { store, node, group, shared: true, members: members.clone() };
+        let bodies = "files".to_owned();
+        let health = StoreHealth { store, node, group, bodies, shared: true, members: members.clone() };
         health.tell();
         let own = members.current().get(&health.node).unwrap().facts[STORE].clone();
         assert_eq!(own, format!("{} shared", health.store.identity()));

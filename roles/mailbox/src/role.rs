@@ -11,7 +11,7 @@ use estafeta_net::role::{Context, Needs, Plan, Probe, Provides, Role, Running, S
 use estafeta_net::section::{ConfigError, Section};
 
 use crate::accounts::Accounts;
-use crate::config::Config;
+use crate::config::{Config, S3};
 use crate::delivery::LocalDelivery;
 use crate::health::StoreHealth;
 use crate::lmtp::{self, Lmtp};
@@ -110,6 +110,7 @@ impl Plan for Config {
             store: store.clone(),
             node: context.node.clone(),
             group: self.store_group.clone(),
+            bodies: self.s3.as_ref().map_or("files".to_owned(), S3::place),
             shared: self.shares_store(),
             members: context.members.clone(),
         };

@@ -56,6 +56,12 @@ struct Credentials {
 }
 
 impl S3 {
+    /// Where it is, for people.
+    pub(crate) fn place(&self) -> String {
+        let at = self.endpoint.as_deref().map(|endpoint| format!(" at {endpoint}")).unwrap_or_default();
+        format!("s3://{}{at}", self.bucket)
+    }
+
     /// The files that it names.
     pub(super) fn files(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         std::iter::once(&mut self.credentials_file).chain(&mut self.authority)

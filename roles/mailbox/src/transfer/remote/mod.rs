@@ -262,12 +262,12 @@ async fn bring(
         let answer = session.command(Command::new(&page)).await?;
         position.next = last + 1;
         position.hear(&answer);
-        let told = answer.data.iter().any(|(values, _)| Fetched::of(values).is_some());
-        if !told {
+        let all: Vec<Fetched> = answer.data.into_iter().filter_map(|(values, _)| Fetched::of(values)).collect();
+        if all.is_empty() {
             return Err(Failure::new(Reason::NotFound, "the server says nothing of messages that it says it has"));
         }
         let is_new = |uid: &u32| *uid > reached && !before.contains(uid);
-        let page: Vec<(u32, Fetched)> = particulars(answer).into_iter().filter(|(uid, _)| is_new(uid)).collect();
+        let page: Vec<(u32, Fetched)> = by_uid(all).into_iter().filter(|(uid, _)| is_new(uid)).collect();
         take(session, mail, there, &page, &mut position, &mut intake, &mut refused).await?;
         reached = page.last().map_or(reached, |(uid, _)| *uid);
     }
@@ -279,10 +279,8 @@ async fn bring(
 /// What is asked of each message before its text.
 const PARTICULARS: &str = "UID FLAGS INTERNALDATE RFC822.SIZE";
 
-/// The messages that an answer tells of, by UID.
-fn particulars(answer: Answer) -> BTreeMap<u32, Fetched> {
-    let fetched = answer.data.into_iter().filter_map(|(values, _)| Fetched::of(values));
-    fetched.filter_map(|fetched| Some((fetched.uid?, fetched))).collect()
+fn by_uid(all: impl IntoIterator<Item = Fetched>) -> BTreeMap<u32, Fetched> {
+    all.into_iter().filter_map(|fetched| Some((fetched.uid?, fetched))).collect()
 }
 
 /// Tries again what was refused before.
@@ -305,7 +303,8 @@ async fn again(
         let uids: Vec<String> = uids.iter().map(u32::to_string).collect();
         let answer = session.command(Command::new(&format!("UID FETCH {} ({PARTICULARS})", uids.join(",")))).await?;
         position.hear(&answer);
-        let page: Vec<(u32, Fetched)> = particulars(answer).into_iter().collect();
+        let all = answer.data.into_iter().filter_map(|(values, _)| Fetched::of(values));
+        let page: Vec<(u32, Fetched)> = by_uid(all).into_iter().collect();
         left.extend(take(session, mail, there, &page, position, &mut intake, refused).await?);
     }
     let done = intake.end().await?;
