@@ -185,7 +185,8 @@ fn eprint_log(node: &Node) {
     eprintln!("--- the end of the log of {}\n{}", node.name(), tail(&node.log(), 60));
 }
 
-fn write_pair(certificate: &Path, key: &Path, pair: &Pair) -> anyhow::Result<()> {
+/// Writes a certificate and its key, which only the owner may read.
+pub(crate) fn write_pair(certificate: &Path, key: &Path, pair: &Pair) -> anyhow::Result<()> {
     fs::write(certificate, &pair.certificate)?;
     fs::write(key, &pair.key)?;
     fs::set_permissions(key, fs::Permissions::from_mode(0o600))?;

@@ -312,7 +312,7 @@ fn estafeta_on_one_node() -> anyhow::Result<()> {
 
 #[test]
 fn debians_dovecot() -> anyhow::Result<()> {
-    let dovecot = Dovecot::start("sdbox")?;
+    let (dovecot, _) = Dovecot::start("sdbox")?;
     let server =
         Server { addresses: vec![dovecot.imap], trust: None, login: "ana".into(), password: dovecot::password() };
     rounds(&server).with_context(|| dovecot.log())

@@ -51,7 +51,7 @@ fn out_of_dovecot_cut_off_and_again() -> anyhow::Result<()> {
         let luis = cluster.account("luis")?;
         let (certificate, key) = (cluster.directory.path().join("old.pem"), cluster.directory.path().join("old.key"));
         cluster.issue_service(address, &certificate, &key)?;
-        let server = Dovecot::start_at(address, "sdbox", Some((&certificate, &key)))?;
+        let server = Dovecot::start_at(address, "sdbox", (&certificate, &key))?;
         let mut old = Imap::connect(server.imap)?;
         old.login("ana", &dovecot::password())?.ok()?;
         for mailbox in ["A&APE-o", "A&APE-o/2026", "Gesendet"] {

@@ -150,7 +150,7 @@ fn estafeta(connections: usize, relayed: bool) -> anyhow::Result<Measured> {
 }
 
 fn of_dovecot(some: usize) -> anyhow::Result<Measured> {
-    let server = Dovecot::start("mdbox")?;
+    let (server, _) = Dovecot::start("mdbox")?;
     let session = |number| -> anyhow::Result<Imap> {
         let mut imap = Imap::connect(server.imap)?;
         imap.login(&format!("{}@{DOMAIN}", user(number)), &dovecot::password())?.ok()?;

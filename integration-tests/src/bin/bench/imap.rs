@@ -1,8 +1,8 @@
 //! What a client waits for in a mailbox of ten thousand messages: Estafeta beside Dovecot from Debian's package, on the same
 //! machine, in the same run, with the same client, both with fsync.
 //!
-//! Estafeta is asked through TLS, because it lets nobody log in without; Dovecot in clear text. Runs take turns, and the
-//! median of the rounds is reported. The client reads answers and looks at nothing in them.
+//! Estafeta is asked through TLS, because it lets nobody log in without; one Dovecot in clear text, another through TLS. Runs
+//! take turns, and the median of the rounds is reported. The client reads answers and looks at nothing in them.
 
 mod report;
 mod tasks;
@@ -18,6 +18,7 @@ use estafeta_integration_tests::cluster::{Cluster, DOMAIN, PASSWORD};
 use estafeta_integration_tests::dovecot::{self, Dovecot};
 use estafeta_integration_tests::topology::Topology;
 
+use self::report::Medians;
 use self::tasks::{TASKS, Task};
 use crate::report::{between, median, say};
 
@@ -45,7 +46,7 @@ impl Server {
         cluster.start()?;
         cluster.keep_quiet();
         Ok(Self {
-            name: "Estafeta",
+            name: "Estafeta (TLS)",
             imap: cluster.at("imaps")?,
             trust: Some(cluster.trust.clone()),
             account: cluster.account("user")?,
@@ -54,12 +55,12 @@ impl Server {
         })
     }
 
-    fn dovecot() -> anyhow::Result<Self> {
-        let dovecot = Dovecot::start("mdbox")?;
+    fn dovecot(tls: bool) -> anyhow::Result<Self> {
+        let (dovecot, trust) = Dovecot::start("mdbox")?;
         Ok(Self {
-            name: "Dovecot",
-            imap: dovecot.imap,
-            trust: None,
+            name: if tls { "Dovecot (TLS)" } else { "Dovecot (clear)" },
+            imap: if tls { dovecot.imaps } else { dovecot.imap },
+            trust: tls.then_some(trust),
             account: format!("user@{DOMAIN}"),
             password: dovecot::password(),
             _running: Running::Dovecot { _dovecot: dovecot },
@@ -82,7 +83,7 @@ type Measured = BTreeMap<(usize, &'static str), Vec<f64>>;
 /// Measures, prints, and writes the page unless told otherwise.
 pub fn run(rounds: usize, quick: bool, write: bool) -> anyhow::Result<()> {
     let messages = if quick { 500 } else { 10_000 };
-    let servers = [Server::estafeta()?, Server::dovecot()?];
+    let servers = [Server::estafeta()?, Server::dovecot(false)?, Server::dovecot(true)?];
     for server in &servers {
         say(&format!("{messages} messages into {}", server.name));
         tasks::fill(&mut server.session()?, messages).with_context(|| server.name)?;
@@ -100,12 +101,13 @@ pub fn run(rounds: usize, quick: bool, write: bool) -> anyhow::Result<()> {
             say(&format!("round {round} of {rounds}: {}", server.name));
         }
     }
-    let medians: Vec<(&Task, f64, f64)> = TASKS
+    let medians: Vec<Medians> = TASKS
         .iter()
         .enumerate()
         .map(|(number, task)| {
-            let of = |name| median(measured.get(&(number, name)).cloned().unwrap_or_default());
-            (task, of("Estafeta"), of("Dovecot"))
+            let of = |server: &Server| median(measured.get(&(number, server.name)).cloned().unwrap_or_default());
+            let [ours, clear, tls] = servers.each_ref().map(of);
+            Medians { task: task.name, ours, clear, tls }
         })
         .collect();
     let table = report::table(&medians);
@@ -137,11 +139,13 @@ mod tests {
     /// The half of the comparison that is not ours does every task.
     #[test]
     fn dovecot_does_every_task() {
-        let server = Server::dovecot().unwrap();
-        tasks::fill(&mut server.session().unwrap(), 50).unwrap();
-        for task in TASKS {
-            let ms = run_one(task, &server, 50).unwrap_or_else(|error| panic!("{}: {error:#}", task.name));
-            assert!(ms > 0.0, "{}", task.name);
+        for tls in [false, true] {
+            let server = Server::dovecot(tls).unwrap();
+            tasks::fill(&mut server.session().unwrap(), 50).unwrap();
+            for task in TASKS {
+                let ms = run_one(task, &server, 50).unwrap_or_else(|error| panic!("{}: {error:#}", task.name));
+                assert!(ms > 0.0, "{}", task.name);
+            }
         }
     }
 }

@@ -44,7 +44,7 @@ fn main() -> anyhow::Result<()> {
         Some("imap") => imap::run(rounds, quick, write),
         Some("idle") => idle::run(quick, write),
         Some(_) => {
-            let systems = [System::mailbox_node()?, System::dovecot()?];
+            let systems = [System::mailbox_node()?, System::dovecot(false)?, System::dovecot(true)?];
             compare(&systems, ("lmtp", include_str!("lmtp.md")), rounds, quick, write)
         }
         None => {
@@ -54,7 +54,7 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
-/// Measures, prints, and writes the section of the page unless told otherwise. The last system is the peer.
+/// Measures, prints, and writes the section of the page unless told otherwise.
 fn compare(systems: &[System], section: (&str, &str), rounds: usize, quick: bool, write: bool) -> anyhow::Result<()> {
     let loads = if quick { Load::quick() } else { Load::usual() };
     let mut measured: Vec<Measured> = Vec::new();
@@ -75,8 +75,8 @@ fn compare(systems: &[System], section: (&str, &str), rounds: usize, quick: bool
             }
         }
     }
-    let peer = systems.last().map_or("", |system| system.name);
-    let table = report::table(&measured, peer);
+    let peers: Vec<_> = systems.iter().filter(|system| system.is_peer()).map(|system| system.name).collect();
+    let table = report::table(&measured, &peers);
     report::say(&table);
     if write {
         let docs = repository().join("docs");

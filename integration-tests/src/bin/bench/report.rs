@@ -45,20 +45,25 @@ pub fn add(measured: &mut Vec<Measured>, system: &'static str, size_bytes: usize
     }
 }
 
-/// The table: medians, spans, and the ratio to the peer in the same run.
-pub fn table(measured: &[Measured], peer: &str) -> String {
+/// The table: medians, spans, and the ratio to each peer in the same run.
+pub fn table(measured: &[Measured], peers: &[&str]) -> String {
+    let named: String = peers.iter().map(|peer| format!(" ratio to {peer} |")).collect();
     let mut table = format!(
-        "| message | system | messages/s (median) | lowest–highest | ratio to {peer} |\n|---|---|---:|---:|---:|\n",
+        "| message | system | messages/s (median) | lowest–highest |{named}\n|---|---|---:|---:|{}\n",
+        "---:|".repeat(peers.len())
     );
     for row in measured {
-        let beside = measured.iter().find(|other| other.size_bytes == row.size_bytes && other.system == peer);
-        let ratio = beside.map_or(0.0, |beside| row.median() / beside.median());
+        let ratio = |peer: &&str| {
+            let beside = measured.iter().find(|other| other.size_bytes == row.size_bytes && other.system == *peer);
+            format!(" {:.2} |", beside.map_or(0.0, |beside| row.median() / beside.median()))
+        };
         table += &format!(
-            "| {} KB | {} | {:.0} | {} | {ratio:.2} |\n",
+            "| {} KB | {} | {:.0} | {} |{}\n",
             row.size_bytes / 1000,
             row.system,
             row.median(),
-            row.span()
+            row.span(),
+            peers.iter().map(ratio).collect::<String>()
         );
     }
     table
@@ -123,8 +128,8 @@ mod tests {
             add(&mut measured, "Estafeta, one node", 4_000, rate);
             add(&mut measured, "Postfix + Dovecot", 4_000, rate / 2.0);
         }
-        let table = table(&measured, "Postfix + Dovecot");
-        assert!(table.contains("| 4 KB | Estafeta, one node | 20 | 10–30 | 2.00 |"), "{table}");
+        let table = table(&measured, &["Postfix + Dovecot", "Estafeta, one node"]);
+        assert!(table.contains("| 4 KB | Estafeta, one node | 20 | 10–30 | 2.00 | 1.00 |"), "{table}");
         let section = ("", "# Benchmarks\n\n");
         let first = page("", section, "old figures\n", &Load::quick(), 1);
         assert!(first.starts_with("# Benchmarks") && first.contains("old figures"));

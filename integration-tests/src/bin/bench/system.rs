@@ -69,7 +69,7 @@ impl System {
 
     /// Postfix and Dovecot, joined by LMTP.
     pub fn postfix_and_dovecot() -> anyhow::Result<Self> {
-        let dovecot = Dovecot::start("sdbox")?;
+        let (dovecot, _) = Dovecot::start("sdbox")?;
         let postfix = Postfix::start(dovecot.lmtp)?;
         Ok(Self {
             name: "Postfix + Dovecot",
@@ -90,7 +90,7 @@ impl System {
             &["mailbox"],
             Some("a"),
         );
-        let mut system = Self::estafeta("Estafeta, mailbox node", &topology, &["a"])?;
+        let mut system = Self::estafeta("Estafeta, mailbox node (mutual TLS)", &topology, &["a"])?;
         let Running::Estafeta { _cluster: cluster } = &mut system.running else { bail!("another system") };
         let front = cluster.node("front")?.directory.clone();
         let (certificate, key) = (front.join("node.pem"), front.join("node.key"));
@@ -99,19 +99,24 @@ impl System {
         Ok(system)
     }
 
-    /// Dovecot alone.
-    pub fn dovecot() -> anyhow::Result<Self> {
-        let dovecot = Dovecot::start("mdbox")?;
+    /// Dovecot alone, in clear text or through TLS.
+    pub fn dovecot(tls: bool) -> anyhow::Result<Self> {
+        let (dovecot, trust) = Dovecot::start("mdbox")?;
         Ok(Self {
-            name: "Dovecot",
+            name: if tls { "Dovecot (TLS)" } else { "Dovecot (clear)" },
             accounts: (0..ACCOUNTS).map(|n| format!("user{n}@{DOMAIN}")).collect(),
-            doors: vec![dovecot.lmtp],
-            language: Language::Lmtp(None),
+            doors: vec![if tls { dovecot.lmtps } else { dovecot.lmtp }],
+            language: Language::Lmtp(tls.then_some(trust)),
             imap: dovecot.imap,
             trust: None,
             password: dovecot::password(),
             running: Running::Debian { _postfix: None, _dovecot: dovecot },
         })
+    }
+
+    /// Whether it is what Estafeta is compared with.
+    pub fn is_peer(&self) -> bool {
+        matches!(self.running, Running::Debian { .. })
     }
 
     /// A connection over which mail goes in; the doors take turns.
@@ -162,9 +167,11 @@ mod tests {
             println!("Postfix starts as root only: not run");
             return;
         }
-        let system = System::postfix_and_dovecot().unwrap();
-        let rate = Load { size_bytes: 4_000, messages: 100 }.run(&system, 0).unwrap();
-        let there: usize = system.watchers().unwrap().iter_mut().map(|watcher| watcher.count().unwrap()).sum();
-        assert!(rate > 1.0 && there == 100, "{rate}");
+        for system in [System::postfix_and_dovecot(), System::dovecot(false), System::dovecot(true)] {
+            let system = system.unwrap();
+            let rate = Load { size_bytes: 4_000, messages: 100 }.run(&system, 0).unwrap();
+            let there: usize = system.watchers().unwrap().iter_mut().map(|watcher| watcher.count().unwrap()).sum();
+            assert!(rate > 1.0 && there == 100, "{}: {rate}", system.name);
+        }
     }
 }

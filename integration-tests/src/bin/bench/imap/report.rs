@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::MESSAGE_BYTES;
-use super::tasks::Task;
+use crate::chart;
 use crate::report::machine;
 
 /// Between these the figures stand.
@@ -15,12 +15,28 @@ pub const MARKS: (&str, &str) = (
 /// What stands before them on a page that has none yet.
 pub const HEAD: &str = include_str!("head.md");
 
-/// Each task with its median at Estafeta and at Dovecot, and how many times as long Dovecot takes.
-pub fn table(medians: &[(&Task, f64, f64)]) -> String {
-    let mut table =
-        String::from("| what a client asks | Estafeta | Dovecot | times as fast as Dovecot |\n|---|---:|---:|---:|\n");
-    for (task, ours, theirs) in medians {
-        let _ = writeln!(table, "| {} | {ours:.2} ms | {theirs:.2} ms | {:.2} |", task.name, theirs / ours);
+/// How long one task takes, in milliseconds.
+pub struct Medians {
+    /// What is asked, in words.
+    pub task: &'static str,
+    /// At Estafeta, through TLS.
+    pub ours: f64,
+    /// At Dovecot, in clear text.
+    pub clear: f64,
+    /// At Dovecot, through TLS.
+    pub tls: f64,
+}
+
+/// Each task with its medians, and how many times as long Dovecot takes either way.
+pub fn table(medians: &[Medians]) -> String {
+    let mut table = String::from(
+        "| what a client asks | Estafeta (TLS) | Dovecot (clear) | Dovecot (TLS) | times as fast as Dovecot (clear) | as Dovecot (TLS) |\n\
+         |---|---:|---:|---:|---:|---:|\n",
+    );
+    for Medians { task, ours, clear, tls } in medians {
+        let (to_clear, to_tls) = (clear / ours, tls / ours);
+        let _ =
+            writeln!(table, "| {task} | {ours:.2} ms | {clear:.2} ms | {tls:.2} ms | {to_clear:.2} | {to_tls:.2} |");
     }
     table
 }
@@ -34,53 +50,35 @@ pub fn figures(table: &str, rounds: usize, messages: usize) -> String {
     )
 }
 
-const LEFT: f64 = 400.0;
-const WIDTH: f64 = 360.0;
-const BAR: f64 = 22.0;
+/// Faster and slower than Dovecot through TLS, and than Dovecot in clear text.
+const FASTER: [&str; 2] = ["#2a6f97", "#61a5c2"];
+const SLOWER: [&str; 2] = ["#b5651d", "#dba87a"];
 
-/// How many times as fast as Dovecot, on a logarithmic scale: what stands right of the line is faster.
-pub fn chart(medians: &[(&Task, f64, f64)]) -> String {
-    let ratios: Vec<f64> = medians.iter().map(|(_, ours, theirs)| (theirs / ours).max(0.001).log10()).collect();
-    let reach = ratios.iter().fold(1.0_f64, |reach, ratio| reach.max(ratio.abs()));
-    let middle = LEFT + WIDTH / 2.0;
-    let mut body = String::new();
-    for (index, ((task, ours, theirs), ratio)) in medians.iter().zip(&ratios).enumerate() {
-        let y = 30.0 + BAR * index as f64;
-        let length = ratio.abs() / reach * (WIDTH / 2.0 - 50.0);
-        let (x, colour) = if *ratio >= 0.0 { (middle, "#2a6f97") } else { (middle - length, "#b5651d") };
-        let label = if *ratio >= 0.0 { middle + length + 6.0 } else { middle + 6.0 };
-        let baseline = y + BAR * 0.6;
-        let _ = writeln!(body, "<text x=\"{}\" y=\"{baseline}\" text-anchor=\"end\">{}</text>", LEFT - 8.0, task.name);
-        let _ = writeln!(
-            body,
-            "<rect x=\"{x:.1}\" y=\"{y}\" width=\"{length:.1}\" height=\"{}\" fill=\"{colour}\"/>",
-            BAR - 6.0
-        );
-        let _ = writeln!(body, "<text x=\"{label:.1}\" y=\"{baseline}\">{:.2}</text>", theirs / ours);
-    }
-    let height = 40.0 + BAR * medians.len() as f64;
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0}\" height=\"{height}\" viewBox=\"0 0 {0} {height}\" \
-         font-family=\"sans-serif\" font-size=\"13\" fill=\"#222\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
-         <text x=\"{middle}\" y=\"18\" text-anchor=\"middle\">times as fast as Dovecot</text>\n\
-         <line x1=\"{middle}\" y1=\"24\" x2=\"{middle}\" y2=\"{1}\" stroke=\"#222\"/>\n{body}</svg>\n",
-        LEFT + WIDTH + 20.0,
-        height - 8.0
-    )
+/// How many times as fast as Dovecot: a bar to Dovecot through TLS and one to Dovecot in clear text.
+pub fn chart(medians: &[Medians]) -> String {
+    let coloured = |way: usize, ratio: f64| (ratio, if ratio >= 1.0 { FASTER[way] } else { SLOWER[way] });
+    let rows = medians.iter().map(|Medians { task, ours, clear, tls }| {
+        let bars = [tls, clear].into_iter().enumerate().map(|(way, theirs)| coloured(way, theirs / ours));
+        (*task, bars.collect())
+    });
+    let legend = "dark: Dovecot through TLS, too; light: in clear text";
+    chart::times("times as fast as Dovecot", legend, &rows.collect::<Vec<_>>())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imap::tasks::TASKS;
 
     #[test]
     fn ratios_say_who_is_faster() {
-        let medians = [(&TASKS[0], 1.0, 2.0), (&TASKS[1], 4.0, 1.0)];
+        let medians = [
+            Medians { task: "SELECT", ours: 1.0, clear: 2.0, tls: 3.0 },
+            Medians { task: "FETCH", ours: 4.0, clear: 1.0, tls: 2.0 },
+        ];
         let table = table(&medians);
-        assert!(table.contains("| SELECT | 1.00 ms | 2.00 ms | 2.00 |"), "{table}");
-        assert!(table.contains("| 4.00 ms | 1.00 ms | 0.25 |"), "{table}");
+        assert!(table.contains("| SELECT | 1.00 ms | 2.00 ms | 3.00 ms | 2.00 | 3.00 |"), "{table}");
+        assert!(table.contains("| FETCH | 4.00 ms | 1.00 ms | 2.00 ms | 0.25 | 0.50 |"), "{table}");
         let chart = chart(&medians);
-        assert!(chart.contains("#2a6f97") && chart.contains("#b5651d") && chart.ends_with("</svg>\n"));
+        assert!(FASTER.iter().chain(&SLOWER).all(|colour| chart.contains(colour)) && chart.ends_with("</svg>\n"));
     }
 }
