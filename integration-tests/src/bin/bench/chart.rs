@@ -44,7 +44,7 @@ pub fn svg(measured: &[Measured]) -> String {
 }
 
 /// The width of the names, and of the bars on both sides of the line, in [`times`].
-const NAMES: f64 = 400.0;
+const NAMES: f64 = 440.0;
 const BARS: f64 = 360.0;
 const THIN: f64 = 13.0;
 

@@ -167,7 +167,7 @@ fn of_dovecot(some: usize) -> anyhow::Result<Measured> {
 }
 
 /// A process and all that it started.
-fn children(master: u32) -> anyhow::Result<Vec<u32>> {
+pub fn children(master: u32) -> anyhow::Result<Vec<u32>> {
     let mut all = vec![master];
     for entry in fs::read_dir("/proc")? {
         let path = entry?.path();
@@ -183,7 +183,7 @@ fn children(master: u32) -> anyhow::Result<Vec<u32>> {
 }
 
 /// The sum of the proportional set sizes of processes, in bytes.
-fn memory_bytes(processes: &[u32]) -> anyhow::Result<u64> {
+pub fn memory_bytes(processes: &[u32]) -> anyhow::Result<u64> {
     let mut sum = 0;
     for process in processes {
         let Ok(text) = fs::read_to_string(format!("/proc/{process}/smaps_rollup")) else { continue };

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use estafeta_integration_tests::client::Smtp;
 use estafeta_integration_tests::tokens;
 
 use crate::system::System;
@@ -50,14 +51,8 @@ impl Load {
             .collect();
         let mut watchers = system.watchers()?;
         let before = watchers.iter_mut().map(|watcher| watcher.count()).collect::<Result<Vec<_>, _>>()?;
-        let next = AtomicUsize::new(0);
         let begun = Instant::now();
-        thread::scope(|scope| {
-            let (messages, next) = (&messages, &next);
-            let clients: Vec<_> =
-                (0..CONNECTIONS).map(|number| scope.spawn(move || client(system, number, messages, next))).collect();
-            clients.into_iter().try_for_each(|client| client.join().unwrap_or_else(|_| bail!("a client panicked")))
-        })?;
+        send(&|number| system.client(number), &messages).context(system.name)?;
         // One mailbox after the other, so that counting takes as little as possible from whoever still delivers.
         for (number, (watcher, before)) in watchers.iter_mut().zip(before).enumerate() {
             let wanted = before + (number..self.messages).step_by(system.accounts.len()).count();
@@ -75,13 +70,30 @@ impl Load {
     }
 }
 
+/// Sends messages, each to its recipient, over [`CONNECTIONS`] at once, and returns when the last one was taken.
+pub fn send(
+    connect: &(impl Fn(usize) -> anyhow::Result<Smtp> + Sync),
+    messages: &[(String, Vec<u8>)],
+) -> anyhow::Result<()> {
+    let next = &AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let clients: Vec<_> =
+            (0..CONNECTIONS).map(|number| scope.spawn(move || client(|| connect(number), messages, next))).collect();
+        clients.into_iter().try_for_each(|client| client.join().unwrap_or_else(|_| bail!("a client panicked")))
+    })
+}
+
 /// Sends messages until there are none left.
-fn client(system: &System, number: usize, messages: &[(String, Vec<u8>)], next: &AtomicUsize) -> anyhow::Result<()> {
+fn client(
+    connect: impl Fn() -> anyhow::Result<Smtp>,
+    messages: &[(String, Vec<u8>)],
+    next: &AtomicUsize,
+) -> anyhow::Result<()> {
     loop {
-        let mut smtp = system.client(number)?;
+        let mut smtp = connect()?;
         for _ in 0..MESSAGES_PER_CONNECTION {
             let Some((to, message)) = messages.get(next.fetch_add(1, Ordering::Relaxed)) else { return smtp.quit() };
-            smtp.send("sender@example.com", &[to], message)?.expect(250).with_context(|| system.name)?;
+            smtp.send("sender@example.com", &[to], message)?.expect(250)?;
         }
         smtp.quit()?;
     }

@@ -1,7 +1,8 @@
 //! `bench dns` measures names (see [`dns`]), `bench imap` mailboxes (see [`imap`]). Otherwise messages a second from SMTP to a
 //! durable mailbox: Estafeta on one node and as the demonstration's cluster, beside Postfix and Dovecot from Debian's packages,
 //! on the same machine in the same run with the same client; `bench lmtp` the same, from LMTP: a mailbox node beside
-//! Dovecot. `bench idle` measures what a client that waits costs (see [`idle`]).
+//! Dovecot. `bench idle` measures what a client that waits costs (see [`idle`]), `bench scale` what
+//! stays as it is when everything grows (see [`scale`]).
 //!
 //! A run begins with the first connection and ends when the last message can be counted in its mailbox by IMAP, so that
 //! it does not matter at which hop a server says 250. All systems are up throughout; runs take turns between them, and
@@ -13,6 +14,7 @@ mod idle;
 mod imap;
 mod load;
 mod report;
+mod scale;
 mod system;
 
 use std::env;
@@ -25,7 +27,7 @@ use crate::load::Load;
 use crate::report::Measured;
 use crate::system::System;
 
-const USAGE: &str = "bench [dns|imap|lmtp|idle] [--rounds N] [--quick] [--no-write]";
+const USAGE: &str = "bench [dns|imap|lmtp|idle|scale] [--rounds N] [--quick] [--no-write]";
 
 fn main() -> anyhow::Result<()> {
     let (mut rounds, mut quick, mut write, mut what) = (5, false, true, None);
@@ -35,7 +37,7 @@ fn main() -> anyhow::Result<()> {
             "--rounds" => rounds = arguments.next().context(USAGE)?.parse().context(USAGE)?,
             "--quick" => quick = true,
             "--no-write" => write = false,
-            "dns" | "imap" | "lmtp" | "idle" => what = Some(argument),
+            "dns" | "imap" | "lmtp" | "idle" | "scale" => what = Some(argument),
             _ => bail!("{USAGE}"),
         }
     }
@@ -43,6 +45,7 @@ fn main() -> anyhow::Result<()> {
         Some("dns") => dns::run(rounds, quick, write),
         Some("imap") => imap::run(rounds, quick, write),
         Some("idle") => idle::run(quick, write),
+        Some("scale") => scale::run(rounds, quick, write),
         Some(_) => {
             let systems = [System::mailbox_node()?, System::dovecot(false)?, System::dovecot(true)?];
             compare(&systems, ("lmtp", include_str!("lmtp.md")), rounds, quick, write)

@@ -101,6 +101,14 @@ pub fn between(before: &str, (begin, end): (&str, &str), figures: &str, head: &s
     }
 }
 
+/// A number as people read it: 55,000.
+pub fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let places = digits.len();
+    let comma = |place: usize| if place > 0 && (places - place).is_multiple_of(3) { "," } else { "" };
+    digits.chars().enumerate().map(|(place, digit)| format!("{}{digit}", comma(place))).collect()
+}
+
 /// The machine and the build, in words.
 pub fn machine() -> String {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -120,6 +128,11 @@ pub fn say(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn large_numbers_have_commas() {
+        assert_eq!([10, 1_000, 55_000, 1_000_000].map(thousands), ["10", "1,000", "55,000", "1,000,000"]);
+    }
 
     #[test]
     fn medians_ratios_and_the_page_around_them() {
