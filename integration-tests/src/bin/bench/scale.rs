@@ -23,6 +23,7 @@ use crate::report::{between, machine, say, thousands};
 /// What is counted beside the tasks.
 const DELIVERIES: Row = Row { name: "LMTP deliveries of 4 KB, 16 connections", unit: Unit::PerSecond };
 const FILLING: Row = Row { name: "filling it: MULTIAPPEND by 100, 4 connections", unit: Unit::PerSecond };
+const INDEXED: Row = Row { name: "until the search index rests after filling", unit: Unit::Seconds };
 const LOGIN: Row = Row { name: "LOGIN, when the directory is asked (argon2)", unit: Unit::Milliseconds };
 const LOGIN_AGAIN: Row = Row { name: "LOGIN, again within a minute", unit: Unit::Milliseconds };
 const FIRST_SELECT: Row = Row { name: "SELECT, the first after a restart", unit: Unit::Milliseconds };
@@ -42,6 +43,9 @@ const MOST_ROUNDS: usize = 8;
 /// How many samples of a LOGIN that is remembered a round takes, and of a SELECT.
 const SAMPLES: usize = 5;
 
+/// How many accounts get their first message between two lines that say so.
+const TOLD: usize = 10_000;
+
 /// How often it is restarted.
 const RESTARTS: usize = 3;
 
@@ -49,16 +53,21 @@ const RESTARTS: usize = 3;
 const PEER_FILLING: Duration = Duration::from_secs(15 * 60);
 const FILLING_LIMIT: Duration = Duration::from_secs(60 * 60);
 
+/// How long is waited for the search index: after filling, and before each round's questions. Who has not come to rest by then
+/// is asked nevertheless.
+const INDEXING: Duration = Duration::from_secs(8 * 60);
+const INDEXING_A_ROUND: Duration = Duration::from_secs(15);
+
 /// How large everything is.
 struct Sizes {
     accounts: [usize; 2],
     messages: &'static [usize],
-    /// What a round delivers.
-    deliveries: usize,
+    /// How much a round delivers to all accounts, and into one mailbox.
+    deliveries: [usize; 2],
 }
 
-const USUAL: Sizes = Sizes { accounts: [10, 55_000], messages: &[1_000, 100_000, 1_000_000], deliveries: 2_000 };
-const QUICK: Sizes = Sizes { accounts: [10, 200], messages: &[100, 1_000], deliveries: 100 };
+const USUAL: Sizes = Sizes { accounts: [10, 55_000], messages: &[1_000, 100_000, 1_000_000], deliveries: [2_000, 300] };
+const QUICK: Sizes = Sizes { accounts: [10, 200], messages: &[100, 1_000], deliveries: [100, 50] };
 
 /// Measures, prints, and writes the page unless told otherwise.
 pub fn run(rounds: usize, quick: bool, write: bool) -> anyhow::Result<()> {
@@ -67,14 +76,16 @@ pub fn run(rounds: usize, quick: bool, write: bool) -> anyhow::Result<()> {
     let accounts = of_accounts(&sizes, rounds)?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for messages in sizes.messages {
-        let [estafeta, dovecot] = of_messages(*messages, sizes.deliveries, rounds)?;
+        let [estafeta, dovecot] = of_messages(*messages, sizes.deliveries[1], rounds)?;
         ours.extend(estafeta);
         theirs.extend(dovecot);
     }
     let tasks: Vec<Row> = [SELECT].into_iter().chain(TASKS.iter().map(|task| task.row)).collect();
     let rows = |before: &[Row], after: &[Row]| [before, &tasks, after].concat();
-    let of_accounts = rows(&[DELIVERIES, LOGIN, LOGIN_AGAIN], &[MEMORY, MEMORY_DIRECTORY, DISK, DATABASE, INDEX]);
-    let of_messages = rows(&[FILLING, DELIVERIES, FIRST_SELECT], &[MEMORY, MEMORY_OPEN, DISK, DATABASE, INDEX]);
+    let of_accounts =
+        rows(&[INDEXED, DELIVERIES, LOGIN, LOGIN_AGAIN], &[MEMORY, MEMORY_DIRECTORY, DISK, DATABASE, INDEX]);
+    let of_messages =
+        rows(&[FILLING, INDEXED, DELIVERIES, FIRST_SELECT], &[MEMORY, MEMORY_OPEN, DISK, DATABASE, INDEX]);
     let first = report::table(&of_accounts, &[&accounts]);
     let second = report::table(&of_messages, &[&ours, &theirs]);
     say(&first);
@@ -87,9 +98,10 @@ pub fn run(rounds: usize, quick: bool, write: bool) -> anyhow::Result<()> {
         let before = fs::read_to_string(&page).unwrap_or_default();
         let figures = format!(
             "{first}\n{second}\n![times the cost]({})\n\n{rounds} rounds after a warm-up, {RESTARTS} restarts; filled with messages of \
-             {FILLING_BYTES} bytes; a round delivers {} of {DELIVERED_BYTES} bytes; {}.",
+             {FILLING_BYTES} bytes; a round delivers {} of {DELIVERED_BYTES} bytes to all accounts or {} into one mailbox; {}.",
             report::PICTURE,
-            thousands(sizes.deliveries),
+            thousands(sizes.deliveries[0]),
+            sizes.deliveries[1],
             machine()
         );
         fs::write(&page, between(&before, report::MARKS, &figures, report::HEAD))?;
@@ -105,19 +117,25 @@ fn of_accounts(sizes: &Sizes, rounds: usize) -> anyhow::Result<[Column; 2]> {
         say(&format!("{} accounts", thousands(accounts)));
         // Each round logs somebody in whom access does not remember.
         let mut server = Server::estafeta(accounts, rounds + 2)?;
-        // The first one's mailbox is filled below.
-        let everyone = (1..accounts).map(account).collect();
-        let rate = tasks::deliver(&server, everyone, FILLING_BYTES)?;
-        say(&format!("each of them has mail, {rate:.0}/s"));
+        // The index is filled in the order of arrival: the mailbox that is searched shall not be behind everyone's.
         fill(&server, MESSAGES, FILLING_LIMIT)?;
-        server.rest()?;
-        stores.push((accounts, server, Column::new(format!("{} accounts", thousands(accounts)))));
+        server.rest(INDEXING)?;
+        let everyone: Vec<String> = (1..accounts).map(account).collect();
+        let mut have = 1;
+        for some in everyone.chunks(TOLD) {
+            tasks::deliver(&server, some.to_vec(), FILLING_BYTES)?;
+            have += some.len();
+            say(&format!("{} of {} accounts have mail", thousands(have), thousands(accounts)));
+        }
+        let mut column = Column::new(format!("{} accounts", thousands(accounts)));
+        add_indexing(&mut server, &mut column)?;
+        stores.push((accounts, server, column));
     }
     for round in 0..=rounds {
         for (accounts, server, column) in &mut stores {
             let mut warm_up = Column::new(String::new());
             let column = if round > 0 { column } else { &mut warm_up };
-            let somebody = (0..sizes.deliveries).map(|_| account(fastrand::usize(1..*accounts))).collect();
+            let somebody = (0..sizes.deliveries[0]).map(|_| account(fastrand::usize(1..*accounts))).collect();
             column.add(DELIVERIES, tasks::deliver(server, somebody, DELIVERED_BYTES)?);
             column.add(LOGIN, ms(server.log_in(&mut server.connection()?, round + 1)?));
             server.log_in(&mut server.connection()?, 0)?;
@@ -154,7 +172,7 @@ fn of_messages(messages: usize, deliveries: usize, rounds: usize) -> anyhow::Res
             continue;
         };
         column.add(FILLING, rate);
-        server.rest()?;
+        add_indexing(&mut server, &mut column)?;
         add_sizes(&mut server, &mut column)?;
         stores.push((server, column));
     }
@@ -186,7 +204,7 @@ fn of_messages(messages: usize, deliveries: usize, rounds: usize) -> anyhow::Res
 /// All that is asked of a filled mailbox, once.
 fn ask(server: &mut Server, messages: usize, column: &mut Column) -> anyhow::Result<()> {
     // What came before shall not be indexed meanwhile.
-    server.rest()?;
+    server.rest(INDEXING_A_ROUND)?;
     for _ in 0..SAMPLES {
         column.add(SELECT, ms(tasks::select(server.session()?)?.0));
     }
@@ -210,6 +228,14 @@ fn fill(server: &Server, messages: usize, limit: Duration) -> anyhow::Result<Opt
         }
     };
     tasks::fill(server, messages, limit, progress).with_context(|| server.name)
+}
+
+/// How long the search index is behind.
+fn add_indexing(server: &mut Server, column: &mut Column) -> anyhow::Result<()> {
+    if let Some(took) = server.rest(INDEXING)? {
+        column.add(INDEXED, took.as_secs_f64());
+    }
+    Ok(())
 }
 
 /// What the mail takes on the disk.

@@ -23,6 +23,8 @@ pub const PICTURE: &str = "benchmarks-scale.svg";
 pub enum Unit {
     /// How long something takes.
     Milliseconds,
+    /// How long something takes that is long.
+    Seconds,
     /// How long it takes for each message of the mailbox.
     MicrosecondsEach,
     /// How many a second: the more, the less each costs.
@@ -49,6 +51,7 @@ impl Row {
         };
         match self.unit {
             Unit::Milliseconds => format!("{number} ms"),
+            Unit::Seconds => format!("{number} s"),
             Unit::MicrosecondsEach => format!("{number} µs"),
             Unit::PerSecond => format!("{value:.0}/s"),
             Unit::Megabytes => format!("{number} MB"),
@@ -79,9 +82,10 @@ impl Column {
     }
 }
 
-/// How much more it costs in the last column than in the first. What more mail takes of the memory and the disk is no such cost.
+/// How much more it costs in the last column than in the first. What more mail takes of the memory, the disk and
+/// the time of the index is no such cost.
 fn growth(row: Row, columns: &[Column]) -> Option<f64> {
-    if row.unit == Unit::Megabytes {
+    if matches!(row.unit, Unit::Megabytes | Unit::Seconds) {
         return None;
     }
     let (first, last) = (columns.first()?.median(row)?, columns.last()?.median(row)?);
