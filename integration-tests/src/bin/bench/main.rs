@@ -30,17 +30,19 @@ use crate::system::System;
 const USAGE: &str = "bench [dns|imap|lmtp|idle|scale] [--rounds N] [--quick] [--no-write]";
 
 fn main() -> anyhow::Result<()> {
-    let (mut rounds, mut quick, mut write, mut what) = (5, false, true, None);
+    let (mut rounds, mut quick, mut write, mut what) = (None, false, true, None);
     let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            "--rounds" => rounds = arguments.next().context(USAGE)?.parse().context(USAGE)?,
+            "--rounds" => rounds = Some(arguments.next().context(USAGE)?.parse().context(USAGE)?),
             "--quick" => quick = true,
             "--no-write" => write = false,
             "dns" | "imap" | "lmtp" | "idle" | "scale" => what = Some(argument),
             _ => bail!("{USAGE}"),
         }
     }
+    // What is large has many samples a round.
+    let rounds = rounds.unwrap_or(if what.as_deref() == Some("scale") { 3 } else { 5 });
     match what.as_deref() {
         Some("dns") => dns::run(rounds, quick, write),
         Some("imap") => imap::run(rounds, quick, write),

@@ -53,10 +53,10 @@ const RESTARTS: usize = 3;
 const PEER_FILLING: Duration = Duration::from_secs(15 * 60);
 const FILLING_LIMIT: Duration = Duration::from_secs(60 * 60);
 
-/// How long is waited for the search index: after filling, and before each round's questions. Who has not come to rest by then
-/// is asked nevertheless.
-const INDEXING: Duration = Duration::from_secs(8 * 60);
-const INDEXING_A_ROUND: Duration = Duration::from_secs(15);
+/// For how long the search index has to be silent, and how long is waited for that: after filling, and before each round's
+/// questions. Who has not come to rest by then is asked nevertheless.
+const INDEXED_FILLING: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(6 * 60)];
+const INDEXED_ROUND: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(15)];
 
 /// How large everything is.
 struct Sizes {
@@ -119,7 +119,8 @@ fn of_accounts(sizes: &Sizes, rounds: usize) -> anyhow::Result<[Column; 2]> {
         let mut server = Server::estafeta(accounts, rounds + 2)?;
         // The index is filled in the order of arrival: the mailbox that is searched shall not be behind everyone's.
         fill(&server, MESSAGES, FILLING_LIMIT)?;
-        server.rest(INDEXING)?;
+        let [silence, limit] = INDEXED_FILLING;
+        server.rest(silence, limit)?;
         let everyone: Vec<String> = (1..accounts).map(account).collect();
         let mut have = 1;
         for some in everyone.chunks(TOLD) {
@@ -204,7 +205,8 @@ fn of_messages(messages: usize, deliveries: usize, rounds: usize) -> anyhow::Res
 /// All that is asked of a filled mailbox, once.
 fn ask(server: &mut Server, messages: usize, column: &mut Column) -> anyhow::Result<()> {
     // What came before shall not be indexed meanwhile.
-    server.rest(INDEXING_A_ROUND)?;
+    let [silence, limit] = INDEXED_ROUND;
+    server.rest(silence, limit)?;
     for _ in 0..SAMPLES {
         column.add(SELECT, ms(tasks::select(server.session()?)?.0));
     }
@@ -232,7 +234,8 @@ fn fill(server: &Server, messages: usize, limit: Duration) -> anyhow::Result<Opt
 
 /// How long the search index is behind.
 fn add_indexing(server: &mut Server, column: &mut Column) -> anyhow::Result<()> {
-    if let Some(took) = server.rest(INDEXING)? {
+    let [silence, limit] = INDEXED_FILLING;
+    if let Some(took) = server.rest(silence, limit)? {
         column.add(INDEXED, took.as_secs_f64());
     }
     Ok(())

@@ -28,9 +28,6 @@ const ADDED: usize = 5_000;
 const TOOLS: usize = 4;
 const ADDING: Duration = Duration::from_secs(300);
 
-/// The search index rests when nothing was written to it for so long.
-const REST: Duration = Duration::from_secs(3);
-
 /// The address of an account.
 pub fn account(number: usize) -> String {
     format!("user{number}@{DOMAIN}")
@@ -162,9 +159,9 @@ impl Server {
         }
     }
 
-    /// Waits until nothing is written to the search index any more, which is filled in the background, and says how long that
-    /// took; none when it takes longer than `limit`, and of a server that has no such index.
-    pub fn rest(&mut self, limit: Duration) -> anyhow::Result<Option<Duration>> {
+    /// Waits until nothing has been written to the search index for as long as `silence`: it is filled in the background. Says how
+    /// long that took; none when it takes longer than `limit`, and of a server that has no such index.
+    pub fn rest(&mut self, silence: Duration, limit: Duration) -> anyhow::Result<Option<Duration>> {
         let Running::Estafeta(cluster) = &mut self.running else { return Ok(None) };
         let data = cluster.node("store")?.directory.join("data");
         let (begun, mut said) = (Instant::now(), Instant::now());
@@ -172,7 +169,7 @@ impl Server {
             let (_, written) = under(&data, "search.db")?;
             // It begins a moment after what it has to do.
             let since = written.elapsed().unwrap_or_default();
-            if begun.elapsed().min(since) >= REST {
+            if begun.elapsed().min(since) >= silence {
                 return Ok(Some(begun.elapsed().saturating_sub(since)));
             }
             if begun.elapsed() > limit {
