@@ -41,7 +41,7 @@ fn main() -> anyhow::Result<()> {
             _ => bail!("{USAGE}"),
         }
     }
-    // What is large has many samples a round.
+    // `scale` takes several samples a round.
     let rounds = rounds.unwrap_or(if what.as_deref() == Some("scale") { 3 } else { 5 });
     match what.as_deref() {
         Some("dns") => dns::run(rounds, quick, write),
