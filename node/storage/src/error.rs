@@ -61,7 +61,7 @@ pub enum StorageError {
     },
     /// The database was made by steps of other words than ours.
     #[error(
-        "step {step} of the database's schema ({about}) was another one when it was made: run the version of estafeta that made it"
+        "the database was made by another version of estafeta: step {step} of its schema ({about}) is not the one that this version knows. Run the version that made it, back up with that, and restore into an empty database with this one"
     )]
     Changed {
         /// Which step.

@@ -295,7 +295,7 @@ impl Bringing<'_> {
             }
             changes += count;
             messages = page.messages.last().map_or(messages, |last| (last.modseq, last.uid));
-            expunged = page.expunged.last().map_or(expunged, |last| (last.0, last.1));
+            expunged = page.expunged.last().map_or(expunged, |last| (last.modseq, last.uids.0));
             self.put(mailbox.number, row, page.messages).await?;
             self.arriving.put_expunged(row, page.expunged).await?;
         }

@@ -77,24 +77,26 @@ async fn take(connection: &mut Connection, migrations: &[Migration]) -> Result<(
     let taken = query("SELECT version, digest FROM schema_steps ORDER BY version").fetch_all(connection).await?;
     let taken: Vec<(i64, &[u8])> =
         taken.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, StorageError>>()?;
-    let known = |version: &i64| migrations.iter().any(|step| step.version == *version);
-    if let (Engine::Sqlite, Some((version, _))) = (engine, taken.iter().find(|(version, _)| !known(version))) {
-        return Err(StorageError::Newer { step: *version });
-    }
+    let mut open = Vec::new();
     for step in migrations {
         let text = step.text(engine);
         let digest = blake3::hash(text.as_bytes());
         match taken.iter().find(|(version, _)| *version == step.version) {
             Some((_, was)) if *was == digest.as_bytes() => {}
             Some(_) => return Err(StorageError::Changed { step: step.version, about: step.description }),
-            None => {
-                query("BEGIN").execute(connection).await?;
-                connection.script(&text).await?;
-                let noted = query("INSERT INTO schema_steps (version, description, digest) VALUES (?, ?, ?)");
-                noted.bind(step.version).bind(step.description).bind(digest.as_bytes()).execute(connection).await?;
-                query("COMMIT").execute(connection).await?;
-            }
+            None => open.push((step, text, digest)),
         }
+    }
+    let known = |version: &i64| migrations.iter().any(|step| step.version == *version);
+    if let (Engine::Sqlite, Some((version, _))) = (engine, taken.iter().find(|(version, _)| !known(version))) {
+        return Err(StorageError::Newer { step: *version });
+    }
+    for (step, text, digest) in open {
+        query("BEGIN").execute(connection).await?;
+        connection.script(&text).await?;
+        let noted = query("INSERT INTO schema_steps (version, description, digest) VALUES (?, ?, ?)");
+        noted.bind(step.version).bind(step.description).bind(digest.as_bytes()).execute(connection).await?;
+        query("COMMIT").execute(connection).await?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! A statement is written as SQLite has it, its parameters `?` in their order or `?1`, `?2` by number; for PostgreSQL they
 //! become `$1`, `$2`. Both engines keep integers of 64 bits, text in the order of its bytes, and bytes; a truth value is
-//! an integer in a column, and whatever an expression gives.
+//! an integer in a column, and whatever an expression gives. Bytes joined by `||` are bytes behind `CAST(… AS BLOB)`.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -290,7 +290,8 @@ async fn a_schema_that_is_newer_or_another_is_refused() {
     let older = DatabaseOptions { migrations: &MIGRATIONS[..1], ..bench.options() };
     assert!(matches!(Database::open(older).await.err(), Some(StorageError::Newer { step: 2 })));
     let other = DatabaseOptions { migrations: OTHER, ..bench.options() };
-    assert!(Database::open(other).await.is_err());
+    // That it has a step more, too, says nothing then.
+    assert!(matches!(Database::open(other).await.err(), Some(StorageError::Changed { step: 1, .. })));
     bench.open().await.0.close().await;
 }
 

@@ -9,7 +9,7 @@ use estafeta_protocols::imap::response::Completion;
 use estafeta_protocols::imap::types::Messages;
 
 use super::refusal::Refused;
-use crate::store::{Changes, Flags, Keywords, MessageEntry, ModSeq, Snapshot, SystemFlags, Uid, UidSet};
+use crate::store::{Changes, Flags, Keywords, Mark, MessageEntry, ModSeq, Snapshot, SystemFlags, Uid, UidSet};
 
 /// A message, as its client knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,7 +199,7 @@ impl View {
 
     /// Takes over the flags and modification sequences of messages, by UID ascending. `each` is told what flags one had; of
     /// those that the client does not know, nothing.
-    pub(super) fn update_all(&mut self, messages: &[MessageEntry], mut each: impl FnMut(Flags, &MessageEntry)) {
+    pub(super) fn update_all(&mut self, messages: &[Mark], mut each: impl FnMut(Flags, &Mark)) {
         let Some(first) = messages.first() else { return };
         let place = self.entries.partition_point(|entry| entry.uid < first.uid);
         let mut entries = self.entries[place..].iter_mut().peekable();

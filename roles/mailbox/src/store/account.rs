@@ -8,9 +8,9 @@ use estafeta_storage::spool::Spool;
 
 use super::body::{Body, Linking};
 use super::message::now_seconds;
-use super::sql::expunging::{self, Remains};
+use super::sql::choice::Choice;
 use super::sql::mailboxes::Found;
-use super::sql::{AccountRow, MailboxRow, accounts, imports, keywords, mailboxes, messages};
+use super::sql::{AccountRow, MailboxRow, accounts, expunging, imports, keywords, mailboxes, messages};
 use super::{
     Appended, FlagScope, Flags, Holding, Mailbox, MailboxName, MailboxStatus, NewMessage, Reached, SpecialUse, Store,
     StoreError, Uid, UidSet, Usage,
@@ -143,16 +143,10 @@ impl AccountMail {
                     mailboxes::insert(transaction, row, &to, true, None).await?;
                     let target = mailboxes::select(transaction, row, &to).await?;
                     hub.touch(found.row);
-                    return messages::relocate(
-                        transaction,
-                        found.row,
-                        &UidSet::all(),
-                        target.row,
-                        FlagScope::ALL,
-                        now_seconds(),
-                    )
-                    .await
-                    .map(drop);
+                    let all = Choice::of(transaction, found.row, &UidSet::all()).await?;
+                    accounts::count(transaction, row, Holding::of(&all)).await?;
+                    let (scope, now) = (FlagScope::ALL, now_seconds());
+                    return messages::relocate(transaction, found.row, &all, target.row, scope, now).await.map(drop);
                 }
                 mailboxes::rename(transaction, row, &from, &to).await?;
                 mailboxes::remove_idle_superiors(transaction, row, &from).await
@@ -229,38 +223,36 @@ impl AccountMail {
                 }
                 let found = mailboxes::select(transaction, row, &to).await?;
                 let now = now_seconds();
-                let numbers = match replaced {
-                    Some((_, replaced)) => {
-                        hub.touch(replaced.0);
-                        expunge_replaced(transaction, replaced, (found.row, rows.len()), (now, remains)).await?
+                if let Some((_, (source, uid))) = replaced {
+                    hub.touch(source);
+                    let choice = Choice::of(transaction, source, &UidSet::from_uids([uid])).await?;
+                    if choice.marks.is_empty() {
+                        return Err(StoreError::NoMessage.into());
                     }
-                    None => mailboxes::advance(transaction, found.row, rows.len()).await?,
-                };
+                    expunging::expunge(transaction, source, &choice, (now, remains)).await?;
+                }
                 // What was replaced has made room.
                 let before = meter.admit(transaction, more).await?;
                 let known =
                     keywords::learn(transaction, found.row, rows.iter().flat_map(|(.., keywords, _)| keywords)).await?;
-                let mut uid = numbers.first_uid;
+                let mut new = Vec::with_capacity(rows.len());
                 for ((size, prefix, system, keywords, internal_date), body) in rows.iter().zip(&*bodies) {
-                    let new = messages::NewRow {
-                        uid,
-                        modseq: numbers.modseq,
+                    new.push(messages::NewRow {
                         flags: Flags { system: *system, keywords: known.bits(keywords) },
                         size: *size,
                         internal_date: internal_date.unwrap_or(now),
                         saved: now,
                         blob: body.link(transaction).await?,
                         prefix,
-                    };
-                    messages::insert(transaction, found.row, new).await?;
-                    uid += 1;
+                    });
                 }
+                let first = messages::add(transaction, found.row, &new).await?.first_uid;
                 if let Some(reached) = &reached {
                     imports::note(transaction, row, reached).await?;
                 }
                 hub.touch(found.row);
                 meter.warn(transaction, before, more, &bodies).await?;
-                Ok(Appended { uid_validity: found.uid_validity, uids: Uid(numbers.first_uid)..Uid(uid) })
+                Ok(Appended { uid_validity: found.uid_validity, uids: Uid(first)..Uid(first + new.len() as u32) })
             };
             async move { store.run_linking(job).await }
         };
@@ -284,29 +276,4 @@ impl AccountMail {
         let Account { quota_bytes: limit_bytes, quota_messages: limit_messages, .. } = *self.account;
         Ok(Usage { used_bytes, messages, limit_bytes, limit_messages })
     }
-}
-
-/// Expunges the message that another replaces, and gives the numbers of that one in its mailbox. Rows are locked in the
-/// order of their numbers (DESIGN.md, invariant 4).
-async fn expunge_replaced(
-    transaction: &mut Connection,
-    (source, uid): (MailboxRow, Uid),
-    (target, uids): (MailboxRow, usize),
-    (now, remains): (i64, Remains),
-) -> Result<mailboxes::Numbers, StoreError> {
-    let (numbers, expunged) = if source == target {
-        let both = mailboxes::advance(transaction, target, uids).await?;
-        (both, both)
-    } else if source.0 < target.0 {
-        let expunged = mailboxes::advance(transaction, source, 0).await?;
-        (mailboxes::advance(transaction, target, uids).await?, expunged)
-    } else {
-        let numbers = mailboxes::advance(transaction, target, uids).await?;
-        (numbers, mailboxes::advance(transaction, source, 0).await?)
-    };
-    if messages::find(transaction, source, &UidSet::from_uids([uid])).await?.is_empty() {
-        return Err(StoreError::NoMessage);
-    }
-    expunging::expunge(transaction, source, &[uid], (expunged.modseq, now), remains).await?;
-    Ok(numbers)
 }

@@ -16,7 +16,7 @@ use estafeta_protocols::imap::message::contents::Contents;
 use estafeta_storage::StorageError;
 use estafeta_storage::blobs::{BlobHash, BlobName, Packing};
 
-use super::sql::blobs::{Kept, Known, Written};
+use super::sql::blobs::{Kept, Known, Linked, Written};
 use super::sql::{BlobRow, blobs, contents};
 use super::{Store, StoreError};
 
@@ -111,11 +111,14 @@ impl Body {
         self.placed.as_ref().is_some_and(|placed| placed.at.elapsed() < PLACED)
     }
 
-    /// Inside the transaction: the row to name. What is kept of the body is there with it.
+    /// Inside the transaction: the row to name, which counts one message more now. What is kept of the body is there with it.
     pub(super) async fn link(&self, connection: &mut Connection) -> Result<BlobRow, Linking> {
         let Some(placed) = self.placed.as_ref().filter(|_| self.is_fresh()) else { return Err(Linking::Stale) };
-        let row = blobs::link(connection, self.hash, placed.written.as_ref()).await?.ok_or(Linking::Stale)?;
-        contents::keep(connection, row, &self.contents).await?;
+        let linked = blobs::link(connection, self.hash, placed.written.as_ref()).await?;
+        let Linked { row, is_new } = linked.ok_or(Linking::Stale)?;
+        if is_new {
+            contents::keep(connection, row, &self.contents).await?;
+        }
         Ok(row)
     }
 }
@@ -145,13 +148,14 @@ impl Store {
                 let (packing, kept) = pack(&body.bytes).await?;
                 let kept_bytes = kept.len() as u64;
                 count(body.bytes.len() as u64, kept_bytes);
-                if kept.len() <= IN_ROW_BYTES {
-                    Some(Written::Row(packing, kept))
+                let name = BlobName { hash: body.hash, generation, packing };
+                let row = if kept.len() <= IN_ROW_BYTES {
+                    Some(kept)
                 } else {
-                    let name = BlobName { hash: body.hash, generation, packing };
                     self.inner.blobs.put(name, kept).await?;
-                    Some(Written::File { name, kept_bytes })
-                }
+                    None
+                };
+                Some(Written { name, kept_bytes, row })
             }
         };
         body.placed = Some(Placed { written, at });

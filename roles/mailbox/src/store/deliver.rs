@@ -76,10 +76,7 @@ impl AccountMail {
                     Folder::Inbox => mailboxes::select(transaction, row, &MailboxName::inbox()).await?,
                     Folder::Junk => mailboxes::of_use(transaction, row, SpecialUse::Junk).await?,
                 };
-                let numbers = mailboxes::advance(transaction, found.row, 1).await?;
                 let new = messages::NewRow {
-                    uid: numbers.first_uid,
-                    modseq: numbers.modseq,
                     flags: Flags::default(),
                     size,
                     internal_date: now,
@@ -87,7 +84,7 @@ impl AccountMail {
                     blob: bodies[0].link(transaction).await?,
                     prefix: &prefix,
                 };
-                messages::insert(transaction, found.row, new).await?;
+                let numbers = messages::add(transaction, found.row, &[new]).await?;
                 hub.touch(found.row);
                 meter.warn(transaction, before, more, &bodies).await?;
                 Ok(Delivered::Stored(Uid(numbers.first_uid)))

@@ -214,24 +214,6 @@ pub struct Flags {
     pub keywords: KeywordBits,
 }
 
-/// What changes of flags add to what is counted of a mailbox.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct FlagCounts {
-    /// To the messages without `\Seen`.
-    pub unseen: i64,
-    /// To those with `\Deleted`.
-    pub deleted: i64,
-}
-
-impl FlagCounts {
-    /// One message's flags become others.
-    pub(super) fn turn(&mut self, before: Flags, after: Flags) {
-        let more = |flag| i64::from(after.system.contains(flag)) - i64::from(before.system.contains(flag));
-        self.unseen -= more(SystemFlags::SEEN);
-        self.deleted += more(SystemFlags::DELETED);
-    }
-}
-
 /// What STORE does with the flags that it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlagAction {

@@ -12,9 +12,10 @@ use estafeta_storage::blobs::{BlobName, Packing, SHARDS};
 
 use super::hub::Hub;
 use super::message::now_seconds;
+use super::sql::choice::Choice;
 use super::sql::expunging::{self, Remains};
-use super::sql::{accounts, blobs, deleted, deliveries, mailboxes, messages};
-use super::{SpecialUse, Store, StoreError, Uid};
+use super::sql::{accounts, blobs, deleted, deliveries, messages};
+use super::{SpecialUse, Store, StoreError, UidSet};
 
 /// How long what is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,16 +84,18 @@ async fn empty(
     (hub, remains): (&Hub, Remains),
 ) -> Result<u64, StoreError> {
     let old = messages::saved_before(transaction, special_use, before, ROWS).await?;
+    let mut emptied = 0;
     // In the order of their numbers, in which they are locked: accounts before mailboxes, as everywhere.
     for of_one in old.chunk_by(|one, next| one.1 == next.1) {
         let (account, mailbox, _) = of_one[0];
         accounts::lock(transaction, account).await?;
-        let uids: Vec<Uid> = of_one.iter().map(|(.., uid)| *uid).collect();
-        let numbers = mailboxes::advance(transaction, mailbox, 0).await?;
-        expunging::expunge(transaction, mailbox, &uids, (numbers.modseq, now_seconds()), remains).await?;
+        let uids = UidSet::from_uids(of_one.iter().map(|(.., uid)| *uid));
+        let choice = Choice::of(transaction, mailbox, &uids).await?;
+        expunging::expunge(transaction, mailbox, &choice, (now_seconds(), remains)).await?;
         hub.touch(mailbox);
+        emptied += choice.marks.len() as u64;
     }
-    Ok(old.len() as u64)
+    Ok(emptied)
 }
 
 /// For how long a node is the one that collects.

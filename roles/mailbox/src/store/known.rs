@@ -50,13 +50,6 @@ impl Default for KnownMailboxes {
 }
 
 impl KnownMailboxes {
-    /// The messages of a mailbox that stands so, by UID, if they are known without asking.
-    pub(super) fn at(&self, mailbox: MailboxRow, state: &State) -> Option<Arc<[MessageEntry]>> {
-        let now = (state.status.uid_validity, state.status.highest_modseq);
-        let known = self.0.get(&mailbox).filter(|known| (known.uid_validity, known.modseq) == now);
-        known.map(|known| known.messages)
-    }
-
     /// The messages of a mailbox that stands so, by UID. The connection sees the moment of `state`.
     pub(super) async fn messages(
         &self,

@@ -7,13 +7,13 @@ use estafeta_storage::sql::Connection;
 
 use super::body::{Body, Linking};
 use super::message::now_seconds;
-use super::sql::mailboxes::State;
+use super::sql::choice::Choice;
+use super::sql::mailboxes::{Counts, State};
 use super::sql::messages::TextRow;
-use super::sql::{MailboxRow, accounts, expunging, keywords, mailboxes, messages};
+use super::sql::{MailboxRow, accounts, expunging, keywords, mailboxes, messages, pages};
 use super::{
-    AccountMail, Changes, Copied, FlagAction, FlagChange, FlagCounts, FlagScope, Flags, FlagsStored, Holding,
-    MailboxName, MessageEntry, ModSeq, RecentClaim, Snapshot, Store, StoreError, SystemFlags, Uid, UidSet, UidValidity,
-    Watcher,
+    AccountMail, Changes, Copied, FlagAction, FlagChange, FlagScope, FlagsStored, Holding, MailboxName, Mark,
+    MessageEntry, ModSeq, RecentClaim, Snapshot, Store, StoreError, SystemFlags, Uid, UidSet, UidValidity, Watcher,
 };
 
 /// A mailbox, by its row, so that it stays the same mailbox when it is renamed. Every method answers
@@ -189,29 +189,30 @@ impl Mailbox {
             {
                 return Err(StoreError::Limit("the mailbox has no room for another keyword"));
             }
-            let (mut messages, left) = mailbox.first_of(transaction, &state, &uids).await?;
-            let (mut modified, mut counts, mut changed) = (Vec::new(), FlagCounts::default(), false);
-            let next = ModSeq(before.0 + 1);
-            for message in &mut messages {
-                if unchanged_since.is_some_and(|since| message.modseq > since) {
-                    modified.push(message.uid);
-                    continue;
+            let (pages, left) = pages::first_of(transaction, row, &uids).await?;
+            let (mut messages, mut modified, mut counts) = (Vec::new(), Vec::new(), Counts::default());
+            let (mut changed, next) = (Vec::new(), ModSeq(before.0 + 1));
+            for mut page in pages {
+                for mark in page.marks.iter_mut().filter(|mark| uids.contains(mark.uid)) {
+                    let flags = change.apply(mark.flags, &keywords);
+                    if unchanged_since.is_some_and(|since| mark.modseq > since) {
+                        modified.push(mark.uid);
+                    } else if flags != mark.flags {
+                        counts.turn(mark.flags, flags);
+                        (mark.flags, mark.modseq, page.modseq) = (flags, next, next);
+                    }
+                    messages.push(*mark);
                 }
-                let flags = change.apply(message.flags, &keywords);
-                if flags != message.flags {
-                    counts.turn(message.flags, flags);
-                    (message.flags, message.modseq, changed) = (flags, next, true);
-                }
+                changed.extend(Some(page).filter(|page| page.modseq == next));
             }
-            if let Some(last) = messages.last().filter(|_| changed) {
+            for page in &changed {
+                pages::write(transaction, row, page).await?;
+            }
+            if !changed.is_empty() {
+                mailboxes::advance(transaction, row, 0, counts).await?;
                 hub.touch(row);
-                let these = uids.split_behind(last.uid).0;
-                let named = Flags { system: change.system, keywords: keywords.bits(&change.keywords) };
-                messages::flag(transaction, row, &these, (change.action, named), unchanged_since, next).await?;
-                mailboxes::count_flags(transaction, row, counts).await?;
-                mailboxes::advance(transaction, row, 0).await?;
             }
-            let modseq = if changed { next } else { before };
+            let modseq = if changed.is_empty() { before } else { next };
             Ok((FlagsStored { before, modseq, alone: true, messages, modified, keywords }, left))
         };
         self.mail.store.run(job).await
@@ -222,11 +223,11 @@ impl Mailbox {
     pub async fn expunge(&self, uids: &UidSet) -> Result<Vec<Uid>, StoreError> {
         let (mut expunged, mut rest) = (Vec::new(), uids.clone());
         while !rest.is_empty() {
-            let mailbox = self.clone();
-            let first = async move |transaction: &mut Connection, state: &State| {
-                let (mut found, left) = mailbox.first_of(transaction, state, &rest).await?;
-                found.retain(|message| message.flags.system.contains(SystemFlags::DELETED));
-                Ok((found, left))
+            let row = self.row;
+            let first = async move |transaction: &mut Connection| {
+                let (pages, left) = pages::first_of(transaction, row, &rest).await?;
+                let deleted = |mark: &Mark| mark.flags.system.contains(SystemFlags::DELETED) && rest.contains(mark.uid);
+                Ok((Choice::among(transaction, row, pages, deleted).await?, left))
             };
             let (some, left) = self.remove_those(first).await?;
             expunged.extend(some);
@@ -238,8 +239,8 @@ impl Mailbox {
     /// Removes the messages whatever their flags, all or none, and gives the UIDs of those that were there: what POP3 does.
     pub async fn remove(&self, uids: &UidSet) -> Result<Vec<Uid>, StoreError> {
         let (row, uids) = (self.row, uids.clone());
-        let all = async move |transaction: &mut Connection, _: &State| {
-            Ok((messages::find(transaction, row, &uids).await?, UidSet::default()))
+        let all = async move |transaction: &mut Connection| {
+            Ok((Choice::of(transaction, row, &uids).await?, UidSet::default()))
         };
         Ok(self.remove_those(all).await?.0)
     }
@@ -247,48 +248,20 @@ impl Mailbox {
     /// Removes what is chosen, and gives the UIDs, and what the choice left for later.
     async fn remove_those<F>(&self, choose: F) -> Result<(Vec<Uid>, UidSet), StoreError>
     where
-        F: AsyncFn(&mut Connection, &State) -> Result<(Vec<MessageEntry>, UidSet), StoreError> + Send + 'static,
+        F: AsyncFn(&mut Connection) -> Result<(Choice, UidSet), StoreError> + Send + 'static,
     {
         let (mailbox, row, remains) = (self.clone(), self.row, self.mail.store.inner.remains);
         let hub = self.mail.store.inner.hub.clone();
         let job = async move |transaction: &mut Connection| {
-            let state = mailbox.state(transaction).await?;
-            let (chosen, left) = choose(transaction, &state).await?;
-            let chosen: Vec<Uid> = chosen.into_iter().map(|message| message.uid).collect();
-            if !chosen.is_empty() {
-                let numbers = mailboxes::advance(transaction, row, 0).await?;
-                expunging::expunge(transaction, row, &chosen, (numbers.modseq, now_seconds()), remains).await?;
+            mailbox.state(transaction).await?;
+            let (chosen, left) = choose(transaction).await?;
+            if !chosen.marks.is_empty() {
+                expunging::expunge(transaction, row, &chosen, (now_seconds(), remains)).await?;
                 hub.touch(row);
             }
-            Ok((chosen, left))
+            Ok((chosen.marks.into_iter().map(|mark| mark.uid).collect(), left))
         };
         self.mail.store.run(job).await
-    }
-
-    /// The first of these messages that are there, as many as one turn may change, and those that were not looked at.
-    async fn first_of(
-        &self,
-        transaction: &mut Connection,
-        state: &State,
-        uids: &UidSet,
-    ) -> Result<(Vec<MessageEntry>, UidSet), StoreError> {
-        let Some(known) = self.mail.store.inner.known.at(self.row, state) else {
-            return messages::find_first(transaction, self.row, uids).await;
-        };
-        let place = |uid: u32| known.partition_point(|message| message.uid.0 < uid);
-        let mut found = Vec::new();
-        for range in uids.ranges() {
-            for message in &known[place(*range.start())..] {
-                if message.uid.0 > *range.end() {
-                    break;
-                }
-                found.push(*message);
-                if found.len() == messages::PAGE {
-                    return Ok((found, uids.split_behind(message.uid).1));
-                }
-            }
-        }
-        Ok((found, UidSet::default()))
     }
 
     /// What expunging those with `\\Deleted` would free, in bytes.
@@ -318,9 +291,8 @@ impl Mailbox {
                 mailbox.state(transaction).await?;
                 accounts::lock(transaction, account).await?;
                 let target = mailboxes::select(transaction, account, &to).await?;
-                let chosen = messages::find(transaction, row, &uids).await?;
-                let bytes = chosen.iter().map(|message| u64::from(message.size)).sum();
-                let more = Holding { bytes, messages: chosen.len() as u64 };
+                let chosen = Choice::of(transaction, row, &uids).await?;
+                let more = Holding::of(&chosen);
                 let before = meter.admit(transaction, more).await?;
                 hub.touch(target.row);
                 let uids = messages::duplicate(transaction, row, &chosen, target.row, scope, now_seconds()).await?;
@@ -355,19 +327,16 @@ impl Mailbox {
                 mailbox.state(transaction).await?;
                 accounts::lock(transaction, account).await?;
                 let target = mailboxes::select(transaction, account, &to).await?;
-                let admitted = match &meter {
-                    Some(meter) => {
-                        let chosen = messages::find(transaction, row, &uids).await?;
-                        let bytes = chosen.iter().map(|message| u64::from(message.size)).sum();
-                        let more = Holding { bytes, messages: chosen.len() as u64 };
-                        Some((meter, meter.admit(transaction, more).await?, more))
-                    }
-                    None => None,
+                let chosen = Choice::of(transaction, row, &uids).await?;
+                let more = Holding::of(&chosen);
+                let before = match &meter {
+                    Some(meter) => Some(meter.admit(transaction, more).await?),
+                    None => accounts::count(transaction, account, more).await.map(|_| None)?,
                 };
                 hub.touch(row);
                 hub.touch(target.row);
-                let uids = messages::relocate(transaction, row, &uids, target.row, scope, now_seconds()).await?;
-                if let Some((meter, before, more)) = admitted {
+                let uids = messages::relocate(transaction, row, &chosen, target.row, scope, now_seconds()).await?;
+                if let (Some(meter), Some(before)) = (&meter, before) {
                     meter.warn(transaction, before, more, &bodies).await?;
                 }
                 Ok(Copied { uid_validity: target.uid_validity, uids })

@@ -26,6 +26,17 @@ pub struct MessageEntry {
     pub saved: i64,
 }
 
+/// What of a message changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Its number.
+    pub uid: Uid,
+    /// Its last change.
+    pub modseq: ModSeq,
+    /// Its flags.
+    pub flags: Flags,
+}
+
 /// A mailbox at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
@@ -124,7 +135,7 @@ pub struct FlagsStored {
     /// Nobody else has changed the mailbox in between.
     pub alone: bool,
     /// Every message that was named and is there, as it is now, changed or not.
-    pub messages: Vec<MessageEntry>,
+    pub messages: Vec<Mark>,
     /// Those that were left alone because they changed after `unchanged_since` (RFC 7162 §3.1.3).
     pub modified: Vec<Uid>,
     /// The names of the mailbox's keywords, the new ones too.

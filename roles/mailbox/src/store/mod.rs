@@ -66,15 +66,15 @@ pub use contents::{Columns, KeptMessage};
 pub use deliver::{Consignment, Delivered, Folder};
 pub use error::StoreError;
 pub use flags::{
-    FlagAction, FlagChange, FlagCounts, Flags, KEYWORD_BYTES, KEYWORDS_PER_MAILBOX, Keyword, KeywordBits, KeywordError,
-    Keywords, SystemFlags,
+    FlagAction, FlagChange, Flags, KEYWORD_BYTES, KEYWORDS_PER_MAILBOX, Keyword, KeywordBits, KeywordError, Keywords,
+    SystemFlags,
 };
 pub use garbage::{Collected, GarbageAges};
 pub use hub::Watcher;
 pub use imports::Reached;
 pub use mailbox::Mailbox;
 pub use message::{
-    Appended, Changes, Copied, FlagsStored, MailboxStatus, MessageEntry, NewMessage, RecentClaim, Snapshot, Usage,
+    Appended, Changes, Copied, FlagsStored, MailboxStatus, Mark, MessageEntry, NewMessage, RecentClaim, Snapshot, Usage,
 };
 pub use metadata::{ENTRIES, ENTRY_NAME_BYTES, ENTRY_VALUE_BYTES, EntryName, Scope};
 pub use name::{DELIMITER, MailboxName, MailboxNameError, SpecialUse};

@@ -13,6 +13,7 @@ use estafeta_storage::sql::Connection;
 use super::body::{Body, Linking};
 use super::hub::Hub;
 use super::message::now_seconds;
+use super::sql::choice::Choice;
 use super::sql::{AccountRow, accounts, mailboxes, messages};
 use super::{AccountMail, Flags, MailboxName, StoreError};
 
@@ -26,6 +27,11 @@ pub struct Holding {
 }
 
 impl Holding {
+    /// What these messages hold.
+    pub(super) fn of(choice: &Choice) -> Self {
+        Self { bytes: choice.bytes as u64, messages: choice.marks.len() as u64 }
+    }
+
     fn and(self, more: Self) -> Self {
         Self { bytes: self.bytes.saturating_add(more.bytes), messages: self.messages.saturating_add(more.messages) }
     }
@@ -53,15 +59,15 @@ impl AccountMail {
 }
 
 impl Meter {
-    /// Inside the transaction, before `more` is added: refuses what has no room. Gives what is there.
+    /// Inside the transaction that adds `more`: counts it, and refuses what has no room, which undoes the transaction. Gives
+    /// what was there before.
     pub(super) async fn admit(&self, transaction: &mut Connection, more: Holding) -> Result<Holding, StoreError> {
-        let before = accounts::holding(transaction, self.row).await?;
-        let after = before.and(more);
+        let after = accounts::count(transaction, self.row, more).await?;
         let exceeds = |limit: Option<u64>, after: u64| limit.is_some_and(|limit| after > limit);
         if exceeds(self.account.quota_bytes, after.bytes) || exceeds(self.account.quota_messages, after.messages) {
             return Err(StoreError::OverQuota);
         }
-        Ok(before)
+        Ok(Holding { bytes: after.bytes - more.bytes, messages: after.messages - more.messages })
     }
 
     /// Inside the transaction, after `more` was added to `before`: puts a warning into INBOX when that crossed a threshold.
@@ -82,11 +88,8 @@ impl Meter {
             return Err(Linking::Lacks(Box::new(Body::of_text(text))));
         };
         let inbox = mailboxes::select(transaction, self.row, &MailboxName::inbox()).await?;
-        let numbers = mailboxes::advance(transaction, inbox.row, 1).await?;
         let (prefix, now) = (self.prefix(), now_seconds());
         let new = messages::NewRow {
-            uid: numbers.first_uid,
-            modseq: numbers.modseq,
             flags: Flags::default(),
             size: u32::try_from(prefix.len() + text.len()).map_err(|_| StoreError::TooLarge)?,
             internal_date: now,
@@ -94,7 +97,9 @@ impl Meter {
             blob: body.link(transaction).await?,
             prefix: &prefix,
         };
-        messages::insert(transaction, inbox.row, new).await?;
+        let one = Holding { bytes: new.size.into(), messages: 1 };
+        messages::add(transaction, inbox.row, &[new]).await?;
+        accounts::count(transaction, self.row, one).await?;
         self.hub.touch(inbox.row);
         tracing::info!(account = %self.account.address, "the account is warned that its quota fills up");
         Ok(())

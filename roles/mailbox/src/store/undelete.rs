@@ -42,9 +42,9 @@ impl AccountMail {
         let undelete = |store: Store, bodies: Arc<[Body]>| {
             let (hub, meter) = (store.inner.hub.clone(), meter.clone());
             let job = async move |transaction: &mut Connection| -> Result<Holding, Linking> {
-                let page = deleted::page(transaction, source, since, MESSAGES).await?;
-                let more = Holding { bytes: page.bytes, messages: page.uids.len() as u64 };
-                if page.uids.is_empty() {
+                let back = deleted::some(transaction, source, since, MESSAGES).await?;
+                let more = Holding { bytes: back.bytes, messages: back.marks.len() as u64 };
+                if back.marks.is_empty() {
                     return Ok(more);
                 }
                 let before = meter.admit(transaction, more).await?;
@@ -55,13 +55,8 @@ impl AccountMail {
                     }
                     None => (source, keywords::list(transaction, source).await?),
                 };
-                let numbers = mailboxes::advance(transaction, target, page.uids.len()).await?;
-                let there = keywords::learn(transaction, target, here.of(page.keywords)).await?;
-                let known = here.of(page.keywords);
-                let mapped: Vec<_> =
-                    known.filter_map(|keyword| Some((here.number(keyword)?, there.number(keyword)?))).collect();
-                let numbers = (numbers.first_uid, numbers.modseq);
-                deleted::put_back(transaction, (source, &page.uids), target, numbers, &mapped, now_seconds()).await?;
+                let mapped = keywords::carry(transaction, (&here, back.keywords()), target).await?;
+                deleted::put_back(transaction, (source, &back), target, &mapped, now_seconds()).await?;
                 hub.touch(target);
                 meter.warn(transaction, before, more, &bodies).await?;
                 Ok(more)

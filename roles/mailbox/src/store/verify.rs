@@ -1,9 +1,10 @@
-//! Whether the store is whole: every row has its body, every body its hash, every number is above those that were given
-//! out, every count is right.
+//! Whether the store is whole: every row has its body and its flags, every body its hash, every number is above those that
+//! were given out, every count is right.
 //!
 //! It reads while others write, never stops at what is broken, and changes nothing unless it is told to mend. What it can
-//! mend: counts and next numbers, and a body of which another copy is there (a former generation, or one otherwise packed).
-//! A body of which there is none is lost: its messages are named, and nothing is invented in its place.
+//! mend: flags that cannot be read (those are lost), counts and next numbers, and a body of which another copy is there (a
+//! former generation, or one otherwise packed). A body of which there is none is lost: its messages are named, and nothing is
+//! invented in its place.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +14,7 @@ use estafeta_storage::sql::Connection;
 use tokio::sync::watch;
 
 use super::sql::blobs::Kept;
+use super::sql::pages::Page;
 use super::sql::{BlobRow, verify};
 use super::{AccountMail, Store, StoreError};
 
@@ -105,12 +107,26 @@ impl Store {
         progress.send_modify(|progress| progress.of = bodies + mailboxes.len() as u64);
 
         for named in mailboxes {
-            let missing = verify::missing_in_mailbox(&mut self.snapshot_reader().await?, named.row).await?;
-            if let Some(missing) = missing {
+            let wrong = verify::look(&mut self.snapshot_reader().await?, named.row).await?;
+            let which = format!("mailbox {:?} of account {}", named.name, named.account);
+            for page in wrong.pages {
+                let uids = Page::uids(page);
+                let (first, last) = (uids.start(), uids.end());
+                findings.mendable(
+                    format!("{which}: the flags of UIDs {first} to {last} are damaged, or not those of its messages"),
+                    "what can be read is kept, and the other messages have no flags",
+                );
+                self.mend(repair, async move |connection: &mut Connection| {
+                    verify::mend_page(connection, named.row, page).await
+                })
+                .await?;
+            }
+            let missing = wrong.numbers;
+            if missing != [0; 6] {
                 findings.mendable(
                     format!(
-                        "mailbox {:?} of account {}: its numbers are off: messages {:+}, unseen {:+}, deleted {:+}, bytes {:+}, next UID {:+}, modification sequence {:+}",
-                        named.name, named.account, missing[0], missing[1], missing[2], missing[3], missing[4], missing[5]
+                        "{which}: its numbers are off: messages {:+}, unseen {:+}, deleted {:+}, bytes {:+}, next UID {:+}, modification sequence {:+}",
+                        missing[0], missing[1], missing[2], missing[3], missing[4], missing[5]
                     ),
                     "counted anew",
                 );

@@ -37,7 +37,9 @@ pub(super) const OWN: Migration = Migration::new(
      CREATE TABLE storage_leases (
          name TEXT PRIMARY KEY, holder TEXT NOT NULL, fence INTEGER NOT NULL, until INTEGER NOT NULL
      );",
-);
+)
+// So that a statement may say `CAST(… AS BLOB)`, as SQLite has it.
+.with("", "CREATE DOMAIN blob AS bytea;");
 
 /// What the lanes, the readers and the listener of one database share.
 pub(super) struct Postgres {

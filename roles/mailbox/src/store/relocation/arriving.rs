@@ -9,7 +9,7 @@ use estafeta_storage::StorageError;
 use estafeta_storage::sql::Connection;
 use uuid::Uuid;
 
-use super::{ImageOfAccount, ImageOfMailbox, ImageOfMessage};
+use super::{Expunged, ImageOfAccount, ImageOfMailbox, ImageOfMessage};
 use crate::store::body::{Body, Linking};
 use crate::store::message::now_seconds;
 use crate::store::sql::expunging::Remains;
@@ -110,7 +110,7 @@ impl Store {
             relocation::lock(transaction, row).await?;
             relocation::clear(transaction, row, ROWS).await
         };
-        while self.run(clear).await? > 0 {}
+        while self.run(clear).await? {}
         Ok(())
     }
 }
@@ -199,6 +199,9 @@ impl Arriving {
         mailbox: i64,
         messages: Vec<(ImageOfMessage, Option<Vec<u8>>)>,
     ) -> Result<(), StoreError> {
+        if messages.is_empty() {
+            return Ok(());
+        }
         let (mut images, mut bodies) = (Vec::with_capacity(messages.len()), Vec::new());
         for (image, bytes) in messages {
             let place = match bytes {
@@ -220,16 +223,19 @@ impl Arriving {
         let put = |_: Store, bodies: Arc<[Body]>| {
             let images = images.clone();
             let job = async move |transaction: &mut Connection| -> Result<(), Linking> {
+                let uids: Vec<u32> = images.iter().map(|(image, _)| image.uid).collect();
+                let there = images::there(transaction, MailboxRow(mailbox), &uids).await?;
+                let mut put = Vec::with_capacity(images.len());
                 for (image, place) in images.iter() {
-                    match place.and_then(|place| bodies.get(place)) {
-                        Some(body) => {
-                            let blob = body.link(transaction).await?;
-                            images::put_message(transaction, MailboxRow(mailbox), image, blob).await?;
-                        }
-                        None => images::renew_message(transaction, MailboxRow(mailbox), image).await?,
-                    }
+                    // One that has come meanwhile names its body already.
+                    let new = place.filter(|_| there.binary_search(&image.uid).is_err());
+                    let blob = match new.and_then(|place| bodies.get(place)) {
+                        Some(body) => Some(body.link(transaction).await?),
+                        None => None,
+                    };
+                    put.push((image, blob));
                 }
-                Ok(())
+                Ok(images::put_messages(transaction, MailboxRow(mailbox), &put).await?)
             };
             self.run(job)
         };
@@ -237,7 +243,7 @@ impl Arriving {
     }
 
     /// Removes messages that were expunged there.
-    pub async fn put_expunged(&self, mailbox: i64, expunged: Vec<(i64, u32, i64)>) -> Result<(), StoreError> {
+    pub async fn put_expunged(&self, mailbox: i64, expunged: Vec<Expunged>) -> Result<(), StoreError> {
         for some in expunged.chunks(ROWS as usize) {
             let some = some.to_vec();
             let put = async move |transaction: &mut Connection| -> Result<(), StoreError> {
@@ -303,10 +309,10 @@ impl Arriving {
     /// somebody else's while sessions remember it.
     pub async fn give_up(&self) -> Result<(), StoreError> {
         let row = self.row;
-        let clear = async move |transaction: &mut Connection| -> Result<u64, StoreError> {
+        let clear = async move |transaction: &mut Connection| -> Result<bool, StoreError> {
             relocation::clear(transaction, row, ROWS).await
         };
-        while self.run(clear).await? > 0 {}
+        while self.run(clear).await? {}
         let forget = async move |transaction: &mut Connection| {
             relocation::set_leaving(transaction, row, State::Gone, None, now_seconds()).await
         };

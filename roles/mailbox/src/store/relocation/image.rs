@@ -148,11 +148,22 @@ impl ImageOfMessage {
     }
 }
 
+/// Messages that were expunged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expunged {
+    /// By which change.
+    pub modseq: i64,
+    /// The first UID and the last one: all between were expunged.
+    pub uids: (u32, u32),
+    /// When, in seconds since 1970.
+    pub at: i64,
+}
+
 /// Some of a mailbox's changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
     /// Messages in the order of their changes.
     pub messages: Vec<ImageOfMessage>,
-    /// Expunged ones: modification sequence, UID, and when.
-    pub expunged: Vec<(i64, u32, i64)>,
+    /// Expunged ones, in the order of their changes.
+    pub expunged: Vec<Expunged>,
 }

@@ -16,6 +16,6 @@ mod leaving;
 mod moment;
 
 pub use arriving::{Arrival, Arriving};
-pub use image::{Entries, Given, ImageOfAccount, ImageOfMailbox, ImageOfMessage, Octets, Page};
+pub use image::{Entries, Expunged, Given, ImageOfAccount, ImageOfMailbox, ImageOfMessage, Octets, Page};
 pub use leaving::Leaving;
 pub use moment::Moment;

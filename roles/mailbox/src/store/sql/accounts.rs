@@ -3,8 +3,9 @@
 use estafeta_core::AccountId;
 use estafeta_storage::sql::{Connection, query};
 
-use super::AccountRow;
+use super::mailboxes::Counts;
 use super::relocation::State;
+use super::{AccountRow, MailboxRow};
 use crate::store::{Holding, StoreError};
 
 /// The row of an account that lives here; none when it never came. [`StoreError::Moving`] and [`StoreError::Gone`] when it
@@ -45,4 +46,25 @@ pub async fn holding(connection: &mut Connection, account: AccountRow) -> Result
     let row =
         query("SELECT messages, used_bytes FROM accounts WHERE id = ?").bind(account).fetch_one(connection).await?;
     Ok(Holding { bytes: row.try_get::<i64>("used_bytes")? as u64, messages: row.try_get::<i64>("messages")? as u64 })
+}
+
+/// Counts messages that come, and gives what it holds then.
+pub async fn count(connection: &mut Connection, account: AccountRow, more: Holding) -> Result<Holding, StoreError> {
+    let counted = query(
+        "UPDATE accounts SET messages = messages + ?2, used_bytes = used_bytes + ?3 WHERE id = ?1
+         RETURNING messages, used_bytes",
+    );
+    let counted = counted.bind(account).bind(more.messages as i64).bind(more.bytes as i64);
+    let row = counted.fetch_one(connection).await?;
+    Ok(Holding { bytes: row.try_get::<i64>("used_bytes")? as u64, messages: row.try_get::<i64>("messages")? as u64 })
+}
+
+/// Counts what is counted of a mailbox for its account.
+pub async fn count_of(connection: &mut Connection, mailbox: MailboxRow, counts: Counts) -> Result<(), StoreError> {
+    let counted = query(
+        "UPDATE accounts SET messages = messages + ?2, used_bytes = used_bytes + ?3
+         WHERE id = (SELECT account FROM mailboxes WHERE id = ?1)",
+    );
+    counted.bind(mailbox).bind(counts.messages).bind(counts.bytes).execute(connection).await?;
+    Ok(())
 }

@@ -5,9 +5,9 @@
 
 use bytes::Bytes;
 use estafeta_storage::blobs::{BlobHash, BlobName, Packing};
-use estafeta_storage::sql::{Connection, Row, query};
+use estafeta_storage::sql::{Connection, Row, query, query_built};
 
-use super::BlobRow;
+use super::{BlobRow, MailboxRow};
 use crate::store::StoreError;
 
 /// What is known of a hash.
@@ -47,18 +47,15 @@ pub async fn look_up(connection: &mut Connection, hash: BlobHash) -> Result<Know
     }
 }
 
-/// A body as it is to be kept when its hash does not live yet.
+/// A body as it is to be kept when its hash does not live yet, under a name that was free.
 #[derive(Debug, Clone)]
-pub enum Written {
-    /// In a file, which was written under this name.
-    File {
-        /// Its name.
-        name: BlobName,
-        /// Its size.
-        kept_bytes: u64,
-    },
-    /// In a row, still to be written.
-    Row(Packing, Bytes),
+pub struct Written {
+    /// Its name.
+    pub name: BlobName,
+    /// How many bytes it takes.
+    pub kept_bytes: u64,
+    /// These, when it stands in a row, which is still to be written; none when it stands in its file already.
+    pub row: Option<Bytes>,
 }
 
 /// Where a body is.
@@ -108,38 +105,97 @@ pub async fn rewrite(connection: &mut Connection, blob: BlobRow, kept: &[u8]) ->
     Ok(())
 }
 
-/// The living row of a hash. When there is none, it is made of `written`. None when neither is possible: the body must be
-/// written anew.
+/// The row that a message names.
+#[derive(Debug, Clone, Copy)]
+pub struct Linked {
+    /// Its number.
+    pub row: BlobRow,
+    /// Whether it was made.
+    pub is_new: bool,
+}
+
+/// Names the living row of a hash once more. When there is none, it is made of `written`. None when neither is possible: the
+/// body must be written anew.
 pub async fn link(
     connection: &mut Connection,
     hash: BlobHash,
     written: Option<&Written>,
-) -> Result<Option<BlobRow>, StoreError> {
-    let living =
-        connection.locking("SELECT id FROM blobs WHERE hash = ? AND condemned IS NULL").bind(hash.0.as_slice());
-    if let Some(row) = living.fetch_optional(&mut *connection).await? {
-        return Ok(Some(row.try_get("id")?));
+) -> Result<Option<Linked>, StoreError> {
+    if let Some(Written { name, kept_bytes, row: bytes }) = written {
+        let inserted = query(
+            "INSERT INTO blobs (hash, generation, packing, kept_bytes, refs) VALUES (?, ?, ?, ?, 1) ON CONFLICT DO NOTHING
+             RETURNING id",
+        );
+        let inserted = inserted.bind(hash.0.as_slice()).bind(name.generation).bind(name.packing.number());
+        if let Some(row) = inserted.bind(*kept_bytes as i64).fetch_optional(&mut *connection).await? {
+            let row: BlobRow = row.try_get("id")?;
+            if let Some(bytes) = bytes {
+                let body = query("INSERT INTO bodies (blob, bytes) VALUES (?, ?)").bind(row).bind(bytes.as_ref());
+                body.execute(connection).await?;
+            }
+            return Ok(Some(Linked { row, is_new: true }));
+        }
     }
-    let (generation, packing, kept_bytes) = match written {
-        None => return Ok(None),
-        Some(Written::File { name, kept_bytes }) => (name.generation, name.packing, *kept_bytes),
-        // No file stands behind this generation, so it may be chosen here.
-        Some(Written::Row(packing, bytes)) => match look_up(connection, hash).await? {
-            Known::Free(newest) => (newest.map_or(0, |newest| newest.saturating_add(1)), *packing, bytes.len() as u64),
-            Known::Living(_) => return Ok(None),
-        },
-    };
-    let inserted = query(
-        "INSERT INTO blobs (hash, generation, packing, kept_bytes) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING id",
-    );
-    let inserted = inserted.bind(hash.0.as_slice()).bind(generation).bind(packing.number()).bind(kept_bytes as i64);
-    let Some(row) = inserted.fetch_optional(&mut *connection).await? else { return Ok(None) };
-    let row: BlobRow = row.try_get("id")?;
-    if let Some(Written::Row(_, bytes)) = written {
-        let body = query("INSERT INTO bodies (blob, bytes) VALUES (?, ?)").bind(row).bind(bytes.as_ref());
-        body.execute(connection).await?;
+    let named = query("UPDATE blobs SET refs = refs + 1 WHERE hash = ? AND condemned IS NULL RETURNING id");
+    let row = named.bind(hash.0.as_slice()).fetch_optional(connection).await?;
+    row.map(|row| Ok(Linked { row: row.try_get("id")?, is_new: false })).transpose()
+}
+
+/// What names bodies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// Messages.
+    Messages,
+    /// Those that can be had back.
+    Deleted,
+}
+
+impl Names {
+    fn table(self) -> &'static str {
+        match self {
+            Self::Messages => "messages",
+            Self::Deleted => "deleted_messages",
+        }
     }
-    Ok(Some(row))
+}
+
+/// Gives up the references of these messages to their bodies.
+pub async fn let_go(
+    connection: &mut Connection,
+    names: Names,
+    mailbox: MailboxRow,
+    uids: (u32, u32),
+) -> Result<(), StoreError> {
+    count(connection, names, mailbox, uids, -1).await
+}
+
+/// Names the bodies of these messages once more.
+pub async fn name_again(connection: &mut Connection, mailbox: MailboxRow, uids: (u32, u32)) -> Result<(), StoreError> {
+    count(connection, Names::Messages, mailbox, uids, 1).await
+}
+
+async fn count(
+    connection: &mut Connection,
+    names: Names,
+    mailbox: MailboxRow,
+    (first, last): (u32, u32),
+    times: i64,
+) -> Result<(), StoreError> {
+    let table = names.table();
+    if connection.must_lock() {
+        // In the order of their numbers, so that two transactions do not wait for each other.
+        let locked = query_built(format!(
+            "SELECT id FROM blobs WHERE id IN (SELECT blob FROM {table} WHERE mailbox = ? AND uid BETWEEN ? AND ?)
+             ORDER BY id FOR NO KEY UPDATE"
+        ));
+        locked.bind(mailbox).bind(first).bind(last).execute(&mut *connection).await?;
+    }
+    let counted = query_built(format!(
+        "UPDATE blobs SET refs = refs + named.times * ?4 FROM (SELECT blob, count(*) AS times FROM {table}
+             WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 GROUP BY blob) AS named WHERE blobs.id = named.blob"
+    ));
+    counted.bind(mailbox).bind(first).bind(last).bind(times).execute(connection).await?;
+    Ok(())
 }
 
 /// Condemns up to `limit` bodies that no message names, and says how many.

@@ -9,17 +9,6 @@ use super::messages::Chosen;
 use super::{BlobRow, MailboxRow};
 use crate::store::{StoreError, Uid, UidSet};
 
-/// The tables.
-pub const SCHEMA: &str = "
--- The header stands last: it is the longest, and SQLite reads a row from its beginning.
-CREATE TABLE contents (
-    blob INTEGER PRIMARY KEY REFERENCES blobs ON DELETE CASCADE,
-    version INTEGER NOT NULL,
-    summary BLOB NOT NULL,
-    header BLOB
-);
-";
-
 /// Keeps the contents of a body, unless they are.
 pub async fn keep(connection: &mut Connection, blob: BlobRow, contents: &Contents) -> Result<(), StoreError> {
     let inserted =

@@ -1,83 +1,121 @@
 //! What was expunged and can be had back for a while: messages, and mailboxes that were deleted with theirs.
 //!
-//! Invariants: a message's row goes from `messages` to `deleted_messages` in the transaction that expunges it, and takes its
-//! reference to its body along, so that nothing has to be counted: `refs` of a body is the number of both. What is here counts
-//! for no quota and for no mailbox. A mailbox is named by its row's number, which is never used again; of one that is there no
-//! more, `deleted_mailboxes` has what is needed to make it anew, for at least as long as its last message is here.
+//! Invariants: a message's row goes from `messages` to `deleted_messages` in the transaction that expunges it, and its mark
+//! to `deleted_pages`. It takes its reference to its body along, so that nothing has to be counted: `refs` of a body is the
+//! number of both. What is here counts for no quota and for no mailbox. A mailbox is named by its row's number, which is never
+//! used again; of one that is there no more, `deleted_mailboxes` has what is needed to make it anew, for at least as long as
+//! its last message is here.
 
-use estafeta_storage::sql::{Connection, Row, query, query_built};
+use estafeta_storage::sql::{Connection, Query, Row, query};
 
-use super::{AccountRow, MailboxRow, changes, keywords};
+use super::blobs::{self, Names};
+use super::pages::{Page, damaged};
+use super::{AccountRow, MailboxRow, keywords, marks, messages};
 use crate::store::flags::KeywordBits;
-use crate::store::{Keywords, MailboxName, SpecialUse, StoreError, SystemFlags, Uid, UidSet};
+use crate::store::{Flags, Keywords, MailboxName, Mark, SpecialUse, StoreError, SystemFlags, UidSet};
 
-/// Migration 10.
-pub const SCHEMA: &str = "
-CREATE TABLE deleted_messages (
-    -- The mailbox where it was, which may be there no more.
-    mailbox INTEGER NOT NULL,
-    uid INTEGER NOT NULL,
-    at INTEGER NOT NULL,
-    flags INTEGER NOT NULL,
-    keywords INTEGER NOT NULL,
-    size INTEGER NOT NULL,
-    internal_date INTEGER NOT NULL,
-    blob INTEGER NOT NULL,
-    prefix BLOB NOT NULL,
-    PRIMARY KEY (mailbox, uid)
-) WITHOUT ROWID;
-CREATE INDEX deleted_messages_at ON deleted_messages (at);
-
-CREATE TABLE deleted_mailboxes (
-    mailbox INTEGER NOT NULL,
-    account INTEGER NOT NULL REFERENCES accounts,
-    at INTEGER NOT NULL,
-    name TEXT NOT NULL,
-    special_use TEXT,
-    -- The names of its keywords by their numbers, with spaces between.
-    keywords TEXT NOT NULL,
-    PRIMARY KEY (mailbox)
-) WITHOUT ROWID;
-CREATE INDEX deleted_mailboxes_account ON deleted_mailboxes (account);
-CREATE INDEX deleted_mailboxes_at ON deleted_mailboxes (at);
-";
-
-/// From now on `expunging` counts what goes.
-pub const COUNTS_SQLITE: &str = "
-DROP TRIGGER messages_deleted;
-CREATE TRIGGER deleted_messages_deleted AFTER DELETE ON deleted_messages BEGIN
-    UPDATE blobs SET refs = refs - 1 WHERE id = OLD.blob;
-END;
-";
-
-/// The same, statement by statement.
-pub const COUNTS_POSTGRES: &str = "
-DROP TRIGGER messages_deleted ON messages;
-DROP FUNCTION messages_deleted();
-CREATE FUNCTION deleted_messages_deleted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    PERFORM 1 FROM blobs WHERE id IN (SELECT blob FROM old_rows) ORDER BY id FOR NO KEY UPDATE;
-    UPDATE blobs b SET refs = b.refs - n.refs
-        FROM (SELECT blob, count(*) AS refs FROM old_rows GROUP BY blob) n WHERE b.id = n.blob;
-    RETURN NULL;
-END $$;
-CREATE TRIGGER deleted_messages_deleted AFTER DELETE ON deleted_messages REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION deleted_messages_deleted();
-";
-
-/// Keeps the messages from `first` to `last`, which are about to be deleted.
+/// Keeps the rows of the messages from `first` to `last`, which are about to be deleted.
 pub async fn keep(
     connection: &mut Connection,
     mailbox: MailboxRow,
     (first, last): (u32, u32),
-    now: i64,
 ) -> Result<(), StoreError> {
     let kept = query(
-        "INSERT INTO deleted_messages (mailbox, uid, at, flags, keywords, size, internal_date, blob, prefix)
-         SELECT mailbox, uid, ?4, flags, keywords, size, internal_date, blob, prefix
-         FROM messages WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3",
+        "INSERT INTO deleted_messages (mailbox, uid, size, internal_date, blob, prefix)
+         SELECT mailbox, uid, size, internal_date, blob, prefix FROM messages WHERE mailbox = ? AND uid BETWEEN ? AND ?",
     );
-    kept.bind(mailbox).bind(first).bind(last).bind(now).execute(connection).await?;
+    kept.bind(mailbox).bind(first).bind(last).execute(connection).await?;
     Ok(())
+}
+
+/// Keeps their marks.
+pub async fn keep_marks(
+    connection: &mut Connection,
+    mailbox: MailboxRow,
+    gone: &[Mark],
+    now: i64,
+) -> Result<(), StoreError> {
+    for of_one in gone.chunk_by(|one, next| Page::of(one.uid) == Page::of(next.uid)) {
+        let kept = query(
+            "INSERT INTO deleted_pages (mailbox, page, at, marks) VALUES (?, ?, ?, ?) ON CONFLICT (mailbox, page, at)
+             DO UPDATE SET marks = CAST(deleted_pages.marks || excluded.marks AS BLOB)",
+        );
+        let kept = kept.bind(mailbox).bind(Page::of(of_one[0].uid)).bind(now).bind(marks::encode(of_one));
+        kept.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Messages of one page that were expunged in the same second.
+struct Part {
+    mailbox: MailboxRow,
+    number: u32,
+    at: i64,
+    /// By UID.
+    marks: Vec<Mark>,
+}
+
+impl Part {
+    /// Reads the columns `mailbox`, `page`, `at` and `marks`.
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let (mailbox, number) = (row.try_get("mailbox")?, row.try_get("page")?);
+        let marks = marks::decode(number, row.try_get("marks")?);
+        let mut marks = marks.ok_or_else(|| damaged(mailbox, number))?;
+        marks.sort_unstable_by_key(|mark| mark.uid);
+        Ok(Self { mailbox, number, at: row.try_get("at")?, marks })
+    }
+
+    async fn all(connection: &mut Connection, found: Query) -> Result<Vec<Self>, StoreError> {
+        found.fetch_all(connection).await?.iter().map(Self::read).collect()
+    }
+
+    /// Writes what is left of it.
+    async fn write(&self, connection: &mut Connection) -> Result<(), StoreError> {
+        let written = match self.marks[..] {
+            [] => query("DELETE FROM deleted_pages WHERE mailbox = ?1 AND page = ?2 AND at = ?3"),
+            _ => query("UPDATE deleted_pages SET marks = ?4 WHERE mailbox = ?1 AND page = ?2 AND at = ?3"),
+        };
+        let written = written.bind(self.mailbox).bind(self.number).bind(self.at);
+        let written = if self.marks.is_empty() { written } else { written.bind(marks::encode(&self.marks)) };
+        written.execute(connection).await?;
+        Ok(())
+    }
+
+    /// Forgets its messages, and gives how many they were.
+    async fn forget(mut self, connection: &mut Connection) -> Result<u64, StoreError> {
+        let gone = std::mem::take(&mut self.marks);
+        for (first, last) in ranges(&gone) {
+            blobs::let_go(connection, Names::Deleted, self.mailbox, (first, last)).await?;
+            delete(connection, self.mailbox, (first, last)).await?;
+        }
+        self.write(connection).await?;
+        Ok(gone.len() as u64)
+    }
+}
+
+/// UIDs that follow each other, as ranges.
+fn ranges(marks: &[Mark]) -> Vec<(u32, u32)> {
+    let uids = UidSet::from_uids(marks.iter().map(|mark| mark.uid));
+    uids.ranges().map(|range| (*range.start(), *range.end())).collect()
+}
+
+async fn delete(connection: &mut Connection, mailbox: MailboxRow, (first, last): (u32, u32)) -> Result<(), StoreError> {
+    let deleted = query("DELETE FROM deleted_messages WHERE mailbox = ? AND uid BETWEEN ? AND ?");
+    deleted.bind(mailbox).bind(first).bind(last).execute(connection).await?;
+    Ok(())
+}
+
+/// The sum of the sizes of these messages.
+async fn bytes(connection: &mut Connection, mailbox: MailboxRow, marks: &[Mark]) -> Result<u64, StoreError> {
+    let mut bytes = 0;
+    for (first, last) in ranges(marks) {
+        let summed = query(
+            "SELECT CAST(coalesce(sum(size), 0) AS BIGINT) FROM deleted_messages WHERE mailbox = ? AND uid BETWEEN ? AND ?",
+        );
+        let summed = summed.bind(mailbox).bind(first).bind(last).fetch_one(&mut *connection).await?;
+        bytes += summed.try_get::<i64>(0)? as u64;
+    }
+    Ok(bytes)
 }
 
 /// Keeps what is needed to make a mailbox anew that is about to be deleted.
@@ -112,24 +150,32 @@ pub struct Deleted {
 /// What an account can have back that was expunged at `since` or later, by the names of mailboxes.
 pub async fn list(connection: &mut Connection, account: AccountRow, since: i64) -> Result<Vec<Deleted>, StoreError> {
     let found = query(
-        "SELECT m.mailbox, m.name, count(*), CAST(sum(d.size) AS BIGINT), min(d.at), max(d.at)
+        "SELECT m.name AS name, d.mailbox AS mailbox, d.page AS page, d.at AS at, d.marks AS marks
          FROM (SELECT id AS mailbox, name FROM mailboxes WHERE account = ?1
              UNION ALL SELECT mailbox, name FROM deleted_mailboxes WHERE account = ?1) m
-         JOIN deleted_messages d ON d.mailbox = m.mailbox
-         WHERE d.at >= ?2 GROUP BY m.mailbox, m.name ORDER BY m.name, m.mailbox",
+         JOIN deleted_pages d ON d.mailbox = m.mailbox WHERE d.at >= ?2 ORDER BY m.name, m.mailbox, d.page, d.at",
     );
-    let rows = found.bind(account).bind(since).fetch_all(connection).await?;
-    let one = |row: &Row| {
-        Ok(Deleted {
-            mailbox: row.try_get(0)?,
-            name: super::mailboxes::kept_name(row.try_get(1)?)?,
-            messages: row.try_get::<i64>(2)? as u64,
-            bytes: row.try_get::<i64>(3)? as u64,
-            first: row.try_get(4)?,
-            last: row.try_get(5)?,
-        })
-    };
-    rows.iter().map(one).collect()
+    let rows = found.bind(account).bind(since).fetch_all(&mut *connection).await?;
+    let mut all: Vec<(Deleted, Vec<Mark>)> = Vec::new();
+    for row in &rows {
+        let Part { mailbox, at, marks, .. } = Part::read(row)?;
+        match all.last_mut().filter(|(deleted, _)| deleted.mailbox == mailbox) {
+            Some((deleted, known)) => {
+                (deleted.first, deleted.last) = (deleted.first.min(at), deleted.last.max(at));
+                known.extend(marks);
+            }
+            None => {
+                let name = super::mailboxes::kept_name(row.try_get("name")?)?;
+                all.push((Deleted { mailbox, name, messages: 0, bytes: 0, first: at, last: at }, marks));
+            }
+        }
+    }
+    let mut listed = Vec::with_capacity(all.len());
+    for (deleted, marks) in all {
+        let bytes = bytes(connection, deleted.mailbox, &marks).await?;
+        listed.push(Deleted { messages: marks.len() as u64, bytes, ..deleted });
+    }
+    Ok(listed)
 }
 
 /// A mailbox that was deleted.
@@ -160,90 +206,121 @@ pub async fn gone(
 }
 
 /// Some messages that can be had back.
-#[derive(Debug, Default)]
-pub struct Page {
-    /// Their UIDs, ascending.
-    pub uids: Vec<Uid>,
+#[derive(Default)]
+pub struct Back {
+    /// By UID.
+    pub marks: Vec<Mark>,
     /// The sum of their sizes.
     pub bytes: u64,
+    /// Their pages without them.
+    rest: Vec<Part>,
+}
+
+impl Back {
     /// The keywords that any of them has.
-    pub keywords: KeywordBits,
+    pub fn keywords(&self) -> KeywordBits {
+        KeywordBits(self.marks.iter().fold(0, |all, mark| all | mark.flags.keywords.0))
+    }
 }
 
 /// Up to `limit` messages of a mailbox that were expunged at `since` or later. They stay here until the commit.
-pub async fn page(
+pub async fn some(
     connection: &mut Connection,
     mailbox: MailboxRow,
     since: i64,
     limit: u32,
-) -> Result<Page, StoreError> {
-    let found = connection
-        .locking("SELECT uid, size, keywords FROM deleted_messages WHERE mailbox = ? AND at >= ? ORDER BY uid LIMIT ?");
-    let rows = found.bind(mailbox).bind(since).bind(limit).fetch_all(connection).await?;
-    let mut page = Page::default();
-    for row in &rows {
-        page.uids.push(Uid(row.try_get(0)?));
-        page.bytes += u64::from(row.try_get::<u32>(1)?);
-        page.keywords.0 |= row.try_get::<i64>(2)? as u64;
+) -> Result<Back, StoreError> {
+    let found = connection.locking(
+        "SELECT mailbox, page, at, marks FROM deleted_pages WHERE mailbox = ? AND at >= ? ORDER BY page, at LIMIT ?",
+    );
+    let parts = Part::all(connection, found.bind(mailbox).bind(since).bind(limit)).await?;
+    let mut some = Back::default();
+    for mut part in parts {
+        let room = limit as usize - some.marks.len();
+        if room == 0 {
+            break;
+        }
+        some.marks.extend(part.marks.drain(..room.min(part.marks.len())));
+        some.rest.push(part);
     }
-    Ok(page)
+    some.marks.sort_unstable_by_key(|mark| mark.uid);
+    some.bytes = bytes(connection, mailbox, &some.marks).await?;
+    Ok(some)
 }
 
-/// Puts messages into `target` under UIDs from `first_uid` on, without `\Deleted`. `keywords` says which number there each
-/// number here has.
+/// Puts messages into `target`, without `\Deleted`. `keywords` says which number there each number here has.
 pub async fn put_back(
     connection: &mut Connection,
-    (source, chosen): (MailboxRow, &[Uid]),
+    (source, some): (MailboxRow, &Back),
     target: MailboxRow,
-    (first_uid, modseq): (u32, i64),
     keywords: &[(usize, usize)],
     now: i64,
 ) -> Result<(), StoreError> {
-    let mapped = keywords::mapped(keywords);
-    let kept = (!SystemFlags::DELETED).bits();
-    // Only numbers of ours are put into the text.
-    let statement = format!(
-        "INSERT INTO messages (mailbox, uid, modseq, flags, keywords, size, internal_date, saved, blob, prefix)
-         SELECT ?4, ?5 + row_number() OVER (ORDER BY uid) - 1, ?6, flags & {kept}, {mapped}, size, internal_date, ?7, blob, prefix
-         FROM deleted_messages WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3"
-    );
-    let mut next = i64::from(first_uid);
-    for range in UidSet::from_uids(chosen.iter().copied()).ranges() {
-        let (first, last) = (*range.start(), *range.end());
-        let inserted = query_built(statement.clone()).bind(source).bind(first).bind(last);
-        next += inserted.bind(target).bind(next).bind(modseq).bind(now).execute(&mut *connection).await? as i64;
-        let taken = query("DELETE FROM deleted_messages WHERE mailbox = ? AND uid BETWEEN ? AND ?");
-        taken.bind(source).bind(first).bind(last).execute(&mut *connection).await?;
+    let flags = some.marks.iter().map(|Mark { flags, .. }| Flags {
+        system: flags.system & !SystemFlags::DELETED,
+        keywords: keywords::mapped(flags.keywords, keywords),
+    });
+    let numbers = messages::take_in(connection, target, (flags.collect(), some.bytes as i64)).await?;
+    let mut next = i64::from(numbers.first_uid);
+    for (first, last) in ranges(&some.marks) {
+        let inserted = query(
+            "INSERT INTO messages (mailbox, uid, size, internal_date, saved, blob, prefix)
+             SELECT ?4, ?5 + row_number() OVER (ORDER BY uid) - 1, size, internal_date, ?6, blob, prefix
+             FROM deleted_messages WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3",
+        );
+        let inserted = inserted.bind(source).bind(first).bind(last).bind(target).bind(next).bind(now);
+        next += inserted.execute(&mut *connection).await? as i64;
+        delete(connection, source, (first, last)).await?;
     }
-    changes::note_run(connection, target, (first_uid, next), modseq).await
+    for part in &some.rest {
+        part.write(connection).await?;
+    }
+    Ok(())
 }
 
-/// Forgets up to `limit` messages that were expunged at `before` or earlier, then mailboxes that were deleted then. Gives how
-/// many rows went.
+/// Forgets `limit` messages or some more that were expunged at `before` or earlier, then up to `limit` mailboxes that were
+/// deleted then. Gives how many went.
 pub async fn forget(connection: &mut Connection, before: i64, limit: u32) -> Result<u64, StoreError> {
-    let messages = query(
-        "DELETE FROM deleted_messages WHERE (mailbox, uid) IN
-         (SELECT mailbox, uid FROM deleted_messages WHERE at <= ? LIMIT ?)",
-    );
-    let messages = messages.bind(before).bind(limit).execute(&mut *connection).await?;
+    let oldest = |connection: &Connection| {
+        connection
+            .locking("SELECT mailbox, page, at, marks FROM deleted_pages WHERE at <= ? ORDER BY at LIMIT 1")
+            .bind(before)
+    };
+    let gone = forget_those(connection, oldest, limit).await?;
     let mailboxes = query(
         "DELETE FROM deleted_mailboxes WHERE mailbox IN
          (SELECT mailbox FROM deleted_mailboxes WHERE at <= ? LIMIT ?)",
     );
-    let rest = i64::from(limit).saturating_sub_unsigned(messages);
-    Ok(messages + mailboxes.bind(before).bind(rest).execute(connection).await?)
+    let rest = i64::from(limit).saturating_sub_unsigned(gone);
+    Ok(gone + mailboxes.bind(before).bind(rest.max(0)).execute(connection).await?)
 }
 
-/// Forgets up to `limit` messages of an account, then its deleted mailboxes. Gives how many rows went.
+/// Forgets `limit` messages of an account or some more, then its deleted mailboxes. Gives how many went.
 pub async fn clear(connection: &mut Connection, account: AccountRow, limit: u32) -> Result<u64, StoreError> {
-    let messages = query(
-        "DELETE FROM deleted_messages WHERE (mailbox, uid) IN (SELECT mailbox, uid FROM deleted_messages
-         WHERE mailbox IN (SELECT id FROM mailboxes WHERE account = ?1
-             UNION ALL SELECT mailbox FROM deleted_mailboxes WHERE account = ?1) LIMIT ?2)",
-    );
-    let messages = messages.bind(account).bind(limit).execute(&mut *connection).await?;
-    if messages > 0 {
-        return Ok(messages);
+    let any = |connection: &Connection| {
+        let any = connection.locking(
+            "SELECT mailbox, page, at, marks FROM deleted_pages WHERE mailbox IN (SELECT id FROM mailboxes WHERE account = ?1
+                 UNION ALL SELECT mailbox FROM deleted_mailboxes WHERE account = ?1) LIMIT 1",
+        );
+        any.bind(account)
+    };
+    match forget_those(connection, any, limit).await? {
+        0 => Ok(query("DELETE FROM deleted_mailboxes WHERE account = ?").bind(account).execute(connection).await?),
+        gone => Ok(gone),
     }
-    Ok(query("DELETE FROM deleted_mailboxes WHERE account = ?").bind(account).execute(connection).await?)
+}
+
+/// Forgets what `next` finds, part by part, up to `limit` messages or some more.
+async fn forget_those(
+    connection: &mut Connection,
+    next: impl Fn(&Connection) -> Query,
+    limit: u32,
+) -> Result<u64, StoreError> {
+    let mut gone = 0;
+    while gone < limit.into() {
+        let found = next(connection).fetch_optional(&mut *connection).await?;
+        let Some(row) = found else { break };
+        gone += Part::read(&row)?.forget(connection).await?;
+    }
+    Ok(gone)
 }

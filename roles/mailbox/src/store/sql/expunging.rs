@@ -1,21 +1,22 @@
 //! Messages that go: what they take from the counts, and what is left of them.
 //!
-//! Invariant: nothing else deletes from `messages`. What a mailbox, an account and a body count of them is mended here, for
-//! all that go at once: row by row, a trigger would take most of the time of a large EXPUNGE.
-
-use std::ops::RangeInclusive;
+//! Invariant: nothing else deletes from `messages`.
 
 use estafeta_storage::sql::{Connection, query};
 
-use super::{MailboxRow, deleted};
+use super::choice::Choice;
+use super::pages::Pages;
+use super::{MailboxRow, accounts, blobs, deleted, mailboxes, pages};
 use crate::store::{ModSeq, StoreError, Uid, UidSet};
 
 /// What is left of a message that goes, beside word of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remains {
-    /// All of it, for as long as it can be had back.
+    /// All of it, for as long as it can be had back. The reference to the body goes along.
     Kept,
-    /// Nothing: it is elsewhere now, or nothing is kept here.
+    /// All of it, in another mailbox. The reference to the body went along.
+    Moved,
+    /// Nothing.
     None,
 }
 
@@ -23,119 +24,117 @@ pub enum Remains {
 pub async fn expunge(
     connection: &mut Connection,
     mailbox: MailboxRow,
-    chosen: &[Uid],
-    (modseq, now): (i64, i64),
-    remains: Remains,
+    choice: &Choice,
+    (now, remains): (i64, Remains),
 ) -> Result<(), StoreError> {
-    let chosen = UidSet::from_uids(chosen.iter().copied());
-    for range in chosen.ranges() {
-        let left = query(
-            "INSERT INTO expunged SELECT mailbox, ?4, uid, ?5 FROM messages WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3",
-        );
-        let left = left.bind(mailbox).bind(*range.start()).bind(*range.end()).bind(modseq).bind(now);
-        left.execute(&mut *connection).await?;
+    let numbers = mailboxes::advance(connection, mailbox, 0, -choice.counts()).await?;
+    for range in UidSet::from_uids(choice.marks.iter().map(|mark| mark.uid)).ranges() {
+        let uids = (*range.start(), *range.end());
+        note_expunged(connection, mailbox, (numbers.modseq.0 as i64, uids, now)).await?;
     }
-    delete(connection, mailbox, chosen.ranges(), (now, remains)).await
+    take_out(connection, mailbox, choice, (now, remains)).await
 }
 
-/// Deletes the messages of these ranges of UIDs.
+/// Leaves word of messages that are expunged.
+pub async fn note_expunged(
+    connection: &mut Connection,
+    mailbox: MailboxRow,
+    (modseq, (first, last), at): (i64, (u32, u32), i64),
+) -> Result<(), StoreError> {
+    let noted = query(
+        "INSERT INTO expunged (mailbox, modseq, first_uid, last_uid, at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+    );
+    noted.bind(mailbox).bind(modseq).bind(first).bind(last).bind(at).execute(connection).await?;
+    Ok(())
+}
+
+/// Deletes these messages. Nobody is told.
 pub async fn delete(
     connection: &mut Connection,
     mailbox: MailboxRow,
-    ranges: impl IntoIterator<Item = RangeInclusive<u32>>,
+    choice: &Choice,
     (now, remains): (i64, Remains),
 ) -> Result<(), StoreError> {
-    // Messages, bytes, unseen ones, deleted ones.
-    let mut gone = [0_i64; 4];
-    for range in ranges {
-        let (first, last) = (*range.start(), *range.end());
-        let counted = query(
-            "SELECT count(*), CAST(coalesce(sum(size), 0) AS BIGINT),
-                 CAST(coalesce(sum(1 - (flags & 1)), 0) AS BIGINT), CAST(coalesce(sum(flags & 8), 0) / 8 AS BIGINT)
-             FROM messages WHERE mailbox = ? AND uid BETWEEN ? AND ?",
-        );
-        let counted = counted.bind(mailbox).bind(first).bind(last).fetch_one(&mut *connection).await?;
-        for (index, sum) in gone.iter_mut().enumerate() {
-            *sum += counted.try_get::<i64>(index)?;
-        }
-        match remains {
-            // The reference to the body goes along.
-            Remains::Kept => deleted::keep(connection, mailbox, (first, last), now).await?,
-            Remains::None => let_go_of_bodies(connection, mailbox, (first, last)).await?,
-        }
-        let deleted = query("DELETE FROM messages WHERE mailbox = ? AND uid BETWEEN ? AND ?");
-        deleted.bind(mailbox).bind(first).bind(last).execute(&mut *connection).await?;
-    }
-    let [messages, bytes, unseen, deleted] = gone;
-    let account = query(
-        "UPDATE accounts SET messages = messages - ?2, used_bytes = used_bytes - ?3
-         WHERE id = (SELECT account FROM mailboxes WHERE id = ?1)",
-    );
-    account.bind(mailbox).bind(messages).bind(bytes).execute(&mut *connection).await?;
-    let counts = query(
-        "UPDATE mailboxes SET messages = messages - ?2, size_bytes = size_bytes - ?3, unseen = unseen - ?4,
-             deleted = deleted - ?5 WHERE id = ?1",
-    );
-    counts.bind(mailbox).bind(messages).bind(bytes).bind(unseen).bind(deleted).execute(connection).await?;
-    Ok(())
+    mailboxes::count(connection, mailbox, -choice.counts()).await?;
+    take_out(connection, mailbox, choice, (now, remains)).await
 }
 
-/// Gives up the references of messages to their bodies.
-async fn let_go_of_bodies(
+async fn take_out(
     connection: &mut Connection,
     mailbox: MailboxRow,
-    (first, last): (u32, u32),
+    choice: &Choice,
+    (now, remains): (i64, Remains),
 ) -> Result<(), StoreError> {
-    if connection.must_lock() {
-        // In the order of their numbers, so that two transactions do not wait for each other.
-        let locked = connection.locking(
-            "SELECT id FROM blobs WHERE id IN (SELECT blob FROM messages WHERE mailbox = ? AND uid BETWEEN ? AND ?)
-             ORDER BY id",
-        );
-        locked.bind(mailbox).bind(first).bind(last).fetch_all(&mut *connection).await?;
+    accounts::count_of(connection, mailbox, -choice.counts()).await?;
+    for page in &choice.rest {
+        pages::write(connection, mailbox, page).await?;
     }
-    let fewer = query(
-        "UPDATE blobs SET refs = refs - gone.count FROM (SELECT blob, count(*) AS count FROM messages
-             WHERE mailbox = ? AND uid BETWEEN ? AND ? GROUP BY blob) AS gone WHERE blobs.id = gone.blob",
-    );
-    fewer.bind(mailbox).bind(first).bind(last).execute(connection).await?;
+    if remains == Remains::Kept {
+        deleted::keep_marks(connection, mailbox, &choice.marks, now).await?;
+    }
+    for (first, last) in &choice.ranges {
+        match remains {
+            Remains::Kept => deleted::keep(connection, mailbox, (*first, *last)).await?,
+            Remains::Moved => {}
+            Remains::None => blobs::let_go(connection, blobs::Names::Messages, mailbox, (*first, *last)).await?,
+        }
+        let deleted = query("DELETE FROM messages WHERE mailbox = ? AND uid BETWEEN ? AND ?");
+        deleted.bind(mailbox).bind(*first).bind(*last).execute(&mut *connection).await?;
+    }
     Ok(())
 }
 
-/// Deletes up to `limit` messages of a mailbox, of which nothing is left. Gives whether there were any.
-pub async fn delete_some(connection: &mut Connection, mailbox: MailboxRow, limit: u32) -> Result<bool, StoreError> {
-    let first =
-        query("SELECT max(uid) FROM (SELECT uid FROM messages WHERE mailbox = ? ORDER BY uid LIMIT ?) AS first");
-    let last: Option<u32> = first.bind(mailbox).bind(limit).fetch_one(&mut *connection).await?.try_get(0)?;
-    let Some(last) = last else { return Ok(false) };
-    delete(connection, mailbox, [0..=last], (0, Remains::None)).await?;
-    Ok(true)
+/// Deletes every message of a mailbox that is about to go itself.
+pub async fn delete_all(
+    connection: &mut Connection,
+    mailbox: MailboxRow,
+    (now, remains): (i64, Remains),
+) -> Result<(), StoreError> {
+    let mut pages = Pages::of(mailbox, &UidSet::all());
+    loop {
+        let some = pages.next(connection).await?;
+        if some.is_empty() {
+            return Ok(());
+        }
+        let choice = Choice::among(connection, mailbox, some, |_| true).await?;
+        delete(connection, mailbox, &choice, (now, remains)).await?;
+    }
+}
+
+/// Deletes the messages on a mailbox's first page, of which nothing is left. Gives whether there were any.
+pub async fn delete_some(connection: &mut Connection, mailbox: MailboxRow) -> Result<bool, StoreError> {
+    let mut some = Pages::of(mailbox, &UidSet::all()).next(connection).await?;
+    some.truncate(1);
+    let choice = Choice::among(connection, mailbox, some, |_| true).await?;
+    delete(connection, mailbox, &choice, (0, Remains::None)).await?;
+    Ok(!choice.marks.is_empty())
 }
 
 /// The UIDs that were expunged after `since`, ascending.
 pub async fn expunged(connection: &mut Connection, mailbox: MailboxRow, since: ModSeq) -> Result<Vec<Uid>, StoreError> {
-    let rows = query("SELECT uid FROM expunged WHERE mailbox = ? AND modseq > ? ORDER BY uid")
+    let rows = query("SELECT first_uid, last_uid FROM expunged WHERE mailbox = ? AND modseq > ? ORDER BY first_uid")
         .bind(mailbox)
         .bind(since.0 as i64);
-    rows.fetch_all(connection).await?.iter().map(|row| Ok(Uid(row.try_get(0)?))).collect()
+    let mut uids = Vec::new();
+    for row in rows.fetch_all(connection).await? {
+        uids.extend((row.try_get::<u32>(0)?..=row.try_get(1)?).map(Uid));
+    }
+    Ok(uids)
 }
 
-/// Forgets up to `limit` expunged messages from before `before`, and says how many. Their mailboxes remember up to
-/// where they forgot.
+/// Forgets messages that were expunged before `before`, up to `limit` runs of them, and says how many. Their mailboxes remember
+/// up to where they forgot.
 pub async fn forget_expunged(connection: &mut Connection, before: i64, limit: u32) -> Result<u64, StoreError> {
-    let rows = query("SELECT mailbox, modseq, uid FROM expunged WHERE at < ? LIMIT ?").bind(before).bind(limit);
-    let rows = rows.fetch_all(&mut *connection).await?;
-    for row in &rows {
-        let (mailbox, modseq, uid): (MailboxRow, i64, u32) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        let deleted = query("DELETE FROM expunged WHERE mailbox = ? AND modseq = ? AND uid = ?")
-            .bind(mailbox)
-            .bind(modseq)
-            .bind(uid);
-        deleted.execute(&mut *connection).await?;
-        let noted = query("UPDATE mailboxes SET forgotten_modseq = ?1 WHERE id = ?2 AND forgotten_modseq < ?1")
-            .bind(modseq)
-            .bind(mailbox);
-        noted.execute(&mut *connection).await?;
+    let found = query("SELECT mailbox, modseq, first_uid, last_uid FROM expunged WHERE at < ? LIMIT ?");
+    let mut forgotten = 0;
+    for row in found.bind(before).bind(limit).fetch_all(&mut *connection).await? {
+        let (mailbox, modseq): (MailboxRow, i64) = (row.try_get(0)?, row.try_get(1)?);
+        let (first, last): (u32, u32) = (row.try_get(2)?, row.try_get(3)?);
+        let deleted = query("DELETE FROM expunged WHERE mailbox = ? AND modseq = ? AND first_uid = ?");
+        deleted.bind(mailbox).bind(modseq).bind(first).execute(&mut *connection).await?;
+        let noted = query("UPDATE mailboxes SET forgotten_modseq = ?1 WHERE id = ?2 AND forgotten_modseq < ?1");
+        noted.bind(modseq).bind(mailbox).execute(&mut *connection).await?;
+        forgotten += u64::from(last - first) + 1;
     }
-    Ok(rows.len() as u64)
+    Ok(forgotten)
 }

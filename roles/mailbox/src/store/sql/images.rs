@@ -1,13 +1,20 @@
 //! An account as it is carried from one store group to another: its rows as they are read on one side and written on the
 //! other. Each may be written again.
 
+use std::collections::HashMap;
+
 use estafeta_core::{Address, DeliveryId};
 use estafeta_storage::sql::{Connection, Row, query, query_built};
 
+use super::choice::Choice;
 use super::expunging::{self, Remains};
-use super::{AccountRow, BlobRow, MailboxRow, changes};
-use crate::store::StoreError;
-use crate::store::relocation::{Entries, Given, ImageOfMailbox, ImageOfMessage};
+use super::mailboxes::{self, Counts};
+use super::messages::{self, NewRow};
+use super::pages::{self, Page, Pages};
+use super::{AccountRow, BlobRow, MailboxRow, accounts};
+use crate::store::flags::KeywordBits;
+use crate::store::relocation::{Entries, Expunged, Given, ImageOfMailbox, ImageOfMessage};
+use crate::store::{Flags, Mark, ModSeq, StoreError, SystemFlags, Uid, UidSet};
 
 /// Every mailbox of an account, without what is noted of it.
 pub async fn mailboxes(connection: &mut Connection, account: AccountRow) -> Result<Vec<ImageOfMailbox>, StoreError> {
@@ -44,30 +51,25 @@ pub fn object_number(row: MailboxRow, uid_validity: u32) -> i64 {
     row.0 << 32 | i64::from(uid_validity)
 }
 
-/// Whole images, of `messages m` joined to what says which.
-macro_rules! images {
-    ($from:literal, $which:literal) => {
-        concat!(
-            "SELECT m.uid, m.modseq, flags, keywords, size, internal_date, saved, hash, prefix FROM ",
-            $from,
-            " JOIN blobs b ON b.id = m.blob WHERE ",
-            $which
-        )
-    };
-}
-
-fn image(row: &Row) -> Result<ImageOfMessage, StoreError> {
-    Ok(ImageOfMessage {
-        uid: row.try_get("uid")?,
-        modseq: row.try_get("modseq")?,
-        flags: row.try_get("flags")?,
-        keywords: row.try_get("keywords")?,
+/// A message whose mark is known.
+fn image(row: &Row, marks: &HashMap<Uid, Mark>) -> Result<Option<ImageOfMessage>, StoreError> {
+    let Some(mark) = marks.get(&Uid(row.try_get("uid")?)) else { return Ok(None) };
+    Ok(Some(ImageOfMessage {
+        uid: mark.uid.0,
+        modseq: mark.modseq.0 as i64,
+        flags: mark.flags.system.bits().into(),
+        keywords: mark.flags.keywords.0 as i64,
         size: row.try_get("size")?,
         internal_date: row.try_get("internal_date")?,
         saved: row.try_get("saved")?,
         hash: row.try_get::<Vec<u8>>("hash")?.into(),
         prefix: row.try_get::<Vec<u8>>("prefix")?.into(),
-    })
+    }))
+}
+
+fn mark(image: &ImageOfMessage) -> Mark {
+    let flags = Flags { system: SystemFlags::of_bits(image.flags), keywords: KeywordBits(image.keywords as u64) };
+    Mark { uid: Uid(image.uid), modseq: ModSeq(image.modseq as u64), flags }
 }
 
 /// Up to `limit` messages that changed after (modseq, uid), in the order of their changes.
@@ -77,14 +79,28 @@ pub async fn messages(
     (modseq, uid): (i64, u32),
     limit: u32,
 ) -> Result<Vec<ImageOfMessage>, StoreError> {
-    // Joined so that the pages are looked at first.
-    let rows = query(images!(
-        "changes c CROSS JOIN messages m",
-        "c.mailbox = ?1 AND c.modseq >= ?2 AND m.mailbox = ?1 AND m.uid BETWEEN c.page << 8 AND c.page << 8 | 255
-             AND (m.modseq, m.uid) > (?2, ?3) ORDER BY m.modseq, m.uid LIMIT ?4"
+    let since = ModSeq((modseq as u64).saturating_sub(1));
+    let mut marks = Vec::new();
+    for page in Pages::since(mailbox, since).all(connection).await? {
+        marks.extend(page.marks.into_iter().filter(|mark| (mark.modseq.0, mark.uid.0) > (modseq as u64, uid)));
+    }
+    marks.sort_unstable_by_key(|mark| (mark.modseq, mark.uid));
+    marks.truncate(limit as usize);
+    if marks.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Only numbers of ours are put into the text.
+    let named = marks.iter().map(|mark| mark.uid.to_string()).collect::<Vec<_>>().join(",");
+    let rows = query_built(format!(
+        "SELECT uid, size, internal_date, saved, hash, prefix FROM messages m JOIN blobs b ON b.id = m.blob
+         WHERE mailbox = ? AND uid IN ({named})"
     ));
-    let rows = rows.bind(mailbox).bind(modseq).bind(uid).bind(limit).fetch_all(connection).await?;
-    rows.iter().map(image).collect()
+    let rows = rows.once().bind(mailbox).fetch_all(connection).await?;
+    let marks = marks.into_iter().map(|mark| (mark.uid, mark)).collect();
+    let mut images: Vec<ImageOfMessage> =
+        rows.iter().filter_map(|row| image(row, &marks).transpose()).collect::<Result<_, _>>()?;
+    images.sort_unstable_by_key(|image| (image.modseq, image.uid));
+    Ok(images)
 }
 
 /// Up to `limit` messages after this UID, by UID.
@@ -94,23 +110,34 @@ pub async fn messages_by_uid(
     after: u32,
     limit: u32,
 ) -> Result<Vec<ImageOfMessage>, StoreError> {
-    let rows = query(images!("messages m", "mailbox = ? AND uid > ? ORDER BY uid LIMIT ?"));
-    let rows = rows.bind(mailbox).bind(after).bind(limit).fetch_all(connection).await?;
-    rows.iter().map(image).collect()
+    let rows = query(
+        "SELECT uid, size, internal_date, saved, hash, prefix FROM messages m JOIN blobs b ON b.id = m.blob
+         WHERE mailbox = ? AND uid > ? ORDER BY uid LIMIT ?",
+    );
+    let rows = rows.bind(mailbox).bind(after).bind(limit).fetch_all(&mut *connection).await?;
+    let uids = rows.iter().map(|row| Ok(Uid(row.try_get("uid")?))).collect::<Result<Vec<_>, StoreError>>()?;
+    let pages = Pages::of(mailbox, &UidSet::from_uids(uids)).all(connection).await?;
+    let marks = pages.into_iter().flat_map(|page| page.marks).map(|mark| (mark.uid, mark)).collect();
+    rows.iter().filter_map(|row| image(row, &marks).transpose()).collect()
 }
 
-/// Up to `limit` of those that were expunged after (modseq, uid): modseq, uid and when.
+/// Up to `limit` runs of those that were expunged after (modseq, first UID).
 pub async fn expunged(
     connection: &mut Connection,
     mailbox: MailboxRow,
     (modseq, uid): (i64, u32),
     limit: u32,
-) -> Result<Vec<(i64, u32, i64)>, StoreError> {
+) -> Result<Vec<Expunged>, StoreError> {
     let rows = query(
-        "SELECT modseq, uid, at FROM expunged WHERE mailbox = ? AND (modseq, uid) > (?, ?) ORDER BY modseq, uid LIMIT ?",
+        "SELECT modseq, first_uid, last_uid, at FROM expunged WHERE mailbox = ? AND (modseq, first_uid) > (?, ?)
+         ORDER BY modseq, first_uid LIMIT ?",
     );
     let rows = rows.bind(mailbox).bind(modseq).bind(uid).bind(limit).fetch_all(connection).await?;
-    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
+    let one = |row: &Row| {
+        let uids = (row.try_get("first_uid")?, row.try_get("last_uid")?);
+        Ok(Expunged { modseq: row.try_get("modseq")?, uids, at: row.try_get("at")? })
+    };
+    rows.iter().map(one).collect()
 }
 
 /// Up to `limit` deliveries after (at, id).
@@ -255,21 +282,17 @@ pub async fn put_account(
     }
 }
 
-/// Up to where the messages, and word of those expunged, have come. Reads the whole mailbox: it is asked once a round.
+/// Up to where the messages, and word of those expunged, have come. Reads all pages: it is asked once a round.
 pub async fn reached(connection: &mut Connection, mailbox: MailboxRow) -> Result<((i64, u32), (i64, u32)), StoreError> {
-    let mut reached = [(0, 0); 2];
-    for (at, statement) in [
-        "SELECT modseq, uid FROM messages WHERE mailbox = ? ORDER BY modseq DESC, uid DESC LIMIT 1",
-        "SELECT modseq, uid FROM expunged WHERE mailbox = ? ORDER BY modseq DESC, uid DESC LIMIT 1",
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        if let Some(row) = query(statement).bind(mailbox).fetch_optional(&mut *connection).await? {
-            reached[at] = (row.try_get(0)?, row.try_get(1)?);
-        }
-    }
-    Ok((reached[0], reached[1]))
+    let pages = Pages::of(mailbox, &UidSet::all()).all(connection).await?;
+    let last = pages.iter().flat_map(|page| &page.marks).map(|mark| (mark.modseq.0 as i64, mark.uid.0)).max();
+    let expunged =
+        query("SELECT modseq, first_uid FROM expunged WHERE mailbox = ? ORDER BY modseq DESC, first_uid DESC LIMIT 1");
+    let expunged = match expunged.bind(mailbox).fetch_optional(connection).await? {
+        Some(row) => (row.try_get(0)?, row.try_get(1)?),
+        None => (0, 0),
+    };
+    Ok((last.unwrap_or_default(), expunged))
 }
 
 /// Those of `uids` that have come: their flags alone may have changed.
@@ -281,52 +304,60 @@ pub async fn there(connection: &mut Connection, mailbox: MailboxRow, uids: &[u32
     found.bind(mailbox).fetch_all(connection).await?.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
-/// Changes what can change of a message that has come.
-pub async fn renew_message(
+/// Writes messages that come, each with its body, or that have come and change: all that is written again is as it was.
+pub async fn put_messages(
     connection: &mut Connection,
     mailbox: MailboxRow,
-    image: &ImageOfMessage,
+    images: &[(&ImageOfMessage, Option<BlobRow>)],
 ) -> Result<(), StoreError> {
-    // Whoever changes flags counts them.
-    let counted = query(
-        "UPDATE mailboxes SET unseen = unseen + now_unseen, deleted = deleted + now_deleted FROM (
-             SELECT (flags & 1) - (?3 & 1) AS now_unseen, ((?3 & 8) - (flags & 8)) / 8 AS now_deleted
-             FROM messages WHERE mailbox = ?1 AND uid = ?2) d WHERE id = ?1",
-    );
-    counted.bind(mailbox).bind(image.uid).bind(image.flags).execute(&mut *connection).await?;
-    let renewed = query("UPDATE messages SET modseq = ?, flags = ?, keywords = ? WHERE mailbox = ? AND uid = ?");
-    let renewed = renewed.bind(image.modseq).bind(image.flags).bind(image.keywords).bind(mailbox).bind(image.uid);
-    renewed.execute(&mut *connection).await?;
-    changes::note(connection, mailbox, (image.uid, image.uid), image.modseq).await
+    let uids = UidSet::from_uids(images.iter().map(|(image, _)| Uid(image.uid)));
+    let pages = Pages::of(mailbox, &uids).all(connection).await?;
+    let mut pages: HashMap<u32, Page> = pages.into_iter().map(|page| (page.number, page)).collect();
+    let mut counts = Counts::default();
+    for (image, blob) in images {
+        let (mark, number) = (mark(image), Page::of(Uid(image.uid)));
+        let page = pages.entry(number).or_insert(Page { number, modseq: mark.modseq, marks: Vec::new() });
+        let place = page.marks.binary_search_by_key(&mark.uid, |mark| mark.uid);
+        match (place, blob) {
+            (Ok(place), _) => {
+                counts.turn(page.marks[place].flags, mark.flags);
+                page.marks[place] = mark;
+            }
+            (Err(place), Some(blob)) => {
+                counts += Counts::of([&mark.flags], image.size);
+                page.marks.insert(place, mark);
+                let new = NewRow {
+                    flags: mark.flags,
+                    size: image.size as u32,
+                    internal_date: image.internal_date,
+                    saved: image.saved,
+                    blob: *blob,
+                    prefix: &image.prefix,
+                };
+                messages::insert(connection, mailbox, mark.uid, &new).await?;
+            }
+            // Expunged here since it was looked for: word of that is still to come.
+            (Err(_), None) => {}
+        }
+        page.modseq = page.modseq.max(mark.modseq);
+    }
+    for page in pages.values() {
+        pages::write(connection, mailbox, page).await?;
+    }
+    mailboxes::count(connection, mailbox, counts).await?;
+    accounts::count_of(connection, mailbox, counts).await
 }
 
-/// Writes a message that comes.
-pub async fn put_message(
-    connection: &mut Connection,
-    mailbox: MailboxRow,
-    image: &ImageOfMessage,
-    blob: BlobRow,
-) -> Result<(), StoreError> {
-    let inserted = query(
-        "INSERT INTO messages (mailbox, uid, modseq, flags, keywords, size, internal_date, saved, blob, prefix)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-    );
-    let inserted = inserted.bind(mailbox).bind(image.uid).bind(image.modseq).bind(image.flags).bind(image.keywords);
-    let inserted = inserted.bind(image.size).bind(image.internal_date).bind(image.saved).bind(blob);
-    inserted.bind(&image.prefix[..]).execute(&mut *connection).await?;
-    changes::note_new(connection, mailbox, (image.uid, image.uid), image.modseq).await
-}
-
-/// Removes a message that was expunged there, and notes it.
+/// Removes messages that were expunged there, and notes them.
 pub async fn put_expunged(
     connection: &mut Connection,
     mailbox: MailboxRow,
-    (modseq, uid, at): (i64, u32, i64),
+    Expunged { modseq, uids, at }: Expunged,
 ) -> Result<(), StoreError> {
-    expunging::delete(connection, mailbox, [uid..=uid], (at, Remains::None)).await?;
-    let noted = query("INSERT INTO expunged (mailbox, modseq, uid, at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING");
-    noted.bind(mailbox).bind(modseq).bind(uid).bind(at).execute(connection).await?;
-    Ok(())
+    let range = UidSet::from_ranges([Uid(uids.0)..=Uid(uids.1)]);
+    let choice = Choice::of(connection, mailbox, &range).await?;
+    expunging::delete(connection, mailbox, &choice, (at, Remains::None)).await?;
+    expunging::note_expunged(connection, mailbox, (modseq, uids, at)).await
 }
 
 /// How many messages a mailbox has here, and how many bytes.

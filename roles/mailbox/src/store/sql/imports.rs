@@ -5,20 +5,6 @@ use estafeta_storage::sql::{Connection, query};
 use super::AccountRow;
 use crate::store::{Reached, StoreError};
 
-/// Migration 11.
-pub const SCHEMA: &str = "
-CREATE TABLE imports (
-    account INTEGER NOT NULL REFERENCES accounts,
-    -- Whose mail, on which server.
-    source TEXT NOT NULL,
-    -- As it is called there.
-    mailbox TEXT NOT NULL,
-    uidvalidity INTEGER NOT NULL,
-    uid INTEGER NOT NULL,
-    PRIMARY KEY (account, source, mailbox)
-) WITHOUT ROWID;
-";
-
 /// Notes how far a mailbox has come over, if it is where it was. The account is locked.
 pub async fn note(connection: &mut Connection, account: AccountRow, reached: &Reached) -> Result<(), StoreError> {
     let Reached { source, mailbox, uid_validity, .. } = reached;

@@ -1,6 +1,7 @@
 //! The keywords of a mailbox, by number.
 
 use super::MailboxRow;
+use crate::store::flags::KeywordBits;
 use crate::store::{Keyword, Keywords, StoreError};
 use estafeta_storage::sql::{Connection, query};
 
@@ -19,11 +20,23 @@ pub fn kept(name: &str) -> Result<Keyword, StoreError> {
     name.parse().map_err(|error| StoreError::from(estafeta_storage::sql::Error::Decode(Box::new(error))))
 }
 
-/// The bits of keywords whose numbers become others, as an expression of the column `keywords`; all else is left out. Only
-/// numbers of ours are put into the text.
-pub fn mapped(numbers: &[(usize, usize)]) -> String {
-    let bits: Vec<_> = numbers.iter().map(|(here, there)| format!("((keywords >> {here} & 1) << {there})")).collect();
-    if bits.is_empty() { "0".to_owned() } else { bits.join(" | ") }
+/// The bits of keywords whose numbers become others; all else is left out.
+pub fn mapped(bits: KeywordBits, numbers: &[(usize, usize)]) -> KeywordBits {
+    KeywordBits(numbers.iter().fold(0, |all, (here, there)| all | (bits.0 >> here & 1) << there))
+}
+
+/// Which number in a mailbox each keyword has that `here` knows and one of these messages has: number here and number
+/// there. The mailbox learns them as far as it has room.
+pub async fn carry(
+    connection: &mut Connection,
+    (here, used): (&Keywords, KeywordBits),
+    target: MailboxRow,
+) -> Result<Vec<(usize, usize)>, StoreError> {
+    if used == KeywordBits::default() {
+        return Ok(Vec::new());
+    }
+    let there = learn(connection, target, here.of(used)).await?;
+    Ok(here.of(used).filter_map(|keyword| Some((here.number(keyword)?, there.number(keyword)?))).collect())
 }
 
 /// All of a mailbox, after those of `wanted` that it did not know got a number. Those that find no room are left out.

@@ -7,10 +7,12 @@ use super::expunging::{self, Remains};
 use super::search::Progress;
 use super::{AccountRow, MailboxRow, deleted, images, rights};
 use crate::store::{
-    FlagCounts, MailboxEntry, MailboxName, MailboxStatus, ModSeq, SpecialUse, StoreError, Uid, UidValidity,
+    Flags, MailboxEntry, MailboxName, MailboxStatus, Mark, ModSeq, SpecialUse, StoreError, SystemFlags, Uid,
+    UidValidity,
 };
 use estafeta_storage::sql::{Connection, Row, query, query_built};
 use std::collections::HashMap;
+use std::ops::{AddAssign, Neg};
 
 /// The most mailboxes of an account, and the most subscriptions.
 pub const MAILBOXES_LIMIT: i64 = 10_000;
@@ -45,7 +47,15 @@ pub struct Numbers {
     /// The first UID.
     pub first_uid: u32,
     /// The modification sequence.
-    pub modseq: i64,
+    pub modseq: ModSeq,
+}
+
+impl Numbers {
+    /// Marks of new messages under these numbers, which have these flags.
+    pub fn marks(self, flags: impl IntoIterator<Item = Flags>) -> Vec<Mark> {
+        let uids = (self.first_uid..).map(Uid);
+        uids.zip(flags).map(|(uid, flags)| Mark { uid, modseq: self.modseq, flags }).collect()
+    }
 }
 
 /// What a name stands for.
@@ -242,9 +252,8 @@ pub async fn remove(
     if remains == Remains::Kept {
         deleted::keep_mailbox(connection, mailbox, now).await?;
     }
-    expunging::delete(connection, mailbox, [0..=u32::MAX], (now, remains)).await?;
+    expunging::delete_all(connection, mailbox, (now, remains)).await?;
     for statement in [
-        "DELETE FROM changes WHERE mailbox = ?",
         "DELETE FROM expunged WHERE mailbox = ?",
         "DELETE FROM keywords WHERE mailbox = ?",
         "DELETE FROM mailbox_entries WHERE mailbox = ?",
@@ -275,30 +284,88 @@ pub async fn rename(
     Ok(())
 }
 
-/// Takes `uids` new UIDs and one modification sequence. The row stays locked until the commit, so that none appears late.
-pub async fn advance(connection: &mut Connection, mailbox: MailboxRow, uids: usize) -> Result<Numbers, StoreError> {
+/// What a change adds to what is counted of a mailbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// To the messages.
+    pub messages: i64,
+    /// To the sum of their sizes.
+    pub bytes: i64,
+    /// To those without `\Seen`.
+    pub unseen: i64,
+    /// To those with `\Deleted`.
+    pub deleted: i64,
+}
+
+impl Counts {
+    /// What messages of these flags add that come, `bytes` together.
+    pub fn of<'m>(messages: impl IntoIterator<Item = &'m Flags>, bytes: i64) -> Self {
+        let mut counts = Self { bytes, ..Self::default() };
+        for flags in messages {
+            counts.messages += 1;
+            counts.unseen += i64::from(!flags.system.contains(SystemFlags::SEEN));
+            counts.deleted += i64::from(flags.system.contains(SystemFlags::DELETED));
+        }
+        counts
+    }
+
+    /// One message's flags become others.
+    pub fn turn(&mut self, before: Flags, after: Flags) {
+        let more = |flag| i64::from(after.system.contains(flag)) - i64::from(before.system.contains(flag));
+        self.unseen -= more(SystemFlags::SEEN);
+        self.deleted += more(SystemFlags::DELETED);
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, more: Self) {
+        self.messages += more.messages;
+        self.bytes += more.bytes;
+        self.unseen += more.unseen;
+        self.deleted += more.deleted;
+    }
+}
+
+impl Neg for Counts {
+    type Output = Self;
+
+    fn neg(self) -> Self {
+        Self { messages: -self.messages, bytes: -self.bytes, unseen: -self.unseen, deleted: -self.deleted }
+    }
+}
+
+/// Takes `uids` new UIDs and one modification sequence, and counts what the change adds. The row stays locked until the
+/// commit, so that no UID appears late.
+pub async fn advance(
+    connection: &mut Connection,
+    mailbox: MailboxRow,
+    uids: usize,
+    counts: Counts,
+) -> Result<Numbers, StoreError> {
     let uids = i64::try_from(uids).unwrap_or(i64::MAX);
     let advanced = query(
-        "UPDATE mailboxes SET uidnext = uidnext + ?2, modseq = modseq + 1 WHERE id = ?1 RETURNING uidnext - ?2 AS first_uid, uidnext, modseq",
+        "UPDATE mailboxes SET messages = messages + ?2, size_bytes = size_bytes + ?3, unseen = unseen + ?4,
+             deleted = deleted + ?5, uidnext = uidnext + ?6, modseq = modseq + 1
+         WHERE id = ?1 RETURNING uidnext - ?6 AS first_uid, uidnext, modseq",
     );
-    let row = advanced.bind(mailbox).bind(uids).fetch_optional(connection).await?.ok_or(StoreError::NoMailbox)?;
+    let advanced = advanced.bind(mailbox).bind(counts.messages).bind(counts.bytes).bind(counts.unseen);
+    let advanced = advanced.bind(counts.deleted).bind(uids);
+    let row = advanced.fetch_optional(connection).await?.ok_or(StoreError::NoMailbox)?;
     // RFC 9051 §2.3.1.1: a UID is a non-zero 32-bit number.
     if row.try_get::<i64>("uidnext")? > i64::from(u32::MAX) {
         return Err(StoreError::Limit("this mailbox has no UIDs left"));
     }
-    Ok(Numbers { first_uid: row.try_get("first_uid")?, modseq: row.try_get("modseq")? })
+    Ok(Numbers { first_uid: row.try_get("first_uid")?, modseq: ModSeq(row.try_get::<i64>("modseq")? as u64) })
 }
 
-/// Counts changes of flags.
-pub async fn count_flags(
-    connection: &mut Connection,
-    mailbox: MailboxRow,
-    FlagCounts { unseen, deleted }: FlagCounts,
-) -> Result<(), StoreError> {
-    if unseen != 0 || deleted != 0 {
-        let counted = query("UPDATE mailboxes SET unseen = unseen + ?, deleted = deleted + ? WHERE id = ?");
-        counted.bind(unseen).bind(deleted).bind(mailbox).execute(connection).await?;
-    }
+/// Counts a change that has its modification sequence from elsewhere, or none.
+pub async fn count(connection: &mut Connection, mailbox: MailboxRow, counts: Counts) -> Result<(), StoreError> {
+    let counted = query(
+        "UPDATE mailboxes SET messages = messages + ?2, size_bytes = size_bytes + ?3, unseen = unseen + ?4,
+             deleted = deleted + ?5 WHERE id = ?1",
+    );
+    let counted = counted.bind(mailbox).bind(counts.messages).bind(counts.bytes).bind(counts.unseen);
+    counted.bind(counts.deleted).execute(connection).await?;
     Ok(())
 }
 

@@ -1,45 +1,19 @@
-//! Messages, while they are there.
+//! Messages, while they are there. What changes of them stands in `pages`.
 
 use bytes::Bytes;
 use estafeta_storage::sql::{Connection, Query, Row, query, query_built};
 
+use super::choice::Choice;
 use super::expunging::Remains;
-use super::{AccountRow, BlobRow, MailboxRow, blobs, changes, expunging, keywords, mailboxes};
+use super::mailboxes::{Counts, Numbers};
+use super::pages::Pages;
+use super::{AccountRow, BlobRow, MailboxRow, blobs, expunging, keywords, mailboxes, pages};
 use crate::store::flags::KeywordBits;
-use crate::store::{
-    FlagAction, FlagScope, Flags, MessageEntry, ModSeq, SpecialUse, StoreError, SystemFlags, Uid, UidSet,
-};
-
-/// Whole entries, to be followed by the table's name.
-macro_rules! entries {
-    ($behind:literal) => {
-        concat!("SELECT uid, modseq, flags, keywords, size, internal_date, saved FROM messages ", $behind)
-    };
-}
-
-fn entry(row: &Row) -> Result<MessageEntry, StoreError> {
-    Ok(MessageEntry {
-        uid: Uid(row.try_get(0)?),
-        modseq: ModSeq(row.try_get::<i64>(1)? as u64),
-        flags: Flags {
-            system: SystemFlags::from_bits(row.try_get(2)?),
-            keywords: KeywordBits(row.try_get::<i64>(3)? as u64),
-        },
-        size: row.try_get(4)?,
-        internal_date: row.try_get(5)?,
-        saved: row.try_get(6)?,
-    })
-}
-
-/// How many rows are held at once (one as the database gives it takes some twenty times its entry), and how many messages
-/// one turn of the writer changes.
-pub const PAGE: usize = 4096;
+use crate::store::{FlagScope, Flags, Mark, MessageEntry, ModSeq, SpecialUse, StoreError, SystemFlags, Uid, UidSet};
 
 /// All of a mailbox, by UID.
 pub async fn list(connection: &mut Connection, mailbox: MailboxRow) -> Result<Vec<MessageEntry>, StoreError> {
-    let mut found = Vec::new();
-    find_between(connection, mailbox, 0, u32::MAX, &mut found).await?;
-    Ok(found)
+    find(connection, mailbox, &UidSet::all()).await
 }
 
 /// Those of `uids` that are there, by UID.
@@ -48,77 +22,59 @@ pub async fn find(
     mailbox: MailboxRow,
     uids: &UidSet,
 ) -> Result<Vec<MessageEntry>, StoreError> {
-    let mut found = Vec::new();
-    for range in uids.ranges() {
-        find_between(connection, mailbox, *range.start(), *range.end(), &mut found).await?;
-    }
-    Ok(found)
-}
-
-/// The first of them, no more than a page; and those of `uids` that were not looked at.
-pub async fn find_first(
-    connection: &mut Connection,
-    mailbox: MailboxRow,
-    uids: &UidSet,
-) -> Result<(Vec<MessageEntry>, UidSet), StoreError> {
-    let mut found = Vec::new();
-    for range in uids.ranges() {
-        let room = PAGE - found.len();
-        if let Some(last) = find_page(connection, mailbox, (*range.start(), *range.end()), room, &mut found).await? {
-            return Ok((found, uids.split_behind(last).1));
+    let (mut pages, mut found) = (Pages::of(mailbox, uids), Vec::new());
+    loop {
+        let some = pages.next(connection).await?;
+        if some.is_empty() {
+            return Ok(found);
         }
+        let marks = some.into_iter().flat_map(|page| page.marks).filter(|mark| uids.contains(mark.uid)).collect();
+        complete(connection, mailbox, marks, &mut found).await?;
     }
-    Ok((found, UidSet::default()))
 }
 
-/// Adds those from `first` to `last`, page by page.
-async fn find_between(
-    connection: &mut Connection,
-    mailbox: MailboxRow,
-    mut first: u32,
-    last: u32,
-    found: &mut Vec<MessageEntry>,
-) -> Result<(), StoreError> {
-    while let Some(reached) = find_page(connection, mailbox, (first, last), PAGE, found).await? {
-        match reached.0.checked_add(1) {
-            Some(next) if next <= last => first = next,
-            _ => break,
-        }
-    }
-    Ok(())
-}
-
-/// Adds up to `most` of those from `first` to `last`. When they are as many, the last one's UID: there may be more.
-async fn find_page(
-    connection: &mut Connection,
-    mailbox: MailboxRow,
-    (first, last): (u32, u32),
-    most: usize,
-    found: &mut Vec<MessageEntry>,
-) -> Result<Option<Uid>, StoreError> {
-    let rows = query(entries!("WHERE mailbox = ? AND uid BETWEEN ? AND ? ORDER BY uid LIMIT ?"));
-    let rows = rows.bind(mailbox).bind(first).bind(last).bind(most as i64).fetch_all(connection).await?;
-    for row in &rows {
-        found.push(entry(row)?);
-    }
-    Ok(found.last().filter(|_| rows.len() == most).map(|entry| entry.uid))
-}
-
-/// Those that changed after `since`, by UID. Page by page, for after a long absence it may be all of them.
+/// Those that changed after `since`, by UID.
 pub async fn changed(
     connection: &mut Connection,
     mailbox: MailboxRow,
     since: ModSeq,
 ) -> Result<Vec<MessageEntry>, StoreError> {
-    let mut found = Vec::new();
-    for pages in changes::since(connection, mailbox, since, PAGE as u32).await? {
-        let rows = query(entries!("WHERE mailbox = ? AND uid BETWEEN ? AND ? AND modseq > ? ORDER BY uid"));
-        let rows = rows.bind(mailbox).bind(pages.first_uid()).bind(pages.last_uid()).bind(since.0 as i64);
-        for row in &rows.fetch_all(&mut *connection).await? {
-            found.push(entry(row)?);
+    let (mut pages, mut found) = (Pages::since(mailbox, since), Vec::new());
+    loop {
+        let some = pages.next(connection).await?;
+        if some.is_empty() {
+            return Ok(found);
+        }
+        // Of what lies between them nothing has changed.
+        for run in some.chunk_by(|one, next| one.number + 1 == next.number) {
+            let marks = run.iter().flat_map(|page| &page.marks).filter(|mark| mark.modseq > since).copied().collect();
+            complete(connection, mailbox, marks, &mut found).await?;
         }
     }
-    Ok(found)
+}
+
+/// Adds these messages, with what never changes of them. They are read together, with what lies between.
+async fn complete(
+    connection: &mut Connection,
+    mailbox: MailboxRow,
+    marks: Vec<Mark>,
+    found: &mut Vec<MessageEntry>,
+) -> Result<(), StoreError> {
+    let (Some(first), Some(last)) = (marks.first(), marks.last()) else { return Ok(()) };
+    let rows = query(
+        "SELECT uid, size, internal_date, saved FROM messages WHERE mailbox = ? AND uid BETWEEN ? AND ? ORDER BY uid",
+    );
+    let rows = rows.bind(mailbox).bind(first.uid.0).bind(last.uid.0).fetch_all(connection).await?;
+    let mut marks = marks.into_iter().peekable();
+    for row in &rows {
+        let uid = Uid(row.try_get(0)?);
+        while marks.next_if(|mark| mark.uid < uid).is_some() {}
+        if let Some(Mark { uid, modseq, flags }) = marks.next_if(|mark| mark.uid == uid) {
+            let (size, internal_date, saved) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+            found.push(MessageEntry { uid, modseq, flags, size, internal_date, saved });
+        }
+    }
+    Ok(())
 }
 
 /// How many have a UID from `from` on.
@@ -129,10 +85,9 @@ pub async fn count_from(connection: &mut Connection, mailbox: MailboxRow, from: 
 
 /// The sum of the sizes of those with `\\Deleted`.
 pub async fn deleted_bytes(connection: &mut Connection, mailbox: MailboxRow) -> Result<u64, StoreError> {
-    let summed =
-        query("SELECT CAST(coalesce(sum(size), 0) AS BIGINT) FROM messages WHERE mailbox = ? AND flags & ? <> 0");
-    let summed = summed.bind(mailbox).bind(i64::from(SystemFlags::DELETED.bits()));
-    Ok(summed.fetch_one(connection).await?.try_get::<i64>(0)? as u64)
+    let pages = Pages::of(mailbox, &UidSet::all()).all(connection).await?;
+    let deleted = |mark: &Mark| mark.flags.system.contains(SystemFlags::DELETED);
+    Ok(Choice::among(connection, mailbox, pages, deleted).await?.bytes as u64)
 }
 
 /// Where a message's text is.
@@ -229,12 +184,8 @@ pub async fn uids_between(
     rows.iter().map(|row| Ok(Uid(row.try_get(0)?))).collect()
 }
 
-/// A message to insert.
+/// A message to add.
 pub struct NewRow<'a> {
-    /// Its UID.
-    pub uid: u32,
-    /// The change that it is part of.
-    pub modseq: i64,
     /// Its flags.
     pub flags: Flags,
     /// The size of prefix and body together.
@@ -243,94 +194,35 @@ pub struct NewRow<'a> {
     pub internal_date: i64,
     /// In seconds since 1970.
     pub saved: i64,
-    /// Its body.
+    /// Its body, which counts it already.
     pub blob: BlobRow,
     /// What stands before the body.
     pub prefix: &'a [u8],
 }
 
-/// Inserts a message.
-pub async fn insert(connection: &mut Connection, mailbox: MailboxRow, new: NewRow<'_>) -> Result<(), StoreError> {
-    let inserted = query(
-        "INSERT INTO messages (mailbox, uid, modseq, flags, keywords, size, internal_date, saved, blob, prefix)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    );
-    let inserted = inserted
-        .bind(mailbox)
-        .bind(new.uid)
-        .bind(new.modseq)
-        .bind(new.flags.system.bits())
-        .bind(new.flags.keywords.0 as i64);
-    let inserted = inserted.bind(new.size).bind(new.internal_date).bind(new.saved).bind(new.blob).bind(new.prefix);
-    inserted.execute(&mut *connection).await?;
-    changes::note_new(connection, mailbox, (new.uid, new.uid), new.modseq).await
+/// Adds messages to a mailbox, which counts them. Whoever asks for it counts them for the account.
+pub async fn add(connection: &mut Connection, mailbox: MailboxRow, new: &[NewRow<'_>]) -> Result<Numbers, StoreError> {
+    let bytes = new.iter().map(|new| i64::from(new.size)).sum();
+    let numbers = take_in(connection, mailbox, (new.iter().map(|new| new.flags).collect(), bytes)).await?;
+    for (new, uid) in new.iter().zip(numbers.first_uid..) {
+        insert(connection, mailbox, Uid(uid), new).await?;
+    }
+    Ok(numbers)
 }
 
-/// Changes the flags of those of `uids` that have others and did not change after `unchanged_since`. Whoever asks for it
-/// counts them.
-pub async fn flag(
+/// Inserts the row of a message that is counted, or is counted and has its mark in the same transaction.
+pub async fn insert(
     connection: &mut Connection,
     mailbox: MailboxRow,
-    uids: &UidSet,
-    (action, flags): (FlagAction, Flags),
-    unchanged_since: Option<ModSeq>,
-    modseq: ModSeq,
+    uid: Uid,
+    new: &NewRow<'_>,
 ) -> Result<(), StoreError> {
-    let (system, keywords) = (i64::from(flags.system.bits()), flags.keywords.0 as i64);
-    // Every action keeps some bits and then sets some.
-    let (keep_system, keep_keywords, set_system, set_keywords) = match action {
-        FlagAction::Add => (-1, -1, system, keywords),
-        FlagAction::Remove => (!system, !keywords, 0, 0),
-        FlagAction::Replace => (0, 0, system, keywords),
-        FlagAction::ReplaceWithin(scope) => {
-            let (keep, named) = if scope.keywords { (0, keywords) } else { (-1, 0) };
-            (!i64::from(scope.system.bits()), keep, system, named)
-        }
-    };
-    let until = unchanged_since.map_or(i64::MAX, |since| since.0.min(i64::MAX as u64) as i64);
-    let modseq = modseq.0 as i64;
-    for range in uids.ranges() {
-        let (first, last) = (*range.start(), *range.end());
-        let updated = query(
-            "UPDATE messages SET modseq = ?4, flags = flags & ?5 | ?7, keywords = keywords & ?6 | ?8
-             WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 AND modseq <= ?9
-               AND (flags <> (flags & ?5 | ?7) OR keywords <> (keywords & ?6 | ?8))",
-        );
-        let updated = updated.bind(mailbox).bind(first).bind(last).bind(modseq);
-        let updated = updated.bind(keep_system).bind(keep_keywords).bind(set_system).bind(set_keywords).bind(until);
-        if updated.execute(&mut *connection).await? > 0 {
-            changes::note(connection, mailbox, (first, last), modseq).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Copies the messages `chosen`, ascending, into `target` under UIDs from `first_uid` on. `keywords` says which number
-/// there each number here has; those without are left out, and so are system flags other than `system`.
-pub async fn copy(
-    connection: &mut Connection,
-    source: MailboxRow,
-    chosen: &[Uid],
-    target: MailboxRow,
-    (first_uid, modseq): (u32, i64),
-    (system, keywords): (SystemFlags, &[(usize, usize)]),
-    now: i64,
-) -> Result<(), StoreError> {
-    let mapped = keywords::mapped(keywords);
-    let system = system.bits();
-    // Only numbers of ours are put into the text.
-    let statement = format!(
-        "INSERT INTO messages (mailbox, uid, modseq, flags, keywords, size, internal_date, saved, blob, prefix)
-         SELECT ?4, ?5 + row_number() OVER (ORDER BY uid) - 1, ?6, flags & {system}, {mapped}, size, internal_date, ?7, blob, prefix
-         FROM messages WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3"
+    let inserted = query(
+        "INSERT INTO messages (mailbox, uid, size, internal_date, saved, blob, prefix) VALUES (?, ?, ?, ?, ?, ?, ?)",
     );
-    let mut next = i64::from(first_uid);
-    for range in UidSet::from_uids(chosen.iter().copied()).ranges() {
-        let inserted = query_built(statement.clone()).bind(source).bind(*range.start()).bind(*range.end());
-        let inserted = inserted.bind(target).bind(next).bind(modseq).bind(now);
-        next += inserted.execute(&mut *connection).await? as i64;
-    }
-    changes::note_run(connection, target, (first_uid, next), modseq).await
+    let inserted = inserted.bind(mailbox).bind(uid.0).bind(new.size).bind(new.internal_date).bind(new.saved);
+    inserted.bind(new.blob).bind(new.prefix).execute(connection).await?;
+    Ok(())
 }
 
 /// Up to `limit` messages that came before `before` into a mailbox of this use, by account and mailbox.
@@ -354,45 +246,86 @@ pub async fn saved_before(
         .collect()
 }
 
-/// Copies messages into a mailbox, with those of their flags that are in the scope: UID here and UID there.
+/// Copies messages into a mailbox, with those of their flags that are in the scope: UID here and UID there. Whoever asks for
+/// it counts them for the account.
 pub async fn duplicate(
     connection: &mut Connection,
     source: MailboxRow,
-    chosen: &[MessageEntry],
+    choice: &Choice,
     target: MailboxRow,
     scope: FlagScope,
     now: i64,
 ) -> Result<Vec<(Uid, Uid)>, StoreError> {
-    if chosen.is_empty() {
-        return Ok(Vec::new());
+    for uids in &choice.ranges {
+        blobs::name_again(connection, source, *uids).await?;
     }
-    let numbers = mailboxes::advance(connection, target, chosen.len()).await?;
-    let used = chosen.iter().filter(|_| scope.keywords).fold(0, |all, message| all | message.flags.keywords.0);
-    let used = KeywordBits(used);
-    let here = keywords::list(connection, source).await?;
-    let there = keywords::learn(connection, target, here.of(used)).await?;
-    let mapped: Vec<_> =
-        here.of(used).filter_map(|keyword| Some((here.number(keyword)?, there.number(keyword)?))).collect();
-    let uids: Vec<Uid> = chosen.iter().map(|message| message.uid).collect();
-    copy(connection, source, &uids, target, (numbers.first_uid, numbers.modseq), (scope.system, &mapped), now).await?;
-    Ok(uids.into_iter().zip((numbers.first_uid..).map(Uid)).collect())
+    copy(connection, source, choice, target, scope, now).await
 }
 
-/// Moves those of `uids` that are there into a mailbox: UID here and UID there.
+/// Moves messages into a mailbox: UID here and UID there. They are counted for the account that they leave; whoever asks for it
+/// counts them for the one that they come to.
 pub async fn relocate(
     connection: &mut Connection,
     source: MailboxRow,
-    uids: &UidSet,
+    choice: &Choice,
     target: MailboxRow,
     scope: FlagScope,
     now: i64,
 ) -> Result<Vec<(Uid, Uid)>, StoreError> {
-    let chosen = find(connection, source, uids).await?;
-    let pairs = duplicate(connection, source, &chosen, target, scope, now).await?;
-    if !pairs.is_empty() {
-        let gone: Vec<Uid> = pairs.iter().map(|(here, _)| *here).collect();
-        let numbers = mailboxes::advance(connection, source, 0).await?;
-        expunging::expunge(connection, source, &gone, (numbers.modseq, now), Remains::None).await?;
+    let pairs = copy(connection, source, choice, target, scope, now).await?;
+    if pairs.is_empty() {
+        return Ok(pairs);
     }
+    let mut anew = None;
+    if source == target {
+        // What has come may stand on the same pages.
+        let uids = UidSet::from_uids(choice.marks.iter().map(|mark| mark.uid));
+        anew = Some(Choice::of(connection, source, &uids).await?);
+    }
+    expunging::expunge(connection, source, anew.as_ref().unwrap_or(choice), (now, Remains::Moved)).await?;
     Ok(pairs)
+}
+
+/// Copies messages whose bodies count them already.
+async fn copy(
+    connection: &mut Connection,
+    source: MailboxRow,
+    choice: &Choice,
+    target: MailboxRow,
+    scope: FlagScope,
+    now: i64,
+) -> Result<Vec<(Uid, Uid)>, StoreError> {
+    if choice.marks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let used = choice.marks.iter().filter(|_| scope.keywords).fold(0, |all, mark| all | mark.flags.keywords.0);
+    let here = keywords::list(connection, source).await?;
+    let mapped = keywords::carry(connection, (&here, KeywordBits(used)), target).await?;
+    let flags = choice.marks.iter().map(|Mark { flags, .. }| Flags {
+        system: flags.system & scope.system,
+        keywords: keywords::mapped(flags.keywords, &mapped),
+    });
+    let numbers = take_in(connection, target, (flags.collect(), choice.bytes)).await?;
+    let mut next = i64::from(numbers.first_uid);
+    for (first, last) in &choice.ranges {
+        let inserted = query(
+            "INSERT INTO messages (mailbox, uid, size, internal_date, saved, blob, prefix)
+             SELECT ?4, ?5 + row_number() OVER (ORDER BY uid) - 1, size, internal_date, ?6, blob, prefix
+             FROM messages WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3",
+        );
+        let inserted = inserted.bind(source).bind(*first).bind(*last).bind(target).bind(next).bind(now);
+        next += inserted.execute(&mut *connection).await? as i64;
+    }
+    Ok(choice.marks.iter().map(|mark| mark.uid).zip((numbers.first_uid..).map(Uid)).collect())
+}
+
+/// Counts messages of these flags, `bytes` together, and puts their marks into a mailbox, whose rows follow.
+pub async fn take_in(
+    connection: &mut Connection,
+    mailbox: MailboxRow,
+    (flags, bytes): (Vec<Flags>, i64),
+) -> Result<Numbers, StoreError> {
+    let numbers = mailboxes::advance(connection, mailbox, flags.len(), Counts::of(&flags, bytes)).await?;
+    pages::append(connection, mailbox, &numbers.marks(flags)).await?;
+    Ok(numbers)
 }

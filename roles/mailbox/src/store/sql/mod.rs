@@ -5,7 +5,7 @@
 
 pub mod accounts;
 pub mod blobs;
-pub mod changes;
+pub mod choice;
 pub mod contents;
 pub mod deleted;
 pub mod deliveries;
@@ -14,15 +14,15 @@ pub mod images;
 pub mod imports;
 pub mod keywords;
 pub mod mailboxes;
+mod marks;
 pub mod messages;
 pub mod metadata;
 pub mod overview;
+pub mod pages;
 pub mod relocation;
 pub mod rights;
 mod schema;
-mod schema_bodies;
 pub mod search;
-mod sharing;
 pub mod verify;
 
 pub use schema::{MIGRATIONS, RENEW_UIDVALIDITY};

@@ -13,32 +13,18 @@ use super::expunging;
 use super::{AccountRow, MailboxRow, deleted};
 use crate::store::StoreError;
 
-/// Migration 8.
-pub const MOVES: &str = "
--- While an account leaves, and once it is gone: for which attempt. While it comes: which attempt, from where, and as whom.
-ALTER TABLE accounts ADD COLUMN attempt TEXT;
-ALTER TABLE accounts ADD COLUMN comes_from TEXT;
-ALTER TABLE accounts ADD COLUMN address TEXT;
--- When it was gone.
-ALTER TABLE accounts ADD COLUMN gone_at INTEGER;
-CREATE INDEX accounts_coming ON accounts (id) WHERE comes_from IS NOT NULL;
-CREATE INDEX accounts_gone ON accounts (gone_at) WHERE gone_at IS NOT NULL;
--- What stands for a mailbox that came from another store group (RFC 8474); none for one that began here.
-ALTER TABLE mailboxes ADD COLUMN object_number INTEGER;
-";
-
 /// The tables whose rows belong to accounts and mailboxes, and move with them.
 #[cfg(test)]
 pub const CARRIED: &[&str] = &[
     "account_entries",
     "accounts",
-    "changes",
     "deliveries",
     "expunged",
     "keywords",
     "mailbox_entries",
     "mailboxes",
     "messages",
+    "pages",
     "rights",
     "sharers",
     "subscriptions",
@@ -47,7 +33,7 @@ pub const CARRIED: &[&str] = &[
 /// Those whose rows stay, and are removed with what else stays: what was expunged can be had back in this group alone, and
 /// an import that goes on elsewhere sees what is there already.
 #[cfg(test)]
-pub const LEFT: &[&str] = &["deleted_mailboxes", "deleted_messages", "imports"];
+pub const LEFT: &[&str] = &["deleted_mailboxes", "deleted_messages", "deleted_pages", "imports"];
 
 /// Where an account stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,23 +170,22 @@ pub async fn long_gone(connection: &mut Connection, before: i64) -> Result<Optio
     Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
-/// Removes up to `limit` messages of an account, first those that can be had back, then word of expunged ones, then all else that it has here but its row.
-/// Gives how many rows went; fewer than the limit when nothing is left.
-pub async fn clear(connection: &mut Connection, account: AccountRow, limit: u32) -> Result<u64, StoreError> {
+/// Removes some messages of an account, first those that can be had back, then word of expunged ones, then all else that it
+/// has here but its row. Gives whether something may be left.
+pub async fn clear(connection: &mut Connection, account: AccountRow, limit: u32) -> Result<bool, StoreError> {
     if deleted::clear(connection, account, limit).await? > 0 {
-        return Ok(limit.into());
+        return Ok(true);
     }
     let holding = query(
         "SELECT id FROM mailboxes m WHERE account = ?
-         AND (EXISTS (SELECT 1 FROM messages g WHERE g.mailbox = m.id) OR EXISTS (SELECT 1 FROM expunged e WHERE e.mailbox = m.id))
+         AND (EXISTS (SELECT 1 FROM pages p WHERE p.mailbox = m.id) OR EXISTS (SELECT 1 FROM expunged e WHERE e.mailbox = m.id))
          LIMIT 1",
     );
     if let Some(row) = holding.bind(account).fetch_optional(&mut *connection).await? {
         clear_mailbox(connection, row.try_get(0)?, limit).await?;
-        // There may be more, and there is more of another kind.
-        return Ok(limit.into());
+        return Ok(true);
     }
-    for table in ["changes", "keywords", "mailbox_entries", "rights"] {
+    for table in ["keywords", "mailbox_entries", "rights"] {
         let cleared =
             query_built(format!("DELETE FROM {table} WHERE mailbox IN (SELECT id FROM mailboxes WHERE account = ?)"));
         cleared.bind(account).execute(&mut *connection).await?;
@@ -209,17 +194,17 @@ pub async fn clear(connection: &mut Connection, account: AccountRow, limit: u32)
         let cleared = query_built(format!("DELETE FROM {table} WHERE account = ?"));
         cleared.bind(account).execute(&mut *connection).await?;
     }
-    Ok(0)
+    Ok(false)
 }
 
-/// Removes up to `limit` messages of a mailbox, then word of expunged ones. Gives whether there were any.
+/// Removes a page of messages of a mailbox, then up to `limit` rows of expunged ones. Gives whether there were any.
 pub async fn clear_mailbox(connection: &mut Connection, mailbox: MailboxRow, limit: u32) -> Result<bool, StoreError> {
-    if expunging::delete_some(connection, mailbox, limit).await? {
+    if expunging::delete_some(connection, mailbox).await? {
         return Ok(true);
     }
     let cleared = query(
-        "DELETE FROM expunged WHERE (mailbox, modseq, uid) IN
-         (SELECT mailbox, modseq, uid FROM expunged WHERE mailbox = ? LIMIT ?)",
+        "DELETE FROM expunged WHERE (mailbox, modseq, first_uid) IN
+         (SELECT mailbox, modseq, first_uid FROM expunged WHERE mailbox = ? LIMIT ?)",
     );
     Ok(cleared.bind(mailbox).bind(limit).execute(connection).await? > 0)
 }

@@ -1,34 +1,13 @@
-//! The schema. What can be counted from `messages` (a mailbox's counts, an account's usage, a blob's references) is
-//! kept by triggers as messages come, so that no statement can forget it: SQLite's row by row, PostgreSQL's statement by
-//! statement, so that a COPY of 10,000 messages is one update of its mailbox. Whoever changes flags counts them
-//! (`Mailbox::store_flags`), and whoever deletes messages what goes (`expunging`): SQLite's triggers take most of the time there.
+//! The schema: one step, so far.
+//!
+//! What is counted of a mailbox (its messages, bytes, unseen and deleted ones), of an account and of a body (who names it)
+//! stands beside them. Rust counts it, for all of a statement at once: `mailboxes::advance` gives no UIDs without counts,
+//! `accounts::count` and `blobs::link` or `blobs::count` do the rest, and `expunging` takes away. `mailbox verify` compares.
 
 use estafeta_storage::sql::Migration;
 
-use super::deleted;
-use super::schema_bodies::BODIES;
-use super::sharing::SHARING;
-
 /// Every step there ever was.
-pub const MIGRATIONS: &[Migration] = &[
-    Migration::new(1, "mailboxes", MAILBOXES).with(COUNTS_SQLITE, COUNTS_POSTGRES),
-    Migration::new(2, "contents", super::contents::SCHEMA),
-    Migration::new(3, "sharing and limits", SHARING),
-    Migration::new(4, "small bodies in rows", BODIES),
-    Migration::new(6, "flags are counted by whoever changes them", "").with(
-        "DROP TRIGGER messages_flagged;",
-        "DROP TRIGGER messages_flagged ON messages; DROP FUNCTION messages_flagged();",
-    ),
-    super::search::POSTGRES,
-    Migration::new(8, "accounts that move", super::relocation::MOVES),
-    super::changes::SCHEMA,
-    Migration::new(10, "what can be had back", deleted::SCHEMA).with(deleted::COUNTS_SQLITE, deleted::COUNTS_POSTGRES),
-    Migration::new(11, "how far imports have come", super::imports::SCHEMA),
-    Migration::new(12, "messages by their bodies", MESSAGES_BLOB),
-];
-
-// Both engines look for who names a body that is deleted, and read all messages where no index leads there.
-const MESSAGES_BLOB: &str = "CREATE INDEX messages_blob ON messages (blob);";
+pub const MIGRATIONS: &[Migration] = &[Migration::new(1, "mailboxes", TABLES).with("", super::search::POSTGRES)];
 
 /// After a promotion of a PostgreSQL that may have lost commits: UIDs that were told to somebody may be given again, so
 /// every mailbox begins another life (DESIGN.md, invariant 4). No two share one, now or later.
@@ -38,7 +17,7 @@ pub const RENEW_UIDVALIDITY: &[&str] = &[
     "UPDATE counters SET value = value + (SELECT count(*) FROM mailboxes) WHERE name = 'uidvalidity'",
 ];
 
-const MAILBOXES: &str = "
+const TABLES: &str = "
 -- UIDVALIDITY starts at random, so that a database made anew does not repeat the values of a lost one.
 CREATE TABLE counters (
     name TEXT PRIMARY KEY,
@@ -51,8 +30,16 @@ CREATE TABLE accounts (
     account BLOB NOT NULL UNIQUE CHECK (length(account) = 16),
     state TEXT NOT NULL DEFAULT 'present' CHECK (state IN ('present', 'moving', 'gone')),
     messages INTEGER NOT NULL DEFAULT 0,
-    used_bytes INTEGER NOT NULL DEFAULT 0
+    used_bytes INTEGER NOT NULL DEFAULT 0,
+    -- While it leaves, and once it is gone: for which attempt. While it comes: which attempt, from where, and as whom.
+    attempt TEXT,
+    comes_from TEXT,
+    address TEXT,
+    -- When it was gone.
+    gone_at INTEGER
 );
+CREATE INDEX accounts_coming ON accounts (id) WHERE comes_from IS NOT NULL;
+CREATE INDEX accounts_gone ON accounts (gone_at) WHERE gone_at IS NOT NULL;
 
 -- A row lives as long as the mailbox that it names, and its number is never used again. A name that only holds others
 -- (selectable = 0) has a row of its own, for as long as it holds any.
@@ -73,6 +60,8 @@ CREATE TABLE mailboxes (
     unseen INTEGER NOT NULL DEFAULT 0,
     deleted INTEGER NOT NULL DEFAULT 0,
     size_bytes INTEGER NOT NULL DEFAULT 0,
+    -- What stands for one that came from another store group (RFC 8474); none for one that began here.
+    object_number INTEGER,
     UNIQUE (account, name)
 );
 CREATE UNIQUE INDEX mailboxes_special_use ON mailboxes (account, special_use) WHERE special_use IS NOT NULL;
@@ -95,20 +84,39 @@ CREATE TABLE blobs (
     id INTEGER PRIMARY KEY,
     hash BLOB NOT NULL CHECK (length(hash) = 32),
     generation INTEGER NOT NULL,
+    -- How many messages name it, those that can be had back among them.
     refs INTEGER NOT NULL DEFAULT 0,
     condemned INTEGER,
+    -- How it is kept: 0 as it is, 1 as a zstd frame.
+    packing INTEGER NOT NULL,
+    -- How many bytes it takes, as it is kept.
+    kept_bytes INTEGER NOT NULL DEFAULT 0,
     UNIQUE (hash, generation)
 );
 CREATE UNIQUE INDEX blobs_living ON blobs (hash) WHERE condemned IS NULL;
 CREATE INDEX blobs_unused ON blobs (id) WHERE refs = 0 AND condemned IS NULL;
 CREATE INDEX blobs_condemned ON blobs (condemned) WHERE condemned IS NOT NULL;
 
+-- A small body, in place of a file: a row of its own, so that a count of references does not rewrite it.
+CREATE TABLE bodies (
+    blob INTEGER NOT NULL REFERENCES blobs,
+    bytes BLOB NOT NULL,
+    PRIMARY KEY (blob)
+);
+
+-- What is kept of a body for lists of messages. The header stands last: it is the longest, and SQLite reads a row from its
+-- beginning.
+CREATE TABLE contents (
+    blob INTEGER PRIMARY KEY REFERENCES blobs ON DELETE CASCADE,
+    version INTEGER NOT NULL,
+    summary BLOB NOT NULL,
+    header BLOB
+);
+
+-- What of a message never changes: a row is written once.
 CREATE TABLE messages (
     mailbox INTEGER NOT NULL REFERENCES mailboxes,
     uid INTEGER NOT NULL,
-    modseq INTEGER NOT NULL,
-    flags INTEGER NOT NULL,
-    keywords INTEGER NOT NULL,
     size INTEGER NOT NULL,
     internal_date INTEGER NOT NULL,
     saved INTEGER NOT NULL,
@@ -116,16 +124,64 @@ CREATE TABLE messages (
     prefix BLOB NOT NULL,
     PRIMARY KEY (mailbox, uid)
 ) WITHOUT ROWID;
-CREATE INDEX messages_modseq ON messages (mailbox, modseq);
+-- Both engines look for who names a body that is deleted, and read all messages where no index leads there.
+CREATE INDEX messages_blob ON messages (blob);
 
+-- What changes of messages, by pages of 256 UIDs. Not WITHOUT ROWID: a row is too long for the inner pages of a tree.
+CREATE TABLE pages (
+    mailbox INTEGER NOT NULL REFERENCES mailboxes,
+    -- Of UIDs: the number without its last 8 bits.
+    page INTEGER NOT NULL,
+    -- The last change of its messages, or a later one. No index leads here: it would be written with every message.
+    modseq INTEGER NOT NULL,
+    marks BLOB NOT NULL,
+    PRIMARY KEY (mailbox, page)
+);
+
+-- Word of expunged messages, by ranges of UIDs.
 CREATE TABLE expunged (
     mailbox INTEGER NOT NULL REFERENCES mailboxes,
     modseq INTEGER NOT NULL,
-    uid INTEGER NOT NULL,
+    first_uid INTEGER NOT NULL,
+    last_uid INTEGER NOT NULL,
     at INTEGER NOT NULL,
-    PRIMARY KEY (mailbox, modseq, uid)
+    PRIMARY KEY (mailbox, modseq, first_uid)
 ) WITHOUT ROWID;
 CREATE INDEX expunged_at ON expunged (at);
+
+-- Expunged messages that can be had back. The mailbox where one was may be there no more.
+CREATE TABLE deleted_messages (
+    mailbox INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    internal_date INTEGER NOT NULL,
+    blob INTEGER NOT NULL,
+    prefix BLOB NOT NULL,
+    PRIMARY KEY (mailbox, uid)
+) WITHOUT ROWID;
+
+-- What they had of flags: those of a page that were expunged in the same second.
+CREATE TABLE deleted_pages (
+    mailbox INTEGER NOT NULL,
+    page INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    marks BLOB NOT NULL,
+    PRIMARY KEY (mailbox, page, at)
+);
+CREATE INDEX deleted_pages_at ON deleted_pages (at);
+
+CREATE TABLE deleted_mailboxes (
+    mailbox INTEGER NOT NULL,
+    account INTEGER NOT NULL REFERENCES accounts,
+    at INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    special_use TEXT,
+    -- The names of its keywords by their numbers, with spaces between.
+    keywords TEXT NOT NULL,
+    PRIMARY KEY (mailbox)
+) WITHOUT ROWID;
+CREATE INDEX deleted_mailboxes_account ON deleted_mailboxes (account);
+CREATE INDEX deleted_mailboxes_at ON deleted_mailboxes (at);
 
 CREATE TABLE deliveries (
     delivery BLOB NOT NULL CHECK (length(delivery) = 16),
@@ -134,78 +190,55 @@ CREATE TABLE deliveries (
     PRIMARY KEY (delivery, account)
 ) WITHOUT ROWID;
 CREATE INDEX deliveries_at ON deliveries (at);
-";
 
-const COUNTS_SQLITE: &str = "
--- Of the flags, 1 is \\Seen and 8 is \\Deleted.
-CREATE TRIGGER messages_inserted AFTER INSERT ON messages BEGIN
-    UPDATE mailboxes SET messages = messages + 1, size_bytes = size_bytes + NEW.size,
-        unseen = unseen + (NEW.flags & 1 = 0), deleted = deleted + (NEW.flags & 8 <> 0) WHERE id = NEW.mailbox;
-    UPDATE accounts SET messages = messages + 1, used_bytes = used_bytes + NEW.size
-        WHERE id = (SELECT account FROM mailboxes WHERE id = NEW.mailbox);
-    UPDATE blobs SET refs = refs + 1 WHERE id = NEW.blob;
-END;
-CREATE TRIGGER messages_deleted AFTER DELETE ON messages BEGIN
-    UPDATE mailboxes SET messages = messages - 1, size_bytes = size_bytes - OLD.size,
-        unseen = unseen - (OLD.flags & 1 = 0), deleted = deleted - (OLD.flags & 8 <> 0) WHERE id = OLD.mailbox;
-    UPDATE accounts SET messages = messages - 1, used_bytes = used_bytes - OLD.size
-        WHERE id = (SELECT account FROM mailboxes WHERE id = OLD.mailbox);
-    UPDATE blobs SET refs = refs - 1 WHERE id = OLD.blob;
-END;
-CREATE TRIGGER messages_flagged AFTER UPDATE OF flags ON messages WHEN (NEW.flags & 9) <> (OLD.flags & 9) BEGIN
-    UPDATE mailboxes SET unseen = unseen + (NEW.flags & 1 = 0) - (OLD.flags & 1 = 0),
-        deleted = deleted + (NEW.flags & 8 <> 0) - (OLD.flags & 8 <> 0) WHERE id = NEW.mailbox;
-END;
-";
+-- How far mail of elsewhere has come over.
+CREATE TABLE imports (
+    account INTEGER NOT NULL REFERENCES accounts,
+    -- Whose mail, on which server.
+    source TEXT NOT NULL,
+    -- As it is called there.
+    mailbox TEXT NOT NULL,
+    uidvalidity INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    PRIMARY KEY (account, source, mailbox)
+) WITHOUT ROWID;
 
-// Rows are locked in the order of their numbers, so that two transactions do not wait for each other.
-const COUNTS_POSTGRES: &str = "
-CREATE FUNCTION messages_inserted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    UPDATE accounts a SET messages = a.messages + n.messages, used_bytes = a.used_bytes + n.bytes
-        FROM (SELECT m.account, count(*) AS messages, sum(r.size)::BIGINT AS bytes
-            FROM new_rows r JOIN mailboxes m ON m.id = r.mailbox GROUP BY m.account) n WHERE a.id = n.account;
-    UPDATE mailboxes m SET messages = m.messages + n.messages, size_bytes = m.size_bytes + n.bytes,
-            unseen = m.unseen + n.unseen, deleted = m.deleted + n.deleted
-        FROM (SELECT mailbox, count(*) AS messages, sum(size)::BIGINT AS bytes,
-            count(*) FILTER (WHERE flags & 1 = 0) AS unseen, count(*) FILTER (WHERE flags & 8 <> 0) AS deleted
-            FROM new_rows GROUP BY mailbox) n WHERE m.id = n.mailbox;
-    PERFORM 1 FROM blobs WHERE id IN (SELECT blob FROM new_rows) ORDER BY id FOR NO KEY UPDATE;
-    UPDATE blobs b SET refs = b.refs + n.refs
-        FROM (SELECT blob, count(*) AS refs FROM new_rows GROUP BY blob) n WHERE b.id = n.blob;
-    RETURN NULL;
-END $$;
-CREATE TRIGGER messages_inserted AFTER INSERT ON messages REFERENCING NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION messages_inserted();
+-- RFC 5464. Of a mailbox: for everybody (account 0) or for one account; its own entries an account has in account_entries.
+CREATE TABLE mailbox_entries (
+    mailbox INTEGER NOT NULL REFERENCES mailboxes,
+    account INTEGER NOT NULL,
+    entry TEXT NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (mailbox, account, entry)
+) WITHOUT ROWID;
 
-CREATE FUNCTION messages_deleted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    UPDATE accounts a SET messages = a.messages - n.messages, used_bytes = a.used_bytes - n.bytes
-        FROM (SELECT m.account, count(*) AS messages, sum(r.size)::BIGINT AS bytes
-            FROM old_rows r JOIN mailboxes m ON m.id = r.mailbox GROUP BY m.account) n WHERE a.id = n.account;
-    UPDATE mailboxes m SET messages = m.messages - n.messages, size_bytes = m.size_bytes - n.bytes,
-            unseen = m.unseen - n.unseen, deleted = m.deleted - n.deleted
-        FROM (SELECT mailbox, count(*) AS messages, sum(size)::BIGINT AS bytes,
-            count(*) FILTER (WHERE flags & 1 = 0) AS unseen, count(*) FILTER (WHERE flags & 8 <> 0) AS deleted
-            FROM old_rows GROUP BY mailbox) n WHERE m.id = n.mailbox;
-    PERFORM 1 FROM blobs WHERE id IN (SELECT blob FROM old_rows) ORDER BY id FOR NO KEY UPDATE;
-    UPDATE blobs b SET refs = b.refs - n.refs
-        FROM (SELECT blob, count(*) AS refs FROM old_rows GROUP BY blob) n WHERE b.id = n.blob;
-    RETURN NULL;
-END $$;
-CREATE TRIGGER messages_deleted AFTER DELETE ON messages REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION messages_deleted();
+CREATE TABLE account_entries (
+    account INTEGER NOT NULL REFERENCES accounts,
+    entry TEXT NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (account, entry)
+) WITHOUT ROWID;
 
-CREATE FUNCTION messages_flagged() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    UPDATE mailboxes m SET unseen = m.unseen + n.unseen, deleted = m.deleted + n.deleted
-        FROM (SELECT mailbox, sum(unseen)::BIGINT AS unseen, sum(deleted)::BIGINT AS deleted FROM (
-                SELECT mailbox, count(*) FILTER (WHERE flags & 1 = 0) AS unseen,
-                    count(*) FILTER (WHERE flags & 8 <> 0) AS deleted FROM new_rows GROUP BY mailbox
-                UNION ALL
-                SELECT mailbox, - count(*) FILTER (WHERE flags & 1 = 0),
-                    - count(*) FILTER (WHERE flags & 8 <> 0) FROM old_rows GROUP BY mailbox) both_rows
-            GROUP BY mailbox) n
-        WHERE m.id = n.mailbox AND (n.unseen <> 0 OR n.deleted <> 0);
-    RETURN NULL;
-END $$;
-CREATE TRIGGER messages_flagged AFTER UPDATE ON messages REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION messages_flagged();
+-- RFC 4314. The owner has every right and no row. Who is meant is the account that had the address when it was named.
+CREATE TABLE rights (
+    mailbox INTEGER NOT NULL REFERENCES mailboxes,
+    -- An address as addresses are compared, or 'anyone', or 'authenticated'.
+    identifier TEXT NOT NULL,
+    -- Whether these rights are taken away rather than given.
+    negative INTEGER NOT NULL,
+    account BLOB,
+    rights INTEGER NOT NULL,
+    PRIMARY KEY (mailbox, identifier, negative)
+) WITHOUT ROWID;
+CREATE INDEX rights_account ON rights (account);
+CREATE INDEX rights_identifier ON rights (identifier);
+
+-- By which address others know whoever shares a mailbox.
+CREATE TABLE sharers (
+    account INTEGER NOT NULL REFERENCES accounts,
+    address_key TEXT NOT NULL,
+    address TEXT NOT NULL,
+    PRIMARY KEY (account)
+) WITHOUT ROWID;
+CREATE INDEX sharers_address ON sharers (address_key);
 ";

@@ -15,9 +15,6 @@ use crate::store::{ModSeq, StoreError, Uid, UidSet, UidValidity};
 /// Every step there ever was of SQLite's database of its own.
 pub const MIGRATIONS: &[Migration] = &[Migration::new(1, "search", PROGRESS).with(TEXTS_SQLITE, "")];
 
-/// The same among the store's tables, on PostgreSQL alone.
-pub const POSTGRES: Migration = Migration::new(7, "search", "").with("", TEXTS_POSTGRES);
-
 const PROGRESS: &str = "
 -- Up to which UID a mailbox is indexed, and up to which change the expunged were taken out.
 CREATE TABLE search_progress (
@@ -42,9 +39,9 @@ CREATE VIRTUAL TABLE search_texts USING fts5(
 );
 ";
 
-// PostgreSQL looks at the text once more, so it is kept there, compressed as PostgreSQL does. Both extensions are
-// PostgreSQL's own and trusted: the owner of the database may make them.
-const TEXTS_POSTGRES: &str = "
+/// The same among the store's tables, on PostgreSQL alone. It looks at the text once more, so it is kept there, compressed as
+/// PostgreSQL does. Both extensions are PostgreSQL's own and trusted: the owner of the database may make them.
+pub const POSTGRES: &str = "
 CREATE EXTENSION IF NOT EXISTS btree_gin;
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
 CREATE TABLE search_progress (

@@ -6,8 +6,10 @@
 use estafeta_core::AccountId;
 use estafeta_storage::sql::{Connection, Engine, Row, query};
 
+use super::mailboxes::Counts;
+use super::pages::{self, Page};
 use super::{AccountRow, BlobRow, MailboxRow, blobs};
-use crate::store::StoreError;
+use crate::store::{Flags, Mark, ModSeq, StoreError, Uid};
 
 /// What the engine itself says of its file: nothing, when it is whole.
 pub async fn damage(connection: &mut Connection) -> Result<Vec<String>, StoreError> {
@@ -171,30 +173,89 @@ pub async fn mailboxes(connection: &mut Connection, only: Option<AccountRow>) ->
     rows.iter().map(one).collect()
 }
 
-/// What must be added to a mailbox's numbers: messages, unseen, deleted, bytes; and to its next UID and its modification
-/// sequence, which must be above all that was given out.
-pub async fn missing_in_mailbox(
-    connection: &mut Connection,
-    mailbox: MailboxRow,
-) -> Result<Option<[i64; 6]>, StoreError> {
+/// What is wrong with a mailbox.
+#[derive(Debug, Default)]
+pub struct Wrong {
+    /// The pages whose marks cannot be read, or are not those of the messages.
+    pub pages: Vec<u32>,
+    /// What must be added to its numbers, once the pages are mended: messages, unseen, deleted, bytes; and to its next UID and
+    /// its modification sequence, which must be above all that was given out.
+    pub numbers: [i64; 6],
+}
+
+/// Looks at a mailbox.
+pub async fn look(connection: &mut Connection, mailbox: MailboxRow) -> Result<Wrong, StoreError> {
     let found = query(
-        "SELECT counted.messages - m.messages, counted.unseen - m.unseen, counted.deleted - m.deleted,
-            counted.bytes - m.size_bytes,
-            CASE WHEN counted.uid >= m.uidnext THEN counted.uid + 1 - m.uidnext ELSE 0 END,
-            CASE WHEN counted.modseq > m.modseq THEN counted.modseq - m.modseq ELSE 0 END
-         FROM mailboxes AS m, (SELECT count(*) AS messages, CAST(coalesce(sum(size), 0) AS BIGINT) AS bytes,
-            CAST(coalesce(sum(CASE WHEN flags & 1 = 0 THEN 1 ELSE 0 END), 0) AS BIGINT) AS unseen,
-            CAST(coalesce(sum(CASE WHEN flags & 8 <> 0 THEN 1 ELSE 0 END), 0) AS BIGINT) AS deleted,
-            (SELECT coalesce(max(uid), 0) FROM (SELECT uid FROM messages WHERE mailbox = ?1
-                UNION ALL SELECT uid FROM deleted_messages WHERE mailbox = ?1) AS given) AS uid, coalesce(max(modseq), 0) AS modseq
-            FROM messages WHERE mailbox = ?1) AS counted WHERE m.id = ?1",
+        "SELECT messages, unseen, deleted, size_bytes, uidnext, modseq,
+            (SELECT coalesce(max(uid), 0) FROM deleted_messages WHERE mailbox = ?1) AS given FROM mailboxes WHERE id = ?1",
     );
-    let Some(row) = found.bind(mailbox).fetch_optional(connection).await? else { return Ok(None) };
-    let mut missing = [0; 6];
-    for (index, value) in missing.iter_mut().enumerate() {
-        *value = row.try_get(index)?;
+    let Some(row) = found.bind(mailbox).fetch_optional(&mut *connection).await? else { return Ok(Wrong::default()) };
+    let (mut uid, mut modseq): (i64, i64) = (row.try_get("given")?, 0);
+    let (mut counts, mut wrong) = (Counts::default(), Wrong::default());
+    let numbers =
+        query("SELECT page FROM pages WHERE mailbox = ?1 UNION SELECT uid >> 8 FROM messages WHERE mailbox = ?1");
+    for number in numbers.bind(mailbox).fetch_all(&mut *connection).await? {
+        let number = number.try_get(0)?;
+        let Mended { page, bytes, was_whole } = mended(connection, mailbox, number).await?;
+        counts += Counts::of(page.marks.iter().map(|mark| &mark.flags), bytes);
+        uid = uid.max(page.marks.last().map_or(0, |last| last.uid.0.into()));
+        modseq = modseq.max(page.modseq.0 as i64);
+        if !was_whole {
+            wrong.pages.push(number);
+        }
     }
-    Ok(missing.iter().any(|value| *value != 0).then_some(missing))
+    let there = |name: &str| row.try_get::<i64>(name);
+    wrong.numbers = [
+        counts.messages - there("messages")?,
+        counts.unseen - there("unseen")?,
+        counts.deleted - there("deleted")?,
+        counts.bytes - there("size_bytes")?,
+        (uid + 1 - there("uidnext")?).max(0),
+        (modseq - there("modseq")?).max(0),
+    ];
+    Ok(wrong)
+}
+
+/// A page as its messages say that it should be.
+struct Mended {
+    page: Page,
+    /// The sum of the messages' sizes.
+    bytes: i64,
+    /// It was so already.
+    was_whole: bool,
+}
+
+/// A message without a mark has no flags, and changed when its page did; a mark without a message goes.
+async fn mended(connection: &mut Connection, mailbox: MailboxRow, number: u32) -> Result<Mended, StoreError> {
+    let found = query(
+        "SELECT p.page AS page, p.modseq AS modseq, p.marks AS marks, m.modseq AS highest FROM mailboxes m
+         LEFT JOIN pages p ON p.mailbox = m.id AND p.page = ?2 WHERE m.id = ?1",
+    );
+    let row = found.bind(mailbox).bind(number).fetch_one(&mut *connection).await?;
+    let modseq = row.try_get::<Option<i64>>("modseq")?.map_or_else(|| row.try_get("highest"), Ok)?;
+    let known = Page::read(mailbox, &row).ok();
+    let mut page = Page { number, modseq: ModSeq(modseq as u64), marks: Vec::new() };
+    let (mut bytes, uids) = (0, Page::uids(number));
+    let rows = query("SELECT uid, size FROM messages WHERE mailbox = ? AND uid BETWEEN ? AND ? ORDER BY uid");
+    let rows = rows.bind(mailbox).bind(*uids.start()).bind(*uids.end()).fetch_all(connection).await?;
+    for row in &rows {
+        let uid = Uid(row.try_get(0)?);
+        let mark = known.iter().flat_map(|page| &page.marks).find(|mark| mark.uid == uid);
+        page.marks.push(mark.copied().unwrap_or(Mark { uid, modseq: page.modseq, flags: Flags::default() }));
+        bytes += row.try_get::<i64>(1)?;
+    }
+    let was_whole = known.as_ref() == Some(&page);
+    Ok(Mended { page, bytes, was_whole })
+}
+
+/// Makes a page what its messages say that it should be.
+pub async fn mend_page(connection: &mut Connection, mailbox: MailboxRow, number: u32) -> Result<(), StoreError> {
+    let locked = connection.locking("SELECT id FROM accounts WHERE id = (SELECT account FROM mailboxes WHERE id = ?)");
+    if locked.bind(mailbox).fetch_optional(&mut *connection).await?.is_none() {
+        return Ok(());
+    }
+    let Mended { page, .. } = mended(connection, mailbox, number).await?;
+    pages::write(connection, mailbox, &page).await
 }
 
 /// Adds to a mailbox's numbers.

@@ -79,6 +79,35 @@ async fn wrong_numbers_are_told_and_mended() {
 }
 
 #[tokio::test]
+async fn flags_that_cannot_be_read_are_an_error_until_they_are_mended() {
+    let (_directory, store, mail) = ana().await;
+    let inbox = mail.mailbox(&name("INBOX")).await.unwrap();
+    for body in ["1", "2", "3"] {
+        append(&mail, "INBOX", body).await;
+    }
+    append(&mail, "Sent", "4").await;
+    inbox.store_flags(&UidSet::all(), &FlagChange::add(SystemFlags::SEEN), None).await.unwrap();
+    let status = mail.status(&name("INBOX")).await.unwrap();
+    // Cut off within a mark; and in another mailbox a message without a mark, and a mark without a message.
+    let inbox_alone =
+        "UPDATE pages SET marks = substr(marks, 1, 7) WHERE mailbox = (SELECT id FROM mailboxes WHERE name = 'INBOX')";
+    change(&store, inbox_alone).await;
+    change(&store, "UPDATE pages SET page = 5 WHERE mailbox = (SELECT id FROM mailboxes WHERE name = 'Sent')").await;
+    let told = inbox.snapshot(RecentClaim::Leave).await.unwrap_err().to_string();
+    assert!(told.contains("UIDs 0 to 255") && told.contains("mailbox verify --repair"), "{told}");
+    assert!(inbox.store_flags(&UidSet::all(), &FlagChange::add(SystemFlags::DRAFT), None).await.is_err());
+    let told = verify(&store, None, false).await;
+    assert_eq!(told.len(), 4, "three pages, and the unseen ones of one: {told:?}");
+    let mended = verify(&store, None, true).await;
+    assert!(mended.len() == 4 && mended.iter().all(|finding| !finding.wrong), "{mended:?}");
+    assert_eq!(verify(&store, None, false).await, []);
+    let snapshot = inbox.snapshot(RecentClaim::Leave).await.unwrap();
+    assert!(snapshot.messages.iter().all(|message| message.flags == Flags::default()));
+    assert_eq!(mail.status(&name("INBOX")).await.unwrap(), MailboxStatus { unseen: 3, ..status });
+    assert_eq!(uids(&mail.mailbox(&name("Sent")).await.unwrap()).await, [1]);
+}
+
+#[tokio::test]
 async fn lost_and_damaged_bodies_are_told_with_their_messages_and_the_rest_is_read_on() {
     let (directory, store, mail) = ana().await;
     for seed in 0..4 {
