@@ -111,11 +111,30 @@ impl Accounts {
     /// made, after the directory has said so itself, without any cache: an old answer would make a second mailbox of an
     /// account that moved.
     pub async fn open(&self, account: &Account) -> Result<AccountMail, Failure> {
+        let known = self.known(account).await?;
+        match self.store.account(&known).await.map_err(failure)? {
+            Some(mail) => Ok(mail),
+            None => self.make(account).await,
+        }
+    }
+
+    /// The same to deliver to. That its mail has gone elsewhere is told by the delivery.
+    pub async fn open_to_deliver(&self, account: &Account) -> Result<AccountMail, Failure> {
+        let known = self.known(account).await?;
+        match self.store.account_to_deliver(&known).await.map_err(failure)? {
+            Some(mail) => Ok(mail),
+            None => self.make(account).await,
+        }
+    }
+
+    /// The account as the directory has it now.
+    async fn known(&self, account: &Account) -> Result<Account, Failure> {
         let known = self.of(&account.address).await?;
         same(&known, account)?;
-        if let Some(mail) = self.store.account(&known).await.map_err(failure)? {
-            return Ok(mail);
-        }
+        Ok(known)
+    }
+
+    async fn make(&self, account: &Account) -> Result<AccountMail, Failure> {
         let fresh = self.directory_uncached.account(&account.address).await?;
         self.check(&fresh)?;
         same(&fresh, account)?;

@@ -44,7 +44,7 @@ impl LocalDelivery {
     ) -> Outcome {
         let started = Instant::now();
         let delivered = async {
-            let mail = self.accounts.open(&recipient.account).await.map_err(Refusal::Elsewhere)?;
+            let mail = self.accounts.open_to_deliver(&recipient.account).await.map_err(Refusal::Elsewhere)?;
             let trace = trace(sender, recipient);
             mail.deliver(consignment, trace.as_bytes(), folder.clone()).await.map_err(Refusal::Store)
         };

@@ -41,6 +41,8 @@ pub struct Body {
     bytes: Bytes,
     hash: BlobHash,
     placed: Option<Placed>,
+    /// Whether a row of its hash stood in the way of one that was made without a look.
+    met: bool,
     contents: Arc<Contents>,
 }
 
@@ -82,13 +84,13 @@ impl Body {
             computed(move || BlobHash::of(&hashed)).await?
         };
         let contents = Arc::new(super::contents::of(&bytes).await?);
-        Ok((prefix, Self { bytes, hash, placed: None, contents }))
+        Ok((prefix, Self { bytes, hash, placed: None, met: false, contents }))
     }
 
     /// A short body of ours, not placed yet.
     pub(super) fn of_text(bytes: Bytes) -> Self {
         let contents = Arc::new(Contents::of(&bytes));
-        Self { hash: BlobHash::of(&bytes), bytes, placed: None, contents }
+        Self { hash: BlobHash::of(&bytes), bytes, placed: None, met: false, contents }
     }
 
     /// Whether it holds these bytes.
@@ -130,6 +132,10 @@ impl Store {
             return Ok(());
         }
         let at = Instant::now();
+        if let Some(written) = self.place_at_once(body) {
+            body.placed = Some(Placed { written: Some(written), at });
+            return Ok(());
+        }
         let mut reader = self.reader().await?;
         let known = blobs::look_up(&mut reader, body.hash).await?;
         drop(reader);
@@ -139,12 +145,7 @@ impl Store {
                 None
             }
             Known::Free(newest) => {
-                let generation = match newest {
-                    Some(newest) => newest.saturating_add(1),
-                    None if self.inner.blobs.reuses_names() => 0,
-                    // Half of them, so that generations to come have room above it.
-                    None => fastrand::u32(..=u32::MAX / 2),
-                };
+                let generation = newest.map_or_else(|| self.first_generation(), |newest| newest.saturating_add(1));
                 let (packing, kept) = pack(&body.bytes).await?;
                 let kept_bytes = kept.len() as u64;
                 count(body.bytes.len() as u64, kept_bytes);
@@ -160,6 +161,24 @@ impl Store {
         };
         body.placed = Some(Placed { written, at });
         Ok(())
+    }
+
+    /// A small body is placed without a look at what is there: most are new, and the transaction that links it finds out.
+    fn place_at_once(&self, body: &Body) -> Option<Written> {
+        if body.met || body.bytes.len() > IN_ROW_BYTES {
+            return None;
+        }
+        let (packing, kept) = Packing::pack(&body.bytes);
+        let kept_bytes = kept.len() as u64;
+        count(body.bytes.len() as u64, kept_bytes);
+        let name = BlobName { hash: body.hash, generation: self.first_generation(), packing };
+        Some(Written { name, kept_bytes, row: Some(kept) })
+    }
+
+    /// The generation of a body whose hash is new.
+    fn first_generation(&self) -> u32 {
+        // Half of them, so that generations to come have room above it.
+        if self.inner.blobs.reuses_names() { 0 } else { fastrand::u32(..=u32::MAX / 2) }
     }
 
     /// Writes the file of a living body that was lost, now that its bytes are at hand: else every message that brings
@@ -199,7 +218,7 @@ impl Store {
                 Ok(done) => return Ok(done),
                 Err(Linking::Failed(error)) => return Err(error),
                 Err(Linking::Lacks(body)) => bodies.push(*body),
-                Err(Linking::Stale) => bodies.iter_mut().for_each(|body| body.placed = None),
+                Err(Linking::Stale) => bodies.iter_mut().for_each(|body| (body.placed, body.met) = (None, true)),
             }
         }
         tracing::error!(hashes = ?bodies.iter().map(|body| body.hash).collect::<Vec<_>>(), "bodies stay condemned");

@@ -91,6 +91,10 @@ impl AccountMail {
             };
             async move { store.run_linking(job).await }
         };
-        self.store.with_bodies(vec![consignment.body.clone()], deliver).await
+        let delivered = self.store.with_bodies(vec![consignment.body.clone()], deliver).await;
+        if let Err(StoreError::Gone) = delivered {
+            self.store.inner.rows.remove(&self.account.id);
+        }
+        delivered
     }
 }

@@ -48,12 +48,14 @@ use estafeta_storage::sql::{Connection, query};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use estafeta_core::Message;
 use estafeta_core::directory::Account;
+use estafeta_core::{AccountId, Message};
 use estafeta_storage::StorageError;
 use estafeta_storage::blobs::{Blobs, ObjectsOptions};
 use estafeta_storage::spool::{Spool, SpoolDirectory};
 use estafeta_storage::sql::{Database, DatabaseOptions, Engine, Place, Servers};
+
+use quick_cache::sync::Cache;
 
 use hub::Hub;
 use known::KnownMailboxes;
@@ -86,6 +88,9 @@ pub(crate) use sql::messages::TextRow;
 pub use uid::{ModSeq, Uid, UidSet, UidValidity};
 pub use undelete::{Deleted, Wanted};
 pub use verify::{Finding, Progress};
+
+/// The rows of so many accounts are remembered: some 50 bytes each.
+const REMEMBERED_ACCOUNTS: usize = 100_000;
 
 /// How to open a store.
 #[derive(Debug, Clone)]
@@ -126,7 +131,7 @@ pub enum BodyPlace {
 pub struct Store {
     inner: Arc<Inner>,
     /// Whose mail this handle is for, if it is an account's.
-    owner: Option<AccountRow>,
+    owner: Option<(AccountRow, AccountId)>,
 }
 
 struct Inner {
@@ -138,6 +143,8 @@ struct Inner {
     hub: Hub,
     search: SearchIndex,
     known: KnownMailboxes,
+    /// The rows of accounts that had mail lately. A word of it is only good for what looks whether it still is.
+    rows: Cache<AccountId, AccountRow>,
     message_limit_bytes: u32,
     warn_at_percent: Arc<[u8]>,
     remains: Remains,
@@ -183,6 +190,7 @@ impl Store {
             hub,
             search,
             known: KnownMailboxes::default(),
+            rows: Cache::new(REMEMBERED_ACCOUNTS),
             message_limit_bytes: options.message_limit_bytes,
             warn_at_percent: options.warn_at_percent.into(),
             remains: if options.keep_expunged { Remains::Kept } else { Remains::None },
@@ -191,6 +199,14 @@ impl Store {
             tokio::spawn(elsewhere::follow(Arc::downgrade(&inner)));
         }
         Ok(Self { inner, owner: None })
+    }
+
+    /// The mail of an account, to deliver to: its row may be remembered, and each transaction looks whether it lives here.
+    pub async fn account_to_deliver(&self, account: &Account) -> Result<Option<AccountMail>, StoreError> {
+        match self.inner.rows.get(&account.id) {
+            Some(row) => Ok(Some(self.mail(row, account))),
+            None => self.account(account).await,
+        }
     }
 
     /// The mail of an account, if it lives here.
@@ -219,7 +235,8 @@ impl Store {
     }
 
     fn mail(&self, row: AccountRow, account: &Account) -> AccountMail {
-        let store = Self { owner: Some(row), ..self.clone() };
+        self.inner.rows.insert(account.id, row);
+        let store = Self { owner: Some((row, account.id)), ..self.clone() };
         AccountMail { store, row, account: Arc::new(account.clone()) }
     }
 
@@ -299,10 +316,10 @@ impl Store {
             None => self.inner.database.run(job).await,
             Some(owner) => {
                 let locked = async move |transaction: &mut Connection| {
-                    sql::accounts::lock(transaction, owner).await?;
+                    sql::accounts::lock_own(transaction, owner).await?;
                     job(transaction).await
                 };
-                self.inner.database.run_for(owner.0, locked).await
+                self.inner.database.run_for(owner.0.0, locked).await
             }
         }
     }

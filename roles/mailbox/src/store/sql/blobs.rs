@@ -136,9 +136,16 @@ pub async fn link(
             return Ok(Some(Linked { row, is_new: true }));
         }
     }
-    let named = query("UPDATE blobs SET refs = refs + 1 WHERE hash = ? AND condemned IS NULL RETURNING id");
-    let row = named.bind(hash.0.as_slice()).fetch_optional(connection).await?;
-    row.map(|row| Ok(Linked { row: row.try_get("id")?, is_new: false })).transpose()
+    let named = query(
+        "UPDATE blobs SET refs = refs + 1 WHERE hash = ? AND condemned IS NULL
+         RETURNING id, EXISTS (SELECT 1 FROM bodies WHERE bodies.blob = blobs.id) AS in_row",
+    );
+    let Some(row) = named.bind(hash.0.as_slice()).fetch_optional(connection).await? else { return Ok(None) };
+    // Nobody has looked whether its file is there.
+    if written.is_some_and(|written| written.row.is_some()) && !row.try_get::<bool>("in_row")? {
+        return Ok(None);
+    }
+    Ok(Some(Linked { row: row.try_get("id")?, is_new: false }))
 }
 
 /// What names bodies.
