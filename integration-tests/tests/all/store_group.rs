@@ -211,7 +211,7 @@ fn a_node_starts_before_its_database_and_serves_once_that_is_there() -> anyhow::
     postgres.run();
     is_told(&mut cluster, "set its synchronous_standby_names")?;
     let _standby = postgres.standby();
-    cluster.node("all1")?.wait_healthy()?;
+    until("it is healthy", || Ok(cluster.nodes[0].status("/health")?.0 == 200))?;
     until("what waited is delivered", || {
         let held = tokens::in_mailbox(cluster.at("imaps")?, &cluster.trust, &ana);
         Ok(held.is_ok_and(|held| held.contains_key("early")))

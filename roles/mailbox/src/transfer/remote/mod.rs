@@ -2,7 +2,8 @@
 //!
 //! Messages come by ascending UID, and how far they have come is noted with them (see `store::Reached`): so a second run
 //! brings only what is new, and one that was cut off goes on. Where nothing is noted, what is there already is not put there
-//! again (see `intake`). What is refused is tried again each time (see `refused`). Nothing is changed there: mailboxes are examined, and texts peeked at.
+//! again (see `intake`). What is refused is tried again each time (see `refused`). Nothing is changed there: mailboxes are
+//! examined, and texts peeked at.
 //!
 //! Memory: a page of particulars, and a batch of texts, of which the large ones are on the disk. Sequence numbers are used for
 //! the particulars alone, for no server may shift them meanwhile (RFC 3501 §7.4.1); what is expunged in between is counted.
@@ -252,7 +253,7 @@ async fn bring(
     let mut intake = Intake::beyond(mail, here.clone(), noted, progress).await?;
     if *reached > 0 {
         position.next = first_after(session, *reached, position.count).await?;
-        let tried_again = before.iter().filter(|uid| *uid <= reached).count() as u64;
+        let tried_again = done.messages + done.there_already + done.refused;
         done.there_already += u64::from(position.next - 1).saturating_sub(tried_again);
     }
     let mut reached = *reached;
@@ -300,8 +301,19 @@ async fn again(
     progress.send_modify(|progress| progress.of += refused.uids().len() as u64);
     let mut left = Vec::new();
     for uids in refused.uids().to_vec().chunks(PAGE as usize) {
-        let uids: Vec<String> = uids.iter().map(u32::to_string).collect();
-        let answer = session.command(Command::new(&format!("UID FETCH {} ({PARTICULARS})", uids.join(",")))).await?;
+        let named: Vec<String> = uids.iter().map(u32::to_string).collect();
+        let asked = Command::new(&format!("UID FETCH {} ({PARTICULARS})", named.join(",")));
+        let answer = match session.command(asked).await {
+            // What is new comes nevertheless.
+            Err(failure) if failure.reason == Reason::NotFound => {
+                for uid in uids {
+                    refuse(&mut intake, refused, *uid, there, &failure.client).await?;
+                }
+                left.extend(uids);
+                continue;
+            }
+            answer => answer?,
+        };
         position.hear(&answer);
         let all = answer.data.into_iter().filter_map(|(values, _)| Fetched::of(values));
         let page: Vec<(u32, Fetched)> = by_uid(all).into_iter().collect();

@@ -268,7 +268,7 @@ async fn what_was_refused_is_told_and_tried_again() {
     assert_eq!((told.messages, told.refused), (1, 2));
     assert_eq!(told.first_refused[0], "INBOX, UID 6: the server does not send it");
     // It still cannot be had, and what is new comes.
-    server.lie = Some(("UID FETCH 6,9 (UID BODY", String::from("* 3 EXISTS")));
+    server.lie = Some(("UID FETCH 6,9 (UID BODY", String::from("* 4 EXISTS")));
     server.add("INBOX", 12, &text(12));
     assert_eq!(home.import(&server, &[]).await.unwrap(), (1, 1, 2));
     // One comes; the other is no longer there.
