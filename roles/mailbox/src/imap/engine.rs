@@ -137,7 +137,7 @@ impl Engine {
         }
         if let Some(selected) = &mut self.selected {
             selected.condstore = true;
-            output.notice(&Code::HighestModSeq(selected.view.modseq().0), "The last change");
+            output.notice(&Code::HighestModSeq(selected.view.whole().0), "The last change");
         }
     }
 

@@ -105,13 +105,15 @@ impl Engine {
                 unknown_encoding |= message.as_ref().is_some_and(|message| is_undecodable(&fetch.items, message));
                 let source = Source { entry, view: &selected.view, kept: kept.as_ref(), message: message.as_ref() };
                 let tell_flags = seen.contains(entry.uid) && !fetch.items.contains(&FetchItem::Flags);
+                let uid_only = reply.output().dialect().uid_only;
                 reply.output().fetch_of(sequence, wire_uid(entry.uid), |items| {
                     fetch.items.iter().for_each(|item| source.write(items, item));
                     if tell_flags {
                         source.write(items, &FetchItem::Flags);
-                        // RFC 7162 §3.1.4.2: whoever hears them hears of this change too.
-                        if selected.condstore && !fetch.items.contains(&FetchItem::ModSeq) {
-                            source.write(items, &FetchItem::ModSeq);
+                        // RFC 7162 §3.2.4: whoever hears them hears of this change too, and of which message it is.
+                        let more = [FetchItem::Uid, FetchItem::ModSeq].into_iter().skip(usize::from(uid_only));
+                        for item in more.filter(|item| selected.condstore && !fetch.items.contains(item)) {
+                            source.write(items, &item);
                         }
                     }
                 });

@@ -63,6 +63,8 @@ pub(super) struct Selected {
     arrived_above: Option<Uid>,
     /// Messages that the client put here itself.
     added: Vec<Uid>,
+    /// The client was told that it knows less than the modification sequences say that it was told.
+    warned: bool,
 }
 
 impl Selected {
@@ -88,6 +90,7 @@ impl Selected {
             recent_told,
             arrived_above: None,
             added: Vec::new(),
+            warned: false,
         };
         Ok((selected, uid_next))
     }
@@ -135,6 +138,23 @@ impl Selected {
 
     /// Tells the client what has changed.
     pub(super) async fn tell(&mut self, output: &mut Output, telling: Telling) -> Result<(), Refused> {
+        let told = self.tell_changes(output, telling).await;
+        self.tell_last_change(output);
+        told
+    }
+
+    /// RFC 7162 §3.2.4, RFC 5162 erratum 1810: a client that comes back after its connection broke asks for what has happened
+    /// since the highest modification sequence that it was told. So that it does not miss what had gone before, and it was not
+    /// told of yet, it hears up to where it knows everything; and again when it does.
+    pub(super) fn tell_last_change(&mut self, output: &mut Output) {
+        let lacks = self.behind || self.view.has_gone();
+        if self.qresync && (lacks || self.warned) {
+            self.warned = lacks;
+            output.notice(&Code::HighestModSeq(self.view.whole().0), "The last change");
+        }
+    }
+
+    async fn tell_changes(&mut self, output: &mut Output, telling: Telling) -> Result<(), Refused> {
         self.behind |= self.watcher.take();
         let mut news = super::view::News::default();
         if self.behind {
@@ -196,12 +216,17 @@ impl Selected {
         output.notice(&Code::PermanentFlags { flags: &permanent, create }, "Flags that can be changed");
     }
 
+    /// Whether a message is told of with its UID. RFC 7162 §3.2.4: to who hears modification sequences, whatever the cause.
+    /// RFC 9586 §3: UIDFETCH says it already.
+    fn names_uid(&self, output: &Output, asked: bool) -> bool {
+        (asked || self.condstore) && !output.dialect().uid_only
+    }
+
     /// `* n FETCH (FLAGS (…))`
     pub(super) fn tell_flags(&self, output: &mut Output, uid: Uid, with_uid: bool) {
         let Some(sequence) = self.view.sequence(uid) else { return };
         let Some(entry) = self.view.get(sequence) else { return };
-        // RFC 9586 §3: UIDFETCH says it already.
-        let with_uid = with_uid && !output.dialect().uid_only;
+        let with_uid = self.names_uid(output, with_uid);
         output.fetch_of(sequence, wire_uid(uid), |items| {
             if let Some(uid) = wire_uid(uid).filter(|_| with_uid) {
                 items.uid(uid);
@@ -217,8 +242,7 @@ impl Selected {
     pub(super) fn tell_mod_sequence(&self, output: &mut Output, uid: Uid, with_uid: bool) {
         let Some(sequence) = self.view.sequence(uid) else { return };
         let Some(entry) = self.view.get(sequence) else { return };
-        // RFC 9586 §3: UIDFETCH says it already.
-        let with_uid = with_uid && !output.dialect().uid_only;
+        let with_uid = self.names_uid(output, with_uid);
         output.fetch_of(sequence, wire_uid(uid), |items| {
             if let Some(uid) = wire_uid(uid).filter(|_| with_uid) {
                 items.uid(uid);
@@ -244,9 +268,8 @@ impl Selected {
                 unexpected.push(message.uid);
             }
         });
-        if stored.alone {
-            self.view.reach(stored.before, stored.modseq);
-        }
+        // Others changed something, too, whether word of it has come or not.
+        self.behind |= !(stored.alone && self.view.reach(stored.before, stored.modseq));
         unexpected
     }
 }

@@ -48,6 +48,8 @@ pub(super) struct View {
     modseq: ModSeq,
     /// How many entries are gone.
     gone: u32,
+    /// Up to where nothing had gone of which the client was not told; it counts while something has.
+    whole: ModSeq,
 }
 
 /// What a client has to be told after changes came into the view.
@@ -65,7 +67,8 @@ impl View {
     pub(super) fn new(snapshot: Snapshot) -> Self {
         let recent = snapshot.recent;
         let entries = snapshot.messages.iter().map(|message| Entry::new(message, recent.contains(&message.uid)));
-        Self { entries: entries.collect(), keywords: snapshot.keywords, modseq: snapshot.highest_modseq, gone: 0 }
+        let modseq = snapshot.highest_modseq;
+        Self { entries: entries.collect(), keywords: snapshot.keywords, modseq, gone: 0, whole: modseq }
     }
 
     /// How many messages the client knows of.
@@ -82,6 +85,11 @@ impl View {
     /// Up to where the store's changes are in it.
     pub(super) fn modseq(&self) -> ModSeq {
         self.modseq
+    }
+
+    /// Up to where the client knows of everything: what it is yet to hear of as gone went later.
+    pub(super) fn whole(&self) -> ModSeq {
+        if self.has_gone() { self.whole } else { self.modseq }
     }
 
     pub(super) fn keywords(&self) -> &Keywords {
@@ -159,6 +167,7 @@ impl View {
     /// Takes in what happened in the store. Sequence numbers stay.
     pub(super) fn absorb(&mut self, changes: Changes) -> News {
         let mut news = News { keywords: self.learn(changes.keywords), ..News::default() };
+        self.whole = self.whole();
         for uid in changes.expunged {
             if let Ok(place) = self.entries.binary_search_by_key(&uid, |entry| entry.uid)
                 && !self.entries[place].gone
@@ -212,11 +221,13 @@ impl View {
         }
     }
 
-    /// What happened from one change to another is in the view, if all before was.
-    pub(super) fn reach(&mut self, before: ModSeq, now: ModSeq) {
-        if self.modseq == before {
+    /// What happened from one change to another is in the view, if all before was. Says whether it was.
+    pub(super) fn reach(&mut self, before: ModSeq, now: ModSeq) -> bool {
+        let whole = self.modseq == before;
+        if whole {
             self.modseq = now;
         }
+        whole
     }
 
     /// Lets go of what is expunged, and gives it to tell, the highest sequence number first: each as it is when its turn
@@ -270,10 +281,14 @@ mod tests {
         assert_eq!(news, News { arrived: 2, keywords: false, flags: vec![Uid(5)] });
         assert_eq!((view.len(), view.sequence(Uid(9)), view.sequence(Uid(102))), (6, Some(4), Some(6)));
         assert_eq!(view.recent(), 3);
+        assert_eq!((view.modseq(), view.whole()), (ModSeq(2), ModSeq(1)));
         // Told a second time, nothing is new.
-        assert_eq!(view.absorb(changes(&[5, 101], &[3])), News::default());
+        assert_eq!(view.absorb(Changes { highest_modseq: ModSeq(3), ..changes(&[5, 101], &[3]) }), News::default());
+        assert!(!view.reach(ModSeq(2), ModSeq(4)) && view.reach(ModSeq(3), ModSeq(4)));
+        assert_eq!((view.modseq(), view.whole()), (ModSeq(4), ModSeq(1)));
         assert_eq!(view.remove_gone(), [(4, Uid(9)), (2, Uid(3))]);
         assert_eq!((view.len(), view.sequence(Uid(5)), view.has_gone()), (4, Some(2), false));
+        assert_eq!(view.whole(), ModSeq(4));
         assert!(view.remove_gone().is_empty());
     }
 

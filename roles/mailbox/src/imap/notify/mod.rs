@@ -140,7 +140,11 @@ impl Engine {
         };
         match (&mut self.selected, telling) {
             (Some(selected), Some(telling)) => selected.tell(output, telling).await,
-            _ => Ok(()),
+            (Some(selected), None) => {
+                selected.tell_last_change(output);
+                Ok(())
+            }
+            (None, _) => Ok(()),
         }
     }
 

@@ -20,7 +20,7 @@ async fn only_those_who_ask_hear_them() {
     assert_eq!(number(plain.ok("SELECT INBOX").await.with("HIGHESTMODSEQ")[0], "HIGHESTMODSEQ"), before);
     assert_eq!(plain.ok("STORE 1 +FLAGS (\\Flagged)").await.untagged, ["1 FETCH (FLAGS (\\Flagged))"]);
     let told = knowing.ok("NOOP").await;
-    let after = number(told.with("1 FETCH (FLAGS (\\Flagged) MODSEQ (")[0], "MODSEQ");
+    let after = number(told.with("1 FETCH (UID 1 FLAGS (\\Flagged) MODSEQ (")[0], "MODSEQ");
     assert!(after > before);
     assert_eq!(number(&knowing.ok("STATUS INBOX (HIGHESTMODSEQ)").await.untagged[0], "HIGHESTMODSEQ"), after);
     // Asked for in passing, they are heard from then on, and the mailbox's is told at once.
@@ -41,7 +41,7 @@ async fn what_changed_since() {
     let start = number(client.ok("SELECT INBOX (CONDSTORE)").await.with("HIGHESTMODSEQ")[0], "HIGHESTMODSEQ");
     let stored = client.ok("STORE 2,4 +FLAGS.SILENT (\\Seen)").await;
     // Even in silence, whoever hears modification sequences hears the new ones.
-    let now = number(stored.with("2 FETCH (MODSEQ")[0], "MODSEQ");
+    let now = number(stored.with("2 FETCH (UID 2 MODSEQ")[0], "MODSEQ");
     assert_eq!((stored.untagged.len(), now > start), (2, true), "{stored:?}");
     let changed = client.ok(&format!("UID FETCH 1:* (FLAGS) (CHANGEDSINCE {start})")).await;
     let seen = |sequence: u32| format!("{sequence} FETCH (UID {sequence} FLAGS (\\Seen \\Recent) MODSEQ ({now}))");
@@ -65,8 +65,12 @@ async fn a_conditional_store_leaves_alone_what_others_changed() {
     let answer = client.command(&format!("STORE 1:3 (UNCHANGEDSINCE {start}) +FLAGS.SILENT (\\Deleted)")).await;
     assert!(answer.completion.starts_with("OK [MODIFIED 2] "), "{answer:?}");
     // What the other did is told, and the new modification sequences of the rest.
-    assert_eq!(answer.with("2 FETCH (FLAGS (\\Answered").len(), 1, "{answer:?}");
-    assert_eq!((answer.with("1 FETCH (MODSEQ").len(), answer.with("3 FETCH (MODSEQ").len()), (1, 1), "{answer:?}");
+    assert_eq!(answer.with("2 FETCH (UID 2 FLAGS (\\Answered").len(), 1, "{answer:?}");
+    assert_eq!(
+        (answer.with("1 FETCH (UID 1 MODSEQ").len(), answer.with("3 FETCH (UID 3 MODSEQ").len()),
+        (1, 1),
+        "{answer:?}"
+    );
     let answer = client.command(&format!("UID STORE 2 (UNCHANGEDSINCE {start}) +FLAGS (\\Deleted)")).await;
     assert!(answer.completion.starts_with("OK [MODIFIED 2] "), "{answer:?}");
     let flags = client.ok("FETCH 1:3 FLAGS").await;
@@ -112,4 +116,67 @@ async fn who_remembers_a_mailbox_hears_what_was_missed() {
     let status = other.ok("STATUS INBOX (HIGHESTMODSEQ)").await;
     assert_eq!(number(status.with("STATUS")[0], "HIGHESTMODSEQ"), told);
     assert_eq!(status.with("EXPUNGE"), ["1 EXPUNGE"]);
+}
+
+/// The highest modification sequence that a client remembers which knew `known` and hears this.
+fn remembered(known: u64, told: &[String]) -> u64 {
+    told.iter().fold(known, |known, line| match line {
+        _ if line.contains("HIGHESTMODSEQ ") => number(line, "HIGHESTMODSEQ"),
+        _ if line.contains("MODSEQ (") => known.max(number(line, "MODSEQ")),
+        _ => known,
+    })
+}
+
+#[tokio::test]
+async fn an_expunge_that_must_wait_is_not_lost_with_the_connection() {
+    for (notify, command) in [
+        ("NOOP", "FETCH 1 (FLAGS MODSEQ)"),
+        ("NOOP", "STORE 1 +FLAGS.SILENT (\\Seen)"),
+        ("NOOP", "FETCH 1 BODY[]"),
+        ("NOTIFY NONE", "STORE 1 +FLAGS.SILENT (\\Seen)"),
+        ("NOTIFY SET (selected-delayed (MessageNew MessageExpunge FlagChange))", "FETCH 1 (FLAGS MODSEQ)"),
+    ] {
+        let house = House::new().await;
+        let (mut client, mut other) = (house.connect(), house.select().await);
+        fill(&mut other, 3).await;
+        client.ok("ENABLE QRESYNC").await;
+        let selected = client.ok("SELECT INBOX").await;
+        let validity = number(selected.with("UIDVALIDITY")[0], "UIDVALIDITY");
+        let mut known = remembered(0, &selected.untagged);
+        client.ok(notify).await;
+        other.ok("UID STORE 3 +FLAGS.SILENT (\\Deleted)").await;
+        other.ok("EXPUNGE").await;
+        other.ok("STORE 1 +FLAGS (\\Flagged)").await;
+        let told = client.ok(command).await;
+        assert_eq!((told.with("MODSEQ (").is_empty(), told.with("VANISHED").len()), (false, 0), "{command}: {told:?}");
+        known = remembered(known, &told.untagged);
+        // The line drops.
+        let mut again = house.connect();
+        again.ok("ENABLE QRESYNC").await;
+        let missed = again.ok(&format!("SELECT INBOX (QRESYNC ({validity} {known}))")).await;
+        assert_eq!(missed.with("VANISHED"), ["VANISHED (EARLIER) 3"], "{notify}, {command}: {told:?}");
+        if notify != "NOTIFY NONE" {
+            let told = client.ok("NOOP").await;
+            assert_eq!(told.with("VANISHED"), ["VANISHED 3"]);
+            let now = client.ok("STATUS INBOX (HIGHESTMODSEQ)").await;
+            assert_eq!(remembered(known, &told.untagged), number(now.with("STATUS")[0], "HIGHESTMODSEQ"), "{told:?}");
+            assert_eq!(client.ok("NOOP").await.untagged, [""; 0]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_hears_modification_sequences_hears_whose_they_are() {
+    let house = House::new().await;
+    let (mut client, mut other) = (house.connect(), house.select().await);
+    fill(&mut other, 2).await;
+    other.ok("NOOP").await;
+    client.ok("SELECT INBOX (CONDSTORE)").await;
+    other.ok("STORE 2 +FLAGS (\\Flagged)").await;
+    let told = client.ok("NOOP").await;
+    assert!(told.with("2 FETCH (UID 2 FLAGS (\\Flagged) MODSEQ (").len() == 1, "{told:?}");
+    let told = client.ok("STORE 2 +FLAGS.SILENT (\\Answered)").await;
+    assert!(told.with("2 FETCH (UID 2 MODSEQ (").len() == 1, "{told:?}");
+    let told = client.ok("FETCH 1 BODY[TEXT]").await;
+    assert!(told.untagged[0].contains(" FLAGS (\\Seen) UID 1 MODSEQ ("), "{told:?}");
 }
