@@ -14,6 +14,7 @@ use estafeta_protocols::imap::server::{Event, Server, State};
 use estafeta_protocols::imap::types::Messages;
 
 use super::append::Appending;
+use super::home::Home;
 use super::metrics::{OpenSession, name};
 use super::notify::Notifying;
 use super::place::{Neighbours, OTHERS};
@@ -103,6 +104,7 @@ pub(super) struct Engine {
     pub(super) idling: bool,
     /// The client has said what it wants to hear unasked (RFC 5465).
     pub(super) notifying: Option<Notifying>,
+    pub(super) home: Home,
     patience: Duration,
     _open: OpenSession,
 }
@@ -110,6 +112,7 @@ pub(super) struct Engine {
 impl Engine {
     pub(super) fn new(mail: AccountMail, neighbours: Arc<dyn Neighbours>) -> Self {
         Self {
+            home: Home::of(&mail),
             mail,
             neighbours,
             selected: None,
@@ -224,6 +227,9 @@ impl Engine {
 
     /// Tells a client that asks nothing now what has changed, as far as it wants to hear that.
     async fn tell_waiting(&mut self, reply: &mut Reply<'_, '_>) -> io::Result<Flow> {
+        if let Err(Refused::End(text)) = self.home.look(&self.mail).await {
+            return Ok(end(reply.server, text));
+        }
         if let Err(Refused::End(text)) = self.refresh_rights().await {
             return Ok(end(reply.server, text));
         }

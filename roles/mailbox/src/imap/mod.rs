@@ -5,6 +5,7 @@
 //! | `engine` | the conversation: events in, commands carried out, changes told |
 //! | `view` | what this session's client knows of its mailbox: sequence numbers |
 //! | `selected` | the open mailbox, and when the client hears what others did to it |
+//! | `home` | whether the mail still lives here |
 //! | `notify` | what a session is told unasked, of this mailbox and of others |
 //! | `seat` | who has the mail open: after UNAUTHENTICATE nobody, or somebody else |
 //! | `relayed` | the listener's side for clients that an access node relays |
@@ -26,6 +27,7 @@ mod fetch;
 mod finding;
 mod flags;
 mod hierarchy;
+mod home;
 mod line_ends;
 mod list;
 mod metadata;

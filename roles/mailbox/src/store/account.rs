@@ -42,8 +42,8 @@ pub struct MailboxEntry {
 impl AccountMail {
     /// Where it is kept.
     #[cfg(test)]
-    pub fn store(&self) -> &Store {
-        &self.store
+    pub fn store(&self) -> Store {
+        Store { owner: None, ..self.store.clone() }
     }
 
     /// Whose mail this is.

@@ -23,6 +23,8 @@ pub(super) enum Subject {
     Mailbox(MailboxRow),
     /// Which mailboxes an account has, which it is subscribed to, what is noted of them, and who may see them.
     Account(AccountRow),
+    /// Whether an account's mail lives here.
+    Home(AccountRow),
     /// Who shares something with somebody, in the whole store group.
     Sharing,
 }
@@ -45,6 +47,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Mailbox(row) => write!(f, "{}", row.0),
             Self::Account(row) => write!(f, "a{}", row.0),
+            Self::Home(row) => write!(f, "h{}", row.0),
             Self::Sharing => f.write_str("s"),
         }
     }
@@ -54,10 +57,12 @@ impl FromStr for Subject {
     type Err = std::num::ParseIntError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.strip_prefix('a') {
+        let account = |row: &str| row.parse().map(AccountRow);
+        match (text.strip_prefix('a'), text.strip_prefix('h')) {
             _ if text == "s" => Ok(Self::Sharing),
-            Some(row) => row.parse().map(|row| Self::Account(AccountRow(row))),
-            None => text.parse().map(|row| Self::Mailbox(MailboxRow(row))),
+            (Some(row), _) => account(row).map(Self::Account),
+            (None, Some(row)) => account(row).map(Self::Home),
+            (None, None) => text.parse().map(|row| Self::Mailbox(MailboxRow(row))),
         }
     }
 }
@@ -130,7 +135,7 @@ impl Hub {
         let state = self.state();
         let mailbox = |subject: &Subject| match subject {
             Subject::Mailbox(row) => Some(*row),
-            Subject::Account(_) | Subject::Sharing => None,
+            Subject::Account(_) | Subject::Home(_) | Subject::Sharing => None,
         };
         state.watched.keys().filter_map(mailbox).collect()
     }
@@ -259,7 +264,12 @@ mod tests {
     #[test]
     fn whoever_watches_several_wakes_by_each() {
         let (here, there) = (Hub::default(), Hub::default());
-        let subjects = [Subject::Mailbox(MailboxRow(1)), Subject::Account(AccountRow(1)), Subject::Sharing];
+        let subjects = [
+            Subject::Mailbox(MailboxRow(1)),
+            Subject::Account(AccountRow(1)),
+            Subject::Home(AccountRow(1)),
+            Subject::Sharing,
+        ];
         let mut watcher = there.watch(subjects);
         for subject in subjects {
             here.touch(subject);
@@ -268,7 +278,7 @@ mod tests {
             notices.iter().for_each(|notice| there.heard(notice));
             assert!(watcher.take() && !watcher.take(), "{notices:?}");
         }
-        there.heard("2,a2,x,a,");
+        there.heard("2,a2,h2,x,a,h,");
         assert!(!watcher.take());
         there.missed();
         assert!(watcher.take());

@@ -9,7 +9,7 @@ use estafeta_protocols::imap::types::Rights;
 use estafeta_storage::blobs::BlobHash;
 
 use super::hub::Subject;
-use super::sql::{AccountRow, MailboxRow, mailboxes, overview};
+use super::sql::{AccountRow, MailboxRow, accounts, mailboxes, overview};
 use super::{AccountMail, MailboxName, ModSeq, Scope, SpecialUse, StoreError, Uid, UidValidity, Watcher};
 
 /// How much is read of entries for one look: more, and they are not watched. In entries, and in bytes.
@@ -119,6 +119,16 @@ impl AccountMail {
             }));
         }
         Ok(prints)
+    }
+
+    /// Wakes when the account leaves for another store group.
+    pub fn watch_home(&self) -> Watcher {
+        self.store.inner.hub.watch([Subject::Home(self.row)])
+    }
+
+    /// [`StoreError::Moving`] and [`StoreError::Gone`] when the account's mail does not live here any more.
+    pub async fn check_home(&self) -> Result<(), StoreError> {
+        accounts::check_home(&mut self.store.reader().await?, self.row).await
     }
 
     /// Wakes when messages of these come, go or change.

@@ -79,3 +79,19 @@ async fn a_conversation_goes_on_compressed() {
     assert_eq!(client.response().await.unwrap(), "* BYE [UNAVAILABLE] Restarting, please connect again");
     assert_eq!(client.response().await, None);
 }
+
+#[tokio::test]
+async fn who_waits_without_a_mailbox_hears_that_the_mail_has_left() {
+    let house = House::new().await;
+    let (mut idling, mut notified, mut other) = (house.connect(), house.connect(), house.connect());
+    idling.begin("IDLE").await;
+    assert_eq!(idling.response().await.unwrap(), "+ idling");
+    notified.ok("NOTIFY SET (personal (MessageNew MessageExpunge MailboxName))").await;
+    other.ok("NOOP").await;
+    let leaving = house.mail.store().leaving(house.mail.account().id, "one".to_owned());
+    leaving.freeze().await.unwrap();
+    for client in [&mut idling, &mut notified, &mut other] {
+        assert_eq!(client.hears().await, "BYE [UNAVAILABLE] Your mail is being moved, please connect again");
+        assert_eq!(client.response().await, None);
+    }
+}

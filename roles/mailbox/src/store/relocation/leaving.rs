@@ -5,6 +5,7 @@ use estafeta_core::{AccountId, DeliveryId};
 use estafeta_storage::sql::Connection;
 
 use super::{ImageOfAccount, Octets, Page, moment};
+use crate::store::hub::Subject;
 use crate::store::message::now_seconds;
 use crate::store::sql::images;
 use crate::store::sql::relocation::{self, Standing, State};
@@ -71,6 +72,7 @@ impl Leaving {
                 State::Present => {
                     let moving = State::Moving;
                     relocation::set_leaving(transaction, standing.row, moving, Some(&attempt), now_seconds()).await?;
+                    hub.touch(Subject::Home(standing.row));
                     for mailbox in images::mailboxes(transaction, standing.row).await? {
                         hub.touch(MailboxRow(mailbox.number));
                     }

@@ -51,6 +51,13 @@ pub async fn lock_own(
     check_present(found.ok_or(StoreError::Gone)?.try_get("state")?)
 }
 
+/// The account's mail must live here; nothing is locked.
+pub async fn check_home(connection: &mut Connection, account: AccountRow) -> Result<(), StoreError> {
+    let found = query("SELECT state FROM accounts WHERE id = ?").bind(account);
+    let row = found.fetch_optional(connection).await?.ok_or(StoreError::Gone)?;
+    check_present(row.try_get("state")?)
+}
+
 /// What it holds.
 pub async fn holding(connection: &mut Connection, account: AccountRow) -> Result<Holding, StoreError> {
     let row =
