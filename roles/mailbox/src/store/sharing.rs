@@ -93,7 +93,7 @@ impl Mailbox {
 }
 
 impl AccountMail {
-    /// Every mailbox of others on which this account has some right.
+    /// Every mailbox of others on which this account has some right. Of those whose mail lives here.
     pub async fn shared(&self) -> Result<Vec<SharedMailbox>, StoreError> {
         rights::shared_with(&mut self.store.reader().await?, self.account.id, self.row).await
     }
@@ -104,10 +104,14 @@ impl AccountMail {
         Ok(sharers.into_iter().any(|row| row != self.row))
     }
 
-    /// The mail of another account that shares; none when it lives elsewhere, or the address is another's now.
+    /// The mail of another account that shares; none when it lives elsewhere or is on its way, or the address is another's
+    /// now.
     pub async fn neighbour(&self, account: &Account) -> Result<Option<AccountMail>, StoreError> {
         let sharers = rights::sharers(&mut self.store.reader().await?, &account.address).await?;
-        let mail = self.store.account(account).await?;
+        let mail = match self.store.account(account).await {
+            Err(StoreError::Moving | StoreError::Gone) => None,
+            mail => mail?,
+        };
         Ok(mail.filter(|mail| mail.row != self.row && sharers.contains(&mail.row)))
     }
 

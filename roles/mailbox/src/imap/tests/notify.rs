@@ -244,3 +244,49 @@ async fn refusals() {
     client.ok(&format!("NOTIFY SET STATUS (mailboxes (nowhere a//b \"*\") ({NEW}))")).await;
     client.ok("NOTIFY NONE").await;
 }
+
+#[tokio::test]
+async fn what_an_account_shared_goes_with_it_to_another_store_group() {
+    let house = House::new().await;
+    house.neighbours.0.lock().unwrap().push(house.mail.account().clone());
+    let bob = Account { address: "bob@example.edu".parse().unwrap(), ..account(None) };
+    house.neighbours.0.lock().unwrap().push(bob.clone());
+    let bob = house.mail.store().create_account(&bob).await.unwrap();
+    let (mut ana, mut bob, mut again) = (house.connect(), house.connect_to(&bob), house.connect_to(&bob));
+    let team = "\"Other users/ana@example.edu/team\"";
+    ana.ok("CREATE team").await;
+    ana.ok("SETACL team bob@example.edu lr").await;
+    let begun = bob.ok(&format!("NOTIFY SET STATUS (subtree \"Other users\" ({NEW} MailboxName))")).await;
+    assert_eq!(begun.with("STATUS").len(), 1, "{begun:?}");
+    let leaving = house.mail.store().leaving(house.mail.account().id, "one".to_owned());
+    leaving.freeze().await.unwrap();
+    // Nothing more can be had of it, and all that lists says so.
+    assert_eq!(bob.hears().await, "LIST (\\NonExistent) \"/\" \"Other users/ana@example.edu\"");
+    assert_eq!(bob.hears().await, format!("LIST (\\NonExistent) \"/\" {team}"));
+    for round in 0..2 {
+        assert_eq!(again.ok("LIST \"\" \"Other users/*\"").await.untagged, [""; 0], "{round}");
+        again.fails(&format!("SELECT {team}"), "NO [NONEXISTENT]").await;
+        let begun = again.ok(&format!("NOTIFY SET STATUS (subtree \"Other users\" ({NEW} MailboxName))")).await;
+        assert_eq!(begun.untagged, [""; 0]);
+        leaving.go().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_an_account_shares_is_there_again_when_it_stays() {
+    let house = House::new().await;
+    house.neighbours.0.lock().unwrap().push(house.mail.account().clone());
+    let bob = Account { address: "bob@example.edu".parse().unwrap(), ..account(None) };
+    house.neighbours.0.lock().unwrap().push(bob.clone());
+    let bob = house.mail.store().create_account(&bob).await.unwrap();
+    let (mut ana, mut bob) = (house.connect(), house.connect_to(&bob));
+    ana.ok("CREATE team").await;
+    ana.ok("SETACL team bob@example.edu lr").await;
+    bob.ok(&format!("NOTIFY SET (subtree \"Other users\" ({NEW} MailboxName))")).await;
+    let id = house.mail.account().id;
+    house.mail.store().leaving(id, "one".to_owned()).freeze().await.unwrap();
+    while !bob.hears().await.ends_with("/team\"") {}
+    assert!(house.mail.store().stay(id).await.unwrap());
+    assert_eq!(bob.hears().await, "LIST (\\Noselect \\HasChildren) \"/\" \"Other users/ana@example.edu\"");
+    assert_eq!(bob.hears().await, "LIST (\\HasNoChildren) \"/\" \"Other users/ana@example.edu/team\"");
+}

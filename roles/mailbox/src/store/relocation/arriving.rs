@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{Expunged, ImageOfAccount, ImageOfMailbox, ImageOfMessage};
 use crate::store::body::{Body, Linking};
+use crate::store::hub::Subject;
 use crate::store::message::now_seconds;
 use crate::store::sql::expunging::Remains;
 use crate::store::sql::relocation::{self, Standing, State};
@@ -287,7 +288,9 @@ impl Arriving {
     pub async fn come(&self) -> Result<(), StoreError> {
         let (row, attempt, from, address) =
             (self.row, self.attempt.clone(), self.from.clone(), self.account.address.clone());
+        let hub = self.store.inner.hub.clone();
         let come = async move |transaction: &mut Connection| {
+            hub.touch(Subject::Sharing);
             if images::mailboxes(transaction, row).await?.is_empty() {
                 super::super::insert_first_mailboxes(transaction, row).await?;
             }

@@ -38,9 +38,11 @@ impl Store {
 
     /// Lets an account stay that was leaving. False when it was not. [`StoreError::Gone`] when it is too late.
     pub async fn stay(&self, account: AccountId) -> Result<bool, StoreError> {
+        let hub = self.inner.hub.clone();
         let job = async move |transaction: &mut Connection| match relocation::standing(transaction, account).await? {
             Some(Standing { state: State::Gone, .. }) => Err(StoreError::Gone),
             Some(Standing { row, state: State::Moving, attempt, comes_from: None }) => {
+                hub.touch(Subject::Sharing);
                 // So that the attempt finds itself void.
                 let void = attempt.map(|attempt| format!("void {attempt}"));
                 relocation::set_leaving(transaction, row, State::Present, void.as_deref(), now_seconds()).await?;
@@ -73,6 +75,9 @@ impl Leaving {
                     let moving = State::Moving;
                     relocation::set_leaving(transaction, standing.row, moving, Some(&attempt), now_seconds()).await?;
                     hub.touch(Subject::Home(standing.row));
+                    // What it shares is not there any more.
+                    hub.touch(standing.row);
+                    hub.touch(Subject::Sharing);
                     for mailbox in images::mailboxes(transaction, standing.row).await? {
                         hub.touch(MailboxRow(mailbox.number));
                     }

@@ -43,12 +43,13 @@ pub async fn own(connection: &mut Connection, account: AccountRow) -> Result<Vec
     rows.iter().map(|row| seen(row, None, Rights::ALL)).collect()
 }
 
-/// Those of others on which an account has some right.
+/// Those of others on which an account has some right, and whose mail lives here.
 pub async fn shared(connection: &mut Connection, account: AccountId, own: AccountRow) -> Result<Vec<Seen>, StoreError> {
     let rows = query(
         "SELECT m.id, m.account, m.name, m.selectable, NULL AS special_use, m.uidvalidity, m.object_number, m.uidnext, m.modseq,
             m.messages, m.unseen, s.address, r.negative, r.rights
          FROM rights r JOIN mailboxes m ON m.id = r.mailbox JOIN sharers s ON s.account = m.account
+         JOIN accounts a ON a.id = m.account AND a.state = 'present'
          WHERE (r.account = ? OR r.identifier IN ('anyone', 'authenticated')) AND m.account <> ?",
     );
     let rows = rows.bind(account.0.as_bytes().as_slice()).bind(own).fetch_all(connection).await?;

@@ -104,7 +104,7 @@ impl Effective {
     }
 }
 
-/// Every mailbox of others on which an account has some right.
+/// Every mailbox of others on which an account has some right, of those whose mail lives here.
 pub async fn shared_with(
     connection: &mut Connection,
     account: AccountId,
@@ -113,6 +113,7 @@ pub async fn shared_with(
     let rows = query(
         "SELECT s.address, m.name, m.selectable, r.negative, r.rights FROM rights r
          JOIN mailboxes m ON m.id = r.mailbox JOIN sharers s ON s.account = m.account
+         JOIN accounts a ON a.id = m.account AND a.state = 'present'
          WHERE (r.account = ? OR r.identifier IN ('anyone', 'authenticated')) AND m.account <> ?",
     );
     let rows = rows.bind(account.0.as_bytes().as_slice()).bind(own).fetch_all(connection).await?;
