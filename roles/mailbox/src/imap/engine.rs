@@ -18,6 +18,7 @@ use super::home::Home;
 use super::metrics::{OpenSession, name};
 use super::notify::Notifying;
 use super::place::{Neighbours, OTHERS};
+use super::quota::Limits;
 use super::refusal::{Outcome, Refused};
 use super::selected::{Selected, Telling};
 use crate::store::AccountMail;
@@ -105,6 +106,7 @@ pub(super) struct Engine {
     /// The client has said what it wants to hear unasked (RFC 5465).
     pub(super) notifying: Option<Notifying>,
     pub(super) home: Home,
+    pub(super) limits: Limits,
     patience: Duration,
     _open: OpenSession,
 }
@@ -113,6 +115,7 @@ impl Engine {
     pub(super) fn new(mail: AccountMail, neighbours: Arc<dyn Neighbours>) -> Self {
         Self {
             home: Home::of(&mail),
+            limits: Limits::known(),
             mail,
             neighbours,
             selected: None,
@@ -124,6 +127,12 @@ impl Engine {
             patience: PATIENCE,
             _open: OpenSession::new(),
         }
+    }
+
+    /// With an account whose limits are asked for after so long.
+    #[cfg(test)]
+    pub(super) fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// With a client that wants to hear of its commands after so long.
@@ -184,12 +193,18 @@ impl Engine {
             Command::Thread(thread) => self.thread(&thread, reply).await,
             Command::Fetch(fetch) => self.fetch(&fetch, reply).await,
             Command::Store(store) => self.store(&store, reply).await,
-            Command::Copy(copy) => self.copy(&copy, reply).await,
+            Command::Copy(copy) => {
+                self.renew_limits().await;
+                self.copy(&copy, reply).await
+            }
             Command::Move(copy) => self.move_messages(&copy, reply).await,
             Command::Acl(acl) => self.acl(&acl, reply.output()).await,
             Command::Metadata(metadata) => self.metadata(metadata, reply.output()).await,
             Command::Notify(notify) => self.notify(notify, reply).await,
-            Command::Quota(quota) => self.quota(&quota, reply.output()).await,
+            Command::Quota(quota) => {
+                self.renew_limits().await;
+                self.quota(&quota, reply.output()).await
+            }
         }
     }
 
@@ -283,6 +298,7 @@ impl Handler<Server> for Engine {
             Event::AppendBegin(append) => {
                 // The answers before it must not wait for the message.
                 reply.stream.flush().await?;
+                self.renew_limits().await;
                 let begun = self.begin_append(&append).await.map(|appending| self.appending = Some(appending));
                 self.go_on_appending(begun, reply).await
             }

@@ -51,6 +51,14 @@ impl AccountMail {
         &self.account
     }
 
+    /// Takes over how much the account may hold from what is known of it now. What is known of another changes nothing.
+    pub fn take_limits(&mut self, now: &Account) {
+        if now.id == self.account.id {
+            let Account { quota_bytes, quota_messages, .. } = *now;
+            self.account = Arc::new(Account { quota_bytes, quota_messages, ..self.account.as_ref().clone() });
+        }
+    }
+
     /// The largest message that is taken, in bytes.
     pub fn message_limit_bytes(&self) -> u32 {
         self.store.message_limit_bytes()

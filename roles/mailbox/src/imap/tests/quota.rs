@@ -1,6 +1,11 @@
 //! GETQUOTA, GETQUOTAROOT, SETQUOTA, what no longer fits, and the warnings before (RFC 9208).
 
+use std::time::Duration;
+
 use super::*;
+use crate::imap::engine::Engine;
+use crate::imap::quota::Limits;
+use crate::imap::session::serve_engine;
 
 /// With room for four messages.
 async fn house() -> House {
@@ -85,4 +90,39 @@ async fn a_warning_comes_once_for_each_crossing() {
     client.ok("SELECT INBOX").await;
     let subjects = client.ok("FETCH 1:* BODY.PEEK[HEADER.FIELDS (SUBJECT)]").await;
     assert_eq!((subjects.untagged.len(), subjects.with("95% full").len()), (2, 1), "{subjects:?}");
+}
+
+#[tokio::test]
+async fn limits_that_an_administrator_changes_hold_for_open_sessions() {
+    let house = House::new().await;
+    let limits = Limits::serving(Duration::from_millis(300));
+    let engine = Engine::new(house.mail.clone(), house.neighbours.clone()).with_limits(limits);
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    tokio::spawn(serve_engine(engine, Box::new(near), house.drain.clone()));
+    let mut client = Client::new(far);
+    client.append("INBOX", "", &"x".repeat(1000)).await;
+    client.ok("SELECT INBOX").await;
+    let known = house.mail.account().clone();
+    house.neighbours.0.lock().unwrap().push(Account { quota_bytes: Some(1024), ..known.clone() });
+    let limited = ["QUOTAROOT INBOX ana@example.edu", "QUOTA ana@example.edu (STORAGE 1 1)"];
+    for _ in 0..100 {
+        if client.ok("GETQUOTAROOT INBOX").await.untagged == limited {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(client.ok("GETQUOTAROOT INBOX").await.untagged, limited);
+    client.fails("APPEND INBOX {100}", "NO [OVERQUOTA]").await;
+    client.fails("COPY 1 Sent", "NO [OVERQUOTA]").await;
+    // A limit that falls away; and while the directory knows nothing, what was known holds.
+    *house.neighbours.0.lock().unwrap() = vec![known];
+    tokio::time::sleep(Duration::from_millis(310)).await;
+    client.append("INBOX", "", &"x".repeat(1000)).await;
+    house.neighbours.0.lock().unwrap().clear();
+    tokio::time::sleep(Duration::from_millis(310)).await;
+    client.ok("COPY 1 Sent").await;
+    // Another's account that has the address now is none of the session's.
+    house.neighbours.0.lock().unwrap().push(account(Some(1)));
+    tokio::time::sleep(Duration::from_millis(310)).await;
+    assert_eq!(client.ok("GETQUOTAROOT INBOX").await.untagged, ["QUOTAROOT INBOX"]);
 }
