@@ -22,7 +22,8 @@ pub enum Depth {
 /// Which entries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entries {
-    /// Their names, in small letters, as they begin: `/private/…` or `/shared/…`.
+    /// Their names, in small letters, as they begin: `/private/…` or `/shared/…`; `/private` and `/shared` alone name nothing
+    /// but what lies below them.
     pub names: Vec<String>,
     /// Values longer than this, in bytes, are left out (§4.2.1).
     pub max_size: Option<u64>,
@@ -74,7 +75,7 @@ pub(super) fn parse_set(cursor: &mut Cursor<'_>) -> Result<Request, Refusal> {
     cursor.expect(b'(')?;
     let mut entries = Vec::new();
     loop {
-        let name = entry(cursor)?;
+        let name = entry(cursor, Named::WithValue)?;
         cursor.space()?;
         let value = cursor.binary_value()?.map(std::borrow::Cow::into_owned);
         if entries.len() == ENTRIES {
@@ -105,14 +106,14 @@ impl Entries {
             cursor.space()?;
         }
         if !cursor.take(b'(') {
-            self.names.push(entry(cursor)?);
+            self.names.push(entry(cursor, Named::Any)?);
             return Ok(());
         }
         loop {
             if self.names.len() == ENTRIES {
                 return Err(Refusal::Bad("Too many entries"));
             }
-            let name = entry(cursor)?;
+            let name = entry(cursor, Named::Any)?;
             if !self.names.contains(&name) {
                 self.names.push(name);
             }
@@ -150,9 +151,20 @@ impl Entries {
     }
 }
 
+/// What is named.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Named {
+    /// An entry that has a value.
+    WithValue,
+    /// What there may be entries below, too.
+    Any,
+}
+
 /// `entry = astring`: a path of printable ASCII in any case, without `*`, `%`, an empty component or a slash at its end
 /// (RFC 5464 §3.1, §5).
-fn entry(cursor: &mut Cursor<'_>) -> Result<String, Refusal> {
+///
+/// quirk_bare_scope: all of a mailbox is read by `(DEPTH infinity) (/private /shared)`. RFC 5464 does not forbid it.
+fn entry(cursor: &mut Cursor<'_>, named: Named) -> Result<String, Refusal> {
     const NO_NAME: Refusal = Refusal::Bad("Not the name of an entry");
     let text = cursor.astring()?;
     let name = String::from_utf8(text.to_ascii_lowercase()).map_err(|_| NO_NAME)?;
@@ -160,7 +172,10 @@ fn entry(cursor: &mut Cursor<'_>) -> Result<String, Refusal> {
     let path = name.strip_prefix('/').ok_or(NO_NAME)?;
     let mut components = path.split('/');
     let scope = components.next().is_some_and(|scope| matches!(scope, "private" | "shared"));
-    let whole = legal && scope && components.clone().next().is_some() && components.all(|one| !one.is_empty());
+    let whole = legal
+        && scope
+        && (named == Named::Any || components.clone().next().is_some())
+        && components.all(|one| !one.is_empty());
     if whole { Ok(name) } else { Err(NO_NAME) }
 }
 
@@ -200,13 +215,18 @@ mod tests {
             metadata("GETMETADATA (DEPTH infinity) INBOX /shared/vendor"),
             get(inbox(), &["/shared/vendor"], None, Depth::Infinity)
         );
+        assert_eq!(
+            metadata("GETMETADATA (DEPTH infinity) INBOX (/private /Shared)"),
+            get(inbox(), &["/private", "/shared"], None, Depth::Infinity)
+        );
         for line in [
             "GETMETADATA",
             "GETMETADATA INBOX",
             "GETMETADATA INBOX ()",
             "GETMETADATA INBOX (/shared/a",
             "GETMETADATA INBOX /other/a",
-            "GETMETADATA INBOX /shared",
+            "GETMETADATA INBOX /sharedx",
+            "GETMETADATA INBOX /",
             "GETMETADATA INBOX /shared/",
             "GETMETADATA INBOX /shared/a//b",
             "GETMETADATA INBOX /shared/a/",
@@ -237,6 +257,7 @@ mod tests {
             "SETMETADATA INBOX ()",
             "SETMETADATA INBOX /private/a \"x\"",
             "SETMETADATA INBOX (/private/a)",
+            "SETMETADATA INBOX (/private \"x\")",
             "SETMETADATA INBOX (/private/a x)",
             "SETMETADATA INBOX (/private/a \"x\"",
             "SETMETADATA INBOX (/private/a ~\"x\")",

@@ -46,6 +46,20 @@ async fn depth_and_size() {
     assert_eq!(answer.untagged, ["METADATA INBOX (/private/a \"1\")"]);
     assert!(answer.completion.starts_with("OK [METADATA LONGENTRIES 4]"), "{answer:?}");
     assert_eq!(client.ok("GETMETADATA (DEPTH 1) INBOX /private/none").await.untagged, [""; 0]);
+    // All of a mailbox, as Kolab's clients ask for it.
+    client.ok("SETMETADATA INBOX (/shared/x \"y\")").await;
+    for (options, told) in [
+        (
+            "(DEPTH infinity)",
+            "(/private/a \"1\" /private/a/b \"22\" /private/a/b/c \"4444\" /private/ab \"x\" /shared/x \"y\")",
+        ),
+        ("(DEPTH 1)", "(/private/a \"1\" /private/ab \"x\" /shared/x \"y\")"),
+        ("(DEPTH 0)", "(/private NIL /shared NIL)"),
+    ] {
+        let answer = client.ok(&format!("GETMETADATA {options} INBOX (/private /shared)")).await;
+        assert_eq!(answer.untagged, [format!("METADATA INBOX {told}")]);
+    }
+    client.fails("SETMETADATA INBOX (/private \"x\")", "BAD").await;
 }
 
 #[tokio::test]
