@@ -110,7 +110,13 @@ impl<'a> Seat<'a> {
                 if failure.is_temporary() {
                     tokio::time::sleep(BEFORE_LATER).await;
                 }
+                // An access node asks anew where the mail is; whoever holds this connection can only come by another.
+                let bound = failure.reason == Reason::Elsewhere && self.mailroom.is_none();
                 match Refused::from(failure) {
+                    Refused::Answer(completion) if bound => {
+                        let text = "Your mail cannot be had by this connection: please connect again";
+                        server.complete(Completion { text: text.into(), ..completion });
+                    }
                     Refused::Answer(completion) => server.complete(completion),
                     Refused::End(text) => server.goodbye(None, text),
                     Refused::Gone(error) => return Err(error),

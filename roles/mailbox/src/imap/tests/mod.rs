@@ -139,7 +139,9 @@ impl Doorkeeper for Rooms {
     ) -> Result<AccountMail, Failure> {
         match (login, password.expose(), on_behalf_of) {
             ("ana@example.edu", "secret", None) => Ok(self.0.clone()),
-            ("bob@example.edu", "secret", None) => Err(Failure::unavailable("another store group")),
+            ("bob@example.edu", "secret", None) => {
+                Err(Failure::new(Reason::Elsewhere, "temporarily unavailable, try again later"))
+            }
             _ => Err(Failure::new(Reason::Credentials, "wrong name or password")),
         }
     }
