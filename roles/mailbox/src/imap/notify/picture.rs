@@ -359,12 +359,14 @@ impl Picture {
         for entry in changed {
             let (number, scope, name) = entry;
             let mailbox = number.and_then(|number| self.mailboxes.get(&number));
-            // Of one that is new, or gone, that is told.
+            // Of one that is new, or gone, that is told; of one of whose entries was not told before, nothing has changed.
             let wants = match (number, mailbox) {
                 (None, _) => wanted.any().server_metadata,
                 (Some(number), Some(known)) => {
-                    let before = before.mailboxes.get(number).is_some_and(|before| before.readable);
-                    before && known.readable && self.wants(&known.name, wanted).metadata
+                    let wanted_before = |then: &Known| then.readable && before.wants(&then.name, wanted).metadata;
+                    before.mailboxes.get(number).is_some_and(wanted_before)
+                        && known.readable
+                        && self.wants(&known.name, wanted).metadata
                 }
                 (Some(_), None) => false,
             };

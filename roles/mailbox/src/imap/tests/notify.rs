@@ -290,3 +290,31 @@ async fn what_an_account_shares_is_there_again_when_it_stays() {
     assert_eq!(bob.hears().await, "LIST (\\Noselect \\HasChildren) \"/\" \"Other users/ana@example.edu\"");
     assert_eq!(bob.hears().await, "LIST (\\HasNoChildren) \"/\" \"Other users/ana@example.edu/team\"");
 }
+
+#[tokio::test]
+async fn a_new_name_is_no_change_of_entries() {
+    let house = House::new().await;
+    let (mut one, mut other) = (house.connect(), house.connect());
+    for name in ["a", "b"] {
+        other.ok(&format!("CREATE {name}")).await;
+        other.ok(&format!("SETMETADATA {name} (/private/comment \"x\" /shared/comment \"y\")")).await;
+    }
+    for groups in ["(personal (MailboxMetadataChange))", "(subtree new (MailboxMetadataChange))"] {
+        one.ok(&format!("NOTIFY SET {groups}")).await;
+        other.ok("RENAME a new/a").await;
+        hears_nothing(&mut one).await;
+        one.ok("RENAME b new/b").await;
+        hears_nothing(&mut one).await;
+        // What changes under the new name is told.
+        other.ok("SETMETADATA new/a (/private/comment \"z\")").await;
+        assert_eq!(one.hears().await, "METADATA new/a /private/comment", "{groups}");
+        other.ok("SETMETADATA new/a (/private/comment \"x\")").await;
+        assert_eq!(one.hears().await, "METADATA new/a /private/comment", "{groups}");
+        other.ok("RENAME new/a a").await;
+        other.ok("RENAME new/b b").await;
+        hears_nothing(&mut one).await;
+    }
+    one.ok("NOTIFY SET (subscribed (MailboxMetadataChange))").await;
+    other.ok("SUBSCRIBE a").await;
+    hears_nothing(&mut one).await;
+}
