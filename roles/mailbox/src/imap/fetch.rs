@@ -106,8 +106,16 @@ impl Engine {
                 let source = Source { entry, view: &selected.view, kept: kept.as_ref(), message: message.as_ref() };
                 let tell_flags = seen.contains(entry.uid) && !fetch.items.contains(&FetchItem::Flags);
                 let uid_only = reply.output().dialect().uid_only;
+                // RFC 3516 §4.3: of a size that is not known nothing is told.
+                let tells = |item: &&FetchItem| match (item, &message) {
+                    (FetchItem::BinarySize(section), Some(message)) => message.binary(section, None).is_ok(),
+                    _ => true,
+                };
+                if !tell_flags && !fetch.items.iter().any(|item| tells(&item)) {
+                    continue;
+                }
                 reply.output().fetch_of(sequence, wire_uid(entry.uid), |items| {
-                    fetch.items.iter().for_each(|item| source.write(items, item));
+                    fetch.items.iter().filter(tells).for_each(|item| source.write(items, item));
                     if tell_flags {
                         source.write(items, &FetchItem::Flags);
                         // RFC 7162 §3.2.4: whoever hears them hears of this change too, and of which message it is.

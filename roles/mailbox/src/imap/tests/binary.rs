@@ -36,5 +36,13 @@ async fn an_unknown_encoding_is_named_and_the_rest_is_told() {
         let answer = client.command(&format!("FETCH 1 (BINARY.PEEK[2] {item})")).await;
         assert!(answer.completion.starts_with("NO [UNKNOWN-CTE]"), "{answer:?}");
         assert_eq!(answer.with("BINARY[2] {5}\r\ncaña").len(), 1);
+        assert_eq!(answer.with("BINARY.SIZE").len(), 0, "{answer:?}");
     }
+    // Of whose parts nothing is known, nothing is told.
+    client.append("INBOX", "", PARTS.replace("x-new", "8bit").as_str()).await;
+    let answer = client.command("FETCH 1:2 BINARY.SIZE[3]").await;
+    assert!(answer.completion.starts_with("NO [UNKNOWN-CTE]"), "{answer:?}");
+    assert_eq!(answer.with("FETCH"), ["2 FETCH (BINARY.SIZE[3] 1)"]);
+    let answer = client.command("UID FETCH 1 BINARY.SIZE[3]").await;
+    assert_eq!(answer.with("FETCH"), ["1 FETCH (UID 1)"]);
 }
