@@ -123,7 +123,10 @@ impl Meter {
         let address = &self.account.address;
         // RFC 5322 §3.3 has spaces where INTERNALDATE has hyphens.
         let date = DateTime::from_unix_seconds(now_seconds()).to_string().trim_start().replacen('-', " ", 2);
-        format!("Return-Path: <>\r\nDelivered-To: {address}\r\nDate: {date}\r\n").into_bytes()
+        // Always of the same length, for what is measured is not what is written.
+        let id = format!("{:032x}@{}", fastrand::u128(..), address.domain());
+        let trace = format!("Return-Path: <>\r\nDelivered-To: {address}\r\n");
+        format!("{trace}Date: {date}\r\nMessage-ID: <{id}>\r\n").into_bytes()
     }
 }
 

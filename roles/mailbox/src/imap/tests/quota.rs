@@ -78,6 +78,8 @@ async fn a_warning_comes_once_for_each_crossing() {
     {
         assert!(fetched.contains(line), "{fetched}");
     }
+    let envelope = client.ok("FETCH 1 ENVELOPE").await.untagged.join("");
+    assert!(envelope.ends_with("@example.edu>\"))"), "{envelope}");
     // Above it, nothing is said again, until it was below.
     assert_eq!(client.append("Sent", "", "x").await.with("EXISTS"), [""; 0]);
     client.ok("SELECT Sent").await;
@@ -90,6 +92,9 @@ async fn a_warning_comes_once_for_each_crossing() {
     client.ok("SELECT INBOX").await;
     let subjects = client.ok("FETCH 1:* BODY.PEEK[HEADER.FIELDS (SUBJECT)]").await;
     assert_eq!((subjects.untagged.len(), subjects.with("95% full").len()), (2, 1), "{subjects:?}");
+    let ids = client.ok("FETCH 1:* BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]").await.untagged;
+    let id = |line: &String| line.split_once("Message-ID: <").unwrap().1.to_owned();
+    assert_ne!(id(&ids[0]), id(&ids[1]));
 }
 
 #[tokio::test]
