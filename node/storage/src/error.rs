@@ -72,6 +72,12 @@ pub enum StorageError {
     /// A compressed body cannot be read.
     #[error("a compressed body is damaged ({0}): run estafeta mailbox verify, and restore it from a backup")]
     Packed(#[source] io::Error),
+    /// The directory of the blobs is not what it was when it was opened.
+    #[error("{path}: the directory is not there, or is another one: is its disk mounted?")]
+    NoDirectory {
+        /// Which.
+        path: PathBuf,
+    },
     /// There is no such object.
     #[error("{place}: there is no such object")]
     NoObject {
@@ -141,9 +147,8 @@ impl StorageError {
     /// Whether the database or the object store is not to be had for now: it comes back, or another takes its place.
     pub fn is_away(&self) -> bool {
         match self {
-            Self::Away(_) | Self::Objects(_) | Self::NoStandby | Self::Unfit(_) | Self::Unknown | Self::Contended => {
-                true
-            }
+            Self::Away(_) | Self::Objects(_) | Self::NoDirectory { .. } => true,
+            Self::NoStandby | Self::Unfit(_) | Self::Unknown | Self::Contended => true,
             Self::Database(error) => Fault::of(error).is_some(),
             _ => false,
         }
@@ -171,6 +176,11 @@ impl StorageError {
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::NoObject { .. })
             || matches!(self, Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// Whether something that was kept is missing or damaged: it does not come back by itself.
+    pub fn is_lost(&self) -> bool {
+        self.is_missing() || matches!(self, Self::Packed(_) | Self::Damaged(_))
     }
 
     /// Whether the database's file cannot be used as it is: it is damaged, or none of ours.

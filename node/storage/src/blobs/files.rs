@@ -166,7 +166,7 @@ impl Files {
         match open(&self.path(name)) {
             Err(error) if error.is_missing() => match open(&self.former_path(name)) {
                 // The path where it should be is the one to name.
-                Err(former) if former.is_missing() => Err(error),
+                Err(former) if former.is_missing() => self.check_mounted(name).and(Err(error)),
                 other => other,
             },
             other => other,
@@ -175,7 +175,19 @@ impl Files {
 
     fn holds(&self, name: BlobName) -> Result<bool, StorageError> {
         let there = |path: PathBuf| path.try_exists().map_err(|error| StorageError::file("look for", &path, error));
-        Ok(there(self.path(name))? || there(self.former_path(name))?)
+        if there(self.path(name))? || there(self.former_path(name))? {
+            return Ok(true);
+        }
+        self.check_mounted(name).map(|()| false)
+    }
+
+    /// Each shard was there when it was opened: without it, not one blob is missing, but the disk.
+    fn check_mounted(&self, name: BlobName) -> Result<(), StorageError> {
+        if self.shard_path(name.hash.0[0].into()).exists() {
+            Ok(())
+        } else {
+            Err(StorageError::NoDirectory { path: self.root.clone() })
+        }
     }
 
     fn delete(&self, name: BlobName) -> Result<(), StorageError> {

@@ -189,6 +189,19 @@ mod tests {
         BlobName::plain(BlobHash::of(body), generation)
     }
 
+    #[tokio::test]
+    async fn a_disk_that_is_not_mounted_has_lost_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(root.path()).unwrap();
+        let lost = blobs.get(name(b"x", 0)).await.unwrap_err();
+        assert!(lost.is_lost() && !lost.is_away(), "{lost}");
+        for entry in fs::read_dir(root.path()).unwrap() {
+            fs::remove_dir_all(entry.unwrap().path()).unwrap();
+        }
+        let away = blobs.get(name(b"x", 0)).await.unwrap_err();
+        assert!(away.is_away() && !away.is_lost() && !away.is_missing(), "{away}");
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn files_are_a_shelf() {
         let root = tempfile::tempdir().unwrap();

@@ -14,6 +14,7 @@ use estafeta_protocols::imap::types::{DateTime, Messages, Rights};
 
 use super::ahead::{Ahead, Wanted};
 use super::engine::{Engine, Reply};
+use super::lost::Lost;
 use super::refusal::{Outcome, Refused};
 use super::selected::Selected;
 use super::translate::{flag_names, wire_uid};
@@ -55,6 +56,7 @@ impl Engine {
         let wanted = wanted(&fetch.items);
         let mut missing = false;
         let mut unknown_encoding = false;
+        let mut lost = Lost::default();
         let with_uids = |page: Sequences| {
             let uids = selected.view.uids(&page);
             ((page, uids.clone()), uids)
@@ -99,7 +101,13 @@ impl Engine {
                             missing = true;
                             continue;
                         }
-                        Err(error) => return Err(Refused::of_selected(error)),
+                        Err(error) => {
+                            lost.pass_over(entry.uid, error).map_err(Refused::of_selected)?;
+                            if seen.contains(entry.uid) {
+                                selected.tell_flags(reply.output(), entry.uid, fetch.messages.by_uid());
+                            }
+                            continue;
+                        }
                     }
                 };
                 unknown_encoding |= message.as_ref().is_some_and(|message| is_undecodable(&fetch.items, message));
@@ -127,6 +135,10 @@ impl Engine {
                 });
                 reply.send_much().await?;
             }
+        }
+        if lost.log(selected.mailbox.mail()) {
+            let text = "A message cannot be read: an administrator should run estafeta mailbox verify";
+            return Err(Refused::Answer(Completion::no(text).with(Code::ServerBug)));
         }
         if unknown_encoding {
             // RFC 3516 §4.3: the parts that can be decoded are told all the same.

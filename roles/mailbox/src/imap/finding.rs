@@ -9,6 +9,7 @@ use estafeta_protocols::imap::message::search::{Candidate, Circumstances, Place,
 use estafeta_protocols::imap::types::{Flag, Uid};
 
 use super::engine::Reply;
+use super::lost::Lost;
 use super::refusal::Refused;
 use super::selected::Selected;
 use super::translate::{has_flag, wire_uid};
@@ -113,7 +114,7 @@ pub(super) async fn find(
     } else {
         None
     };
-    let mut found = Vec::new();
+    let (mut found, mut lost) = (Vec::new(), Lost::default());
     let mut next = 1;
     while next <= view.len() {
         let mut page = page(selected, next, index.as_ref());
@@ -126,7 +127,7 @@ pub(super) async fn find(
                 Some(matches) => matches,
                 None => {
                     reply.progress(known.sequence, view.len()).await?;
-                    decide(selected, &mut known, |known| query.matches(known)).await?.unwrap_or(false)
+                    decide(selected, &mut known, &mut lost, |known| query.matches(known)).await?.unwrap_or(false)
                 }
             };
             if matches {
@@ -135,6 +136,7 @@ pub(super) async fn find(
         }
         tokio::task::yield_now().await;
     }
+    lost.log(selected.mailbox.mail());
     if relevancy {
         weigh(selected, &query, index.as_ref(), &mut found, reply).await?;
     }
@@ -155,7 +157,9 @@ async fn weigh(
         get_kept(selected, query, page.iter_mut().collect()).await?;
         for mut known in page {
             reply.progress(worths.len() as u32, found.len() as u32).await?;
-            worths.push(decide(selected, &mut known, |known| query.worth(known)).await?.unwrap_or(0));
+            // Of those that are lost, word was left.
+            let lost = &mut Lost::default();
+            worths.push(decide(selected, &mut known, lost, |known| query.worth(known)).await?.unwrap_or(0));
         }
         tokio::task::yield_now().await;
     }
@@ -214,24 +218,30 @@ async fn get_kept(selected: &Selected, query: &Query, page: Vec<&mut Known<'_>>)
     Ok(())
 }
 
-/// What is asked of a message, if what is at hand does not say it, by its text. None of one that is gone.
+/// What is asked of a message, if what is at hand does not say it, by its text. None of one that is gone. One that is lost has
+/// no text.
 async fn decide<T>(
     selected: &Selected,
     known: &mut Known<'_>,
+    lost: &mut Lost,
     ask: impl Fn(&Known<'_>) -> Option<T>,
 ) -> Result<Option<T>, Refused> {
     if let Some(answer) = ask(known) {
         return Ok(Some(answer));
     }
-    match selected.mailbox.text(known.entry.uid).await {
+    let message = match selected.mailbox.text(known.entry.uid).await {
         Ok(text) => {
             let [prefix, body] = text.parts();
-            known.message = Some(Message::new(prefix.clone(), body.clone()));
-            tokio::task::yield_now().await;
-            Ok(ask(known))
+            Message::new(prefix.clone(), body.clone())
         }
         // RFC 2180 §4.3: what was expunged meanwhile is not found.
-        Err(StoreError::NoMessage) => Ok(None),
-        Err(error) => Err(Refused::of_selected(error)),
-    }
+        Err(StoreError::NoMessage) => return Ok(None),
+        Err(error) => {
+            lost.pass_over(known.entry.uid, error).map_err(Refused::of_selected)?;
+            Message::new(Default::default(), Default::default())
+        }
+    };
+    known.message = Some(message);
+    tokio::task::yield_now().await;
+    Ok(ask(known))
 }

@@ -30,6 +30,7 @@ mod hierarchy;
 mod home;
 mod line_ends;
 mod list;
+mod lost;
 mod metadata;
 mod metrics;
 mod notify;

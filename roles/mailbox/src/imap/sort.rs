@@ -8,6 +8,7 @@ use estafeta_protocols::imap::response::Completion;
 
 use super::engine::{Engine, Reply};
 use super::finding::{Found, find};
+use super::lost::Lost;
 use super::refusal::{Outcome, Refused};
 use super::search::{given, names_mod_sequence};
 use super::selected::Selected;
@@ -77,14 +78,15 @@ async fn find_sorted(selected: &Selected, sort: &Sort, reply: &mut Reply<'_, '_>
     Ok(ranked.into_iter().map(|(_, found)| found).collect())
 }
 
-/// What `look` sees in the header of each of the messages. Those that are gone are left out.
+/// What `look` sees in the header of each of the messages. Those that are gone are left out; in one that is lost it sees
+/// nothing.
 pub(super) async fn with_headers<T>(
     selected: &Selected,
     found: Vec<Found>,
     look: &(dyn Fn(&Message, &Found) -> T + Sync),
     reply: &mut Reply<'_, '_>,
 ) -> Result<Vec<(T, Found)>, Refused> {
-    let mut seen = Vec::with_capacity(found.len());
+    let (mut seen, mut lost) = (Vec::with_capacity(found.len()), Lost::default());
     let goal = found.len() as u32;
     for page in found.chunks(PAGE_MESSAGES) {
         let uids = UidSet::from_uids(page.iter().map(|found| found.entry.uid));
@@ -102,7 +104,10 @@ pub(super) async fn with_headers<T>(
                         look(&Message::new(prefix.clone(), body.clone()), found)
                     }
                     Err(StoreError::NoMessage) => continue,
-                    Err(error) => return Err(Refused::of_selected(error)),
+                    Err(error) => {
+                        lost.pass_over(found.entry.uid, error).map_err(Refused::of_selected)?;
+                        look(&Message::new(Default::default(), Default::default()), found)
+                    }
                 },
             };
             seen.push((look, *found));
@@ -110,5 +115,6 @@ pub(super) async fn with_headers<T>(
         }
         tokio::task::yield_now().await;
     }
+    lost.log(selected.mailbox.mail());
     Ok(seen)
 }

@@ -11,7 +11,7 @@ use estafeta_net::drain::Drain;
 use estafeta_net::drive::{Flow, Handler, Output};
 use estafeta_protocols::pop3::command::{Command, MessageNumber};
 use estafeta_protocols::pop3::lines::{DotStuffing, Top};
-use estafeta_protocols::pop3::response::Completion;
+use estafeta_protocols::pop3::response::{Code, Completion};
 use estafeta_protocols::pop3::server::{Event, Server};
 
 use super::maildrop::{Held, Maildrop, NoMessage};
@@ -130,6 +130,13 @@ impl Transaction {
             Ok(message) => message,
             Err(StoreError::NoMessage) => {
                 server.complete(Completion::no("Another session has removed the message"));
+                return Ok(());
+            }
+            Err(error) if error.is_lost() => {
+                let login = &self.login;
+                tracing::error!(login, uid = %held.uid, %error, "a message cannot be read: run estafeta mailbox verify");
+                let text = "This message cannot be read: an administrator should run estafeta mailbox verify";
+                server.complete(Completion::no(text).with(Code::SysPerm));
                 return Ok(());
             }
             Err(error) => {

@@ -82,8 +82,8 @@ impl super::AccountMail {
 }
 
 impl Mailbox {
-    /// What is kept of these messages, by UID; what is gone is missing. For as many as may be held at once: headers are
-    /// up to 64 KB long.
+    /// What is kept of these messages, by UID; what is gone is missing. Of one whose body is lost before anything was kept,
+    /// nothing is. For as many as may be held at once: headers are up to 64 KB long.
     pub async fn contents(&self, uids: &UidSet, columns: Columns) -> Result<Vec<KeptMessage>, StoreError> {
         let mut reader = self.mail.store.reader().await?;
         let rows = contents::find(&mut reader, self.row, uids, columns).await?;
@@ -103,6 +103,8 @@ impl Mailbox {
     async fn make(&self, row: &mut Row) -> Result<bool, StoreError> {
         let text = match self.text(row.uid).await {
             Err(StoreError::NoMessage) => return Ok(false),
+            // Whoever needs it finds out.
+            Err(error) if error.is_lost() => return Ok(true),
             text => text?,
         };
         let made = of(text.body()).await?;

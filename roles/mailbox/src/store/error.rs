@@ -44,6 +44,13 @@ pub enum StoreError {
     Storage(#[from] StorageError),
 }
 
+impl StoreError {
+    /// Whether a body is missing or damaged, and does not come back by itself.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Storage(error) if error.is_lost())
+    }
+}
+
 impl From<estafeta_storage::sql::Error> for StoreError {
     fn from(error: estafeta_storage::sql::Error) -> Self {
         Self::Storage(error.into())

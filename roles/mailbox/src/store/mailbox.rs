@@ -27,6 +27,11 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
+    /// Whose it is.
+    pub fn mail(&self) -> &AccountMail {
+        &self.mail
+    }
+
     /// The life of its UIDs, constant for this handle.
     pub fn uid_validity(&self) -> UidValidity {
         self.uid_validity

@@ -12,6 +12,7 @@ mod fuzzy;
 mod hierarchy;
 mod index;
 mod kept;
+mod lost;
 mod messages;
 mod metadata;
 mod notify;
@@ -66,7 +67,7 @@ impl House {
         let files = bodies.exists();
         if files {
             std::fs::rename(&bodies, self._directory.path().join("lost")).unwrap();
-            std::fs::create_dir(bodies).unwrap();
+            (0..256).for_each(|shard| std::fs::create_dir_all(bodies.join(format!("{shard:02x}"))).unwrap());
         }
         files
     }

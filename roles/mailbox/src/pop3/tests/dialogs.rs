@@ -206,3 +206,14 @@ async fn a_drain_lets_a_busy_session_finish() {
     assert_eq!(ended.unwrap(), "");
     assert_eq!(home.uids().await, [2]);
 }
+
+#[tokio::test]
+async fn a_message_that_is_lost_need_not_be_asked_for_again() {
+    let home = Home::with(&["Subject: 1\r\n\r\none\r\n"]).await;
+    let mut client = home.log_in().await;
+    home.mail.lose_small_bodies().await;
+    let refusal = "-ERR [SYS/PERM] This message cannot be read: an administrator should run estafeta mailbox verify";
+    assert_eq!(client.say("RETR 1").await, refusal);
+    assert_eq!(client.say("TOP 1 0").await, refusal);
+    assert_eq!(client.quit().await, "+OK Goodbye\r\n");
+}

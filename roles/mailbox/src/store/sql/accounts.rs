@@ -42,10 +42,7 @@ pub async fn lock(connection: &mut Connection, account: AccountRow) -> Result<()
 }
 
 /// The same of a row that was remembered: it must still be this account's. [`StoreError::Gone`] when it is not.
-pub async fn lock_own(
-    connection: &mut Connection,
-    (row, account): (AccountRow, AccountId),
-) -> Result<(), StoreError> {
+pub async fn lock_own(connection: &mut Connection, (row, account): (AccountRow, AccountId)) -> Result<(), StoreError> {
     let found = connection.locking("SELECT state FROM accounts WHERE id = ? AND account = ?").bind(row);
     let found = found.bind(account.0.as_bytes().as_slice()).fetch_optional(connection).await?;
     check_present(found.ok_or(StoreError::Gone)?.try_get("state")?)
