@@ -51,10 +51,11 @@ impl Candidate for Only {
     }
 }
 
-/// What the key asks of the only message.
-fn finds(key: &SearchKey, only: &Only) -> bool {
+/// Whether the only message is found by this key, and how relevant it is.
+fn finds(key: &SearchKey, only: &Only) -> (bool, u8) {
     let circumstances = Circumstances { last_sequence: 1, last_uid: 7, saved: &[7..=7], now: 3 };
-    Query::new(key, &circumstances).matches(only).unwrap_or(false)
+    let query = Query::with_worths(key, &circumstances);
+    (query.matches(only).unwrap_or(false), query.worth(only).map_or(1, |worth| worth.clamp(1, 100) as u8))
 }
 
 fn carry_out(command: Command, server: &mut Server, only: &Only) {
@@ -80,17 +81,19 @@ fn carry_out(command: Command, server: &mut Server, only: &Only) {
             }
         }),
         Command::Search(search) => {
-            let found: Vec<u32> = finds(&search.key, only).then_some(1).into_iter().collect();
+            let (found, relevancy) = finds(&search.key, only);
+            let found: Vec<u32> = found.then_some(1).into_iter().collect();
             match search.give {
-                Some(give) => server.extended_search(search.by_uid, give, &found, None),
+                Some(give) => server.extended_search(search.by_uid, give, &found, &vec![relevancy; found.len()], None),
                 None => server.output().search(found, Some(1)),
             }
         }
         Command::Sort(sort) => {
-            let rank = |criterion: &Criterion| message.rank(criterion.key, 0, 1);
+            let (found, relevancy) = finds(&sort.key, only);
+            let rank = |criterion: &Criterion| message.rank(criterion.key, 0, 1, relevancy);
             let ranks: Vec<Rank> = sort.criteria.iter().map(rank).collect();
             assert!(compare(&sort.criteria, &ranks, &ranks).is_eq());
-            server.output().sort(finds(&sort.key, only).then_some(1), None);
+            server.output().sort(found.then_some(1), None);
         }
         Command::Thread(thread) => {
             let messages = [message.threadable(0), message.threadable(1)];

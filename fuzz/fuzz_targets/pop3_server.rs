@@ -31,7 +31,8 @@ fuzz_target!(|data: &[u8]| {
         0 => Server::authenticated(b"", Limits::default()),
         kind => {
             let mechanisms = vec![Mechanism::Plain, Mechanism::Login, Mechanism::External];
-            let offer = Offer { start_tls: true, login: true, mechanisms, forwarding: kind == 3 };
+            let forwarding = kind == 3;
+            let offer = Offer { start_tls: true, login: true, mechanisms, forwarding, login_delay_seconds: 0 };
             Server::greet(offer, kind != 1, Limits::default())
         }
     };

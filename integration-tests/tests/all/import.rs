@@ -155,7 +155,7 @@ fn out_of_a_server_that_vouches_for_itself() -> anyhow::Result<()> {
             ("misnamed", &["-addext", "subjectAltName=DNS:elsewhere.example.edu"][..], Some("issued for")),
         ] {
             let (certificate, key) = self_signed(&directory, name, more)?;
-            let server = Dovecot::start_at(address, "sdbox", Some((&certificate, &key)))?;
+            let server = Dovecot::start_at(address, "sdbox", (&certificate, &key))?;
             let from = format!("imaps://ana@{}", server.imaps);
             for (ca, word) in [(&certificate, word), (&other, Some("name this very certificate"))] {
                 let ca = ca.to_str().context("a path")?;

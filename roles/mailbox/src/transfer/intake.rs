@@ -93,11 +93,17 @@ impl<'a> Intake<'a> {
     ) -> Result<(), Failure> {
         let limit_bytes = self.mail.message_limit_bytes() as usize;
         self.progress.send_modify(|progress| progress.done += 1);
+        let read = match read {
+            Ok((new, _)) if new.message.is_empty() => Err("it is empty".to_owned()),
+            Ok((new, _)) if new.message.len() > limit_bytes => Err(TOO_LARGE.to_owned()),
+            read => read.map_err(|failure| failure.to_string()),
+        };
         let (new, identity) = match read {
-            Ok((new, _)) if new.message.is_empty() => return Ok(self.refuse(place, "it is empty")),
-            Ok((new, _)) if new.message.len() > limit_bytes => return Ok(self.refuse(place, TOO_LARGE)),
             Ok(read) => read,
-            Err(failure) => return Ok(self.refuse(place, failure)),
+            Err(why) => {
+                self.refuse(place, why);
+                return Ok(());
+            }
         };
         if let Some(alike) = self.there.get_mut(&identity).filter(|alike| **alike > 0) {
             *alike -= 1;

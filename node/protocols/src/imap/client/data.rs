@@ -196,9 +196,8 @@ impl Fetched {
             } else if name.is("INTERNALDATE") {
                 fetched.internal_date = value.bytes().and_then(|text| DateTime::parse(text));
             } else if name.is("FLAGS") {
-                for flag in value.list().unwrap_or_default().iter().filter_map(|flag| Flag::new(flag.bytes()?)) {
-                    fetched.flags.insert(flag);
-                }
+                let flags = value.list().unwrap_or_default().iter();
+                fetched.flags.extend(flags.filter_map(|flag| Flag::new(flag.bytes()?)));
             } else if name.is("BODY[]") && !matches!(value, Value::List(_)) && !value.is("NIL") {
                 fetched.text = Some(value);
             }

@@ -47,6 +47,8 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Client {
     input: BytesMut,
+    /// How much of it is known to hold no line's end.
+    searched: usize,
     output: BytesMut,
     /// What has been sent of, and waits for, the server's leave.
     command: Option<Command>,
@@ -85,6 +87,7 @@ impl Client {
     pub fn new() -> Self {
         Self {
             input: BytesMut::new(),
+            searched: 0,
             output: BytesMut::new(),
             command: None,
             tags: 0,
@@ -136,13 +139,7 @@ impl Client {
                     self.expected = Expected::Line;
                 }
                 Expected::Line => {
-                    let Some(end) = self.input.iter().position(|byte| *byte == b'\n') else {
-                        if self.input.len() >= LINE_BYTES {
-                            return self.fail("the server sends an endless line");
-                        }
-                        return None;
-                    };
-                    let line = self.input.split_to(end + 1);
+                    let line = self.line()?;
                     if let Some(event) = self.hear(&line) {
                         return Some(event);
                     }
@@ -152,6 +149,18 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// The next line, its end included. None when it is not whole, or it failed.
+    fn line(&mut self) -> Option<BytesMut> {
+        let unread = self.input.get(self.searched..).unwrap_or_default();
+        let end = unread.iter().position(|byte| *byte == b'\n').map(|offset| self.searched + offset);
+        if end.unwrap_or(self.input.len()) >= LINE_BYTES {
+            return self.fail("the server sends an endless line");
+        }
+        // A line may come in very small pieces: nothing of it is looked at twice.
+        self.searched = if end.is_some() { 0 } else { self.input.len() };
+        Some(self.input.split_to(end? + 1))
     }
 
     /// Hears a line. None when it is part of something.
@@ -260,7 +269,7 @@ impl Machine for Client {
         match self.failure {
             Some(why) => {
                 self.closed = true;
-                self.input.clear();
+                drop(self.take_unread());
                 Step::Event(Event::Failed(why))
             }
             None => Step::Read,
@@ -275,6 +284,7 @@ impl Machine for Client {
     }
 
     fn take_unread(&mut self) -> Bytes {
+        self.searched = 0;
         self.input.split().freeze()
     }
 }

@@ -91,6 +91,20 @@ fn a_large_literal_is_handed_on() {
 }
 
 #[test]
+fn a_line_is_as_long_as_it_may_be_however_it_comes() {
+    // Found by fuzzing: one that was too long passed where its end came with its limit, and one that came byte by byte was
+    // looked at from its begin for each.
+    for size in [1, 7, LINE_BYTES - 1, LINE_BYTES + 1] {
+        let heard = |length: usize| {
+            let line = [b"* OK ", &vec![b'x'; length - 7][..], b"\r\n"].concat();
+            play(&mut Client::new(), &line, size).1
+        };
+        assert!(matches!(heard(LINE_BYTES)[..], [Event::Said(_)]));
+        assert!(matches!(heard(LINE_BYTES + 1)[..], [Event::Failed(_)]));
+    }
+}
+
+#[test]
 fn a_server_that_is_none_is_left() {
     let endless = [b"* LIST (", &[b'x'; LINE_BYTES][..]].concat();
     let mut literals = b"* X {60000}\r\n".to_vec();

@@ -53,22 +53,25 @@ impl Part {
         for place in [&mut self.header.start, &mut self.header.end, &mut self.body.start, &mut self.body.end] {
             *place = end.min(*place);
         }
-        match &mut self.content {
-            Content::Single => {}
-            // Those before the last one end before it.
-            Content::Multipart(parts) => {
-                if let Some(last) = parts.last_mut() {
-                    last.end_at(end);
-                }
-            }
-            Content::Message(inner) => inner.end_at(end),
-        }
+        self.content.end_at(end);
     }
 
     /// The message that is these bytes.
     pub(super) fn parse(bytes: &[u8]) -> Self {
         let mut scanner = Scanner { bytes, at: 0, boundaries: Vec::new(), parts_left: PARTS };
         scanner.part(0, false)
+    }
+}
+
+impl Content {
+    /// Nothing of it lies behind `end`.
+    fn end_at(&mut self, end: usize) {
+        match self {
+            Self::Single => {}
+            // Those before the last one end before it.
+            Self::Multipart(parts) => parts.last_mut().into_iter().for_each(|last| last.end_at(end)),
+            Self::Message(inner) => inner.end_at(end),
+        }
     }
 }
 
@@ -196,9 +199,7 @@ impl Scanner<'_> {
             }
         }
         let body = self.body(start);
-        if let Content::Message(inner) = &mut content {
-            inner.end_at(body.end);
-        }
+        content.end_at(body.end);
         Part { header, body, content_type, typed, content }
     }
 
@@ -306,6 +307,16 @@ mod tests {
         let Content::Message(inner) = &parts[0].content else { panic!() };
         assert_eq!(&bytes[parts[0].body.clone()], "Subject: x\n");
         assert_eq!((&bytes[inner.header.clone()], &bytes[inner.body.clone()]), ("Subject: x\n", ""));
+    }
+
+    #[test]
+    fn a_part_lies_within_a_multipart_that_does_not_end() {
+        // Found by fuzzing: what ends both is a delimiter of the outer one, right behind the empty line of a header.
+        let bytes = "Content-Type: multipart/a;boundary=x\n\n--x\nContent-Type:multipart/i;boundary=o\n\n--o\n\r\n--x";
+        let Content::Multipart(outer) = Part::parse(bytes.as_bytes()).content else { panic!() };
+        let Content::Multipart(inner) = &outer[0].content else { panic!() };
+        assert_eq!(&bytes[outer[0].body.clone()], "--o\n");
+        assert_eq!((&bytes[inner[0].header.clone()], &bytes[inner[0].body.clone()]), ("", ""));
     }
 
     #[test]

@@ -16,9 +16,32 @@ use super::fold::{Needle, folded};
 use super::part::{Content, Part};
 use crate::imap::types::Date;
 
+/// How many encoded words may begin before one ends.
+const OPEN_WORDS: usize = 16;
+
+/// Whether a value has encoded words that are worth looking for. Where more and more of them begin and none ends it has not:
+/// the parser would read from each of them to the end of the field, which may be as long as a message.
+fn has_words(value: &[u8]) -> bool {
+    let (mut at, mut open, mut found) = (0, 0, false);
+    while let Some(pair) = value.get(at..at + 2) {
+        match pair {
+            b"=?" if open == OPEN_WORDS => return false,
+            b"=?" => {
+                (found, open) = (true, open + 1);
+                // The question mark of a begin is not that of an end.
+                at += 1;
+            }
+            b"?=" => open = 0,
+            _ => {}
+        }
+        at += 1;
+    }
+    found
+}
+
 /// A field's value with its encoded words decoded (RFC 2047).
 pub(super) fn decode_field(value: &[u8]) -> String {
-    if !value.windows(2).any(|pair| pair == b"=?") {
+    if !has_words(value) {
         return String::from_utf8_lossy(&super::field::unfold(value)).into_owned();
     }
     // The parser stops at a line's end that is not followed by white space.
@@ -198,6 +221,16 @@ mod tests {
         assert_eq!(searchable.body, "cafe au lait\napfel\nsubject: inner\ndeep\n");
         assert!(searchable.is_whole && searchable.header.contains("subject: gruße aus munchen\n"));
         assert!(searchable.header.contains("x: plain folded"), "{searchable:?}");
+    }
+
+    #[test]
+    fn words_that_do_not_end() {
+        let decoded = "a =?cc?q?x b";
+        assert_eq!(decode_field(b" a =?cc?q?x =?utf-8?q?b?=\r\n"), decoded);
+        assert_eq!(decode_field(format!(" {}\r\n", "=?utf-8?q?=C3=B1?=".repeat(100)).as_bytes()), "ñ".repeat(100));
+        // Took minutes when each was read to the end of the field.
+        let open = "=?cc?q?x".repeat(200_000);
+        assert_eq!(decode_field(open.as_bytes()), open);
     }
 
     #[test]

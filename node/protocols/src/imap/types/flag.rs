@@ -186,14 +186,14 @@ impl Flags {
     /// `flag-list = "(" [flag *(SP flag)] ")"`
     pub(crate) fn parse_list(cursor: &mut Cursor<'_>) -> Result<Self, Refusal> {
         cursor.expect(b'(')?;
-        let mut flags = Self::new();
+        let mut flags = Vec::new();
         if cursor.take(b')') {
-            return Ok(flags);
+            return Ok(Self::new());
         }
         loop {
-            flags.parse_one(cursor)?;
+            flags.extend(Self::parse_one(cursor)?);
             if cursor.take(b')') {
-                return Ok(flags);
+                return Ok(flags.into_iter().collect());
             }
             cursor.space()?;
         }
@@ -201,38 +201,49 @@ impl Flags {
 
     /// `store-att-flags` allows the flags without parentheses: `flag *(SP flag)`
     pub(crate) fn parse_bare(cursor: &mut Cursor<'_>) -> Result<Self, Refusal> {
-        let mut flags = Self::new();
+        let mut flags = Vec::new();
         loop {
-            flags.parse_one(cursor)?;
+            flags.extend(Self::parse_one(cursor)?);
             if !cursor.take(b' ') {
-                return Ok(flags);
+                return Ok(flags.into_iter().collect());
             }
         }
     }
 
     /// `flag = "\Answered" / "\Flagged" / "\Deleted" / "\Seen" / "\Draft" / flag-keyword / flag-extension`
-    fn parse_one(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Refusal> {
+    fn parse_one(cursor: &mut Cursor<'_>) -> Result<Option<Flag>, Refusal> {
         let start = cursor.rest();
         let system = cursor.take(b'\\');
         let name = cursor.atom()?;
         let text = &start[..name.len() + usize::from(system)];
         // quirk_recent: some clients send back all the flags that they were told of; \Recent is not theirs to set.
         if text.eq_ignore_ascii_case(b"\\Recent") {
-            return Ok(());
+            return Ok(None);
         }
-        let flag =
-            Flag::new(text).ok_or(Refusal::Bad(if system { "Unknown system flag" } else { "Keyword too long" }))?;
-        self.insert(flag);
-        Ok(())
+        let unknown = if system { "Unknown system flag" } else { "Keyword too long" };
+        Flag::new(text).map(Some).ok_or(Refusal::Bad(unknown))
+    }
+}
+
+/// Many at once, in time for sorting them: one by one, each would move those behind it.
+impl Extend<Flag> for Flags {
+    fn extend<I: IntoIterator<Item = Flag>>(&mut self, flags: I) {
+        for flag in flags {
+            match flag {
+                Flag::Keyword(keyword) => self.keywords.push(keyword),
+                system => self.system |= system.bit(),
+            }
+        }
+        // Stable, so that of two that differ in case the first stays.
+        self.keywords.sort();
+        self.keywords.dedup();
     }
 }
 
 impl FromIterator<Flag> for Flags {
     fn from_iter<I: IntoIterator<Item = Flag>>(flags: I) -> Self {
         let mut set = Self::new();
-        flags.into_iter().for_each(|flag| {
-            set.insert(flag);
-        });
+        set.extend(flags);
         set
     }
 }
@@ -291,5 +302,15 @@ mod tests {
         assert!(flags.contains(&keyword("WORK")) && !flags.contains(&Flag::Draft));
         assert!(flags.remove(&keyword("wORK")) && !flags.remove(&keyword("work")));
         assert!(flags.remove(&Flag::Seen) && flags.is_empty());
+    }
+
+    #[test]
+    fn many_at_once() {
+        let keyword = |text: &str| Flag::new(text.as_bytes()).unwrap();
+        let flags = Flags::from_iter([keyword("b"), Flag::Seen, keyword("Work"), keyword("a"), keyword("work")]);
+        assert_eq!(flags.to_string(), "\\Seen a b Work");
+        // As many as stand in a response of a megabyte, the last first: put in one by one, each would move all the others.
+        let flags: Flags = (0..150_000).rev().map(|number| keyword(&format!("{number:06}"))).collect();
+        assert!(flags.len() == 150_000 && flags.keywords().is_sorted());
     }
 }

@@ -30,7 +30,8 @@ impl Choice {
     ) -> Result<Self, StoreError> {
         let mut choice = Self::default();
         // How many messages a range holds, its first and its last UID.
-        let (mut open, mut closed): (Option<(u32, u32, u32)>, Vec<(u32, u32, u32)>) = (None, Vec::new());
+        let mut open: Option<(u32, u32, u32)> = None;
+        let mut closed = Vec::new();
         for mut page in pages {
             // Between pages that do not follow each other there may be others.
             closed.extend(open.take_if(|(.., last)| Page::of(Uid(*last)) + 1 < page.number));
