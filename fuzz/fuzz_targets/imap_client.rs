@@ -18,18 +18,19 @@ const LINE_BYTES: usize = 64 * 1024;
 const RESPONSE_BYTES: usize = 1024 * 1024;
 const IN_PLACE_BYTES: u64 = 64 * 1024;
 
-/// The most that a server says.
-const SCRIPT_BYTES: usize = RESPONSE_BYTES * 5 / 4;
+/// The most that a server says: more than a line and a literal hold, or, rarely, for it takes a second, than a response.
+const SCRIPT_BYTES: usize = 2 * LINE_BYTES;
+const LONG_SCRIPT_BYTES: usize = RESPONSE_BYTES * 5 / 4;
 
-/// What the server says: runs are written out.
-fn written_out(mut rest: &[u8]) -> Vec<u8> {
+/// What the server says, of at most so many bytes if there are runs in it, which are written out.
+fn written_out(mut rest: &[u8], limit_bytes: usize) -> Vec<u8> {
     let mut script = Vec::new();
     while let Some((&byte, behind)) = rest.split_first() {
         rest = behind;
         match (byte, behind) {
             (0xff, [high, low, length, behind @ ..]) => {
                 let (run, behind) = behind.split_at(usize::from(*length).min(behind.len()));
-                let room = SCRIPT_BYTES.saturating_sub(script.len()).checked_div(run.len()).unwrap_or(0);
+                let room = limit_bytes.saturating_sub(script.len()).checked_div(run.len()).unwrap_or(0);
                 script.extend_from_slice(&run.repeat(room.min(usize::from(*high) << 8 | usize::from(*low))));
                 rest = behind;
             }
@@ -253,7 +254,7 @@ fn weigh(values: &[Value], bytes: &mut usize, large: &mut Vec<u64>) {
 
 fuzz_target!(|input: &[u8]| {
     let [pieces, choice, script @ ..] = input else { return };
-    let script = written_out(script);
+    let script = written_out(script, if *choice >= 0xf0 { LONG_SCRIPT_BYTES } else { SCRIPT_BYTES });
     let (plain, idle) = (choice & 1 != 0, choice & 2 != 0);
     let piece_bytes = if *pieces < 128 { usize::from(*pieces) + 1 } else { (usize::from(*pieces) - 127) * 127 };
     // A long script in very small pieces takes long, and shows no more.
