@@ -27,8 +27,8 @@ const INDEXED: Row = Row { name: "until the search index rests after filling", u
 const LOGIN: Row = Row { name: "LOGIN, when the directory is asked (argon2)", unit: Unit::Milliseconds };
 const LOGIN_AGAIN: Row = Row { name: "LOGIN, again within a minute", unit: Unit::Milliseconds };
 const FIRST_SELECT: Row = Row { name: "SELECT, the first after a restart", unit: Unit::Milliseconds };
-const MEMORY: Row = Row { name: "memory, when all of the above is done", unit: Unit::Megabytes };
-const MEMORY_OPEN: Row = Row { name: "memory, after a restart and that SELECT", unit: Unit::Megabytes };
+const MEMORY: Row = Row { name: "memory, after all rounds", unit: Unit::Megabytes };
+const MEMORY_OPEN: Row = Row { name: "memory, after a restart and SELECT", unit: Unit::Megabytes };
 const MEMORY_DIRECTORY: Row = Row { name: "memory of the node with access and directory", unit: Unit::Megabytes };
 const DISK: Row = Row { name: "all mail on the disk", unit: Unit::Megabytes };
 const DATABASE: Row = Row { name: "of it the database", unit: Unit::Megabytes };
@@ -130,6 +130,7 @@ fn of_accounts(sizes: &Sizes, rounds: usize) -> anyhow::Result<[Column; 2]> {
         }
         let mut column = Column::new(format!("{} accounts", thousands(accounts)));
         add_indexing(&mut server, &mut column)?;
+        add_sizes(&mut server, &mut column)?;
         stores.push((accounts, server, column));
     }
     for round in 0..=rounds {
@@ -149,7 +150,6 @@ fn of_accounts(sizes: &Sizes, rounds: usize) -> anyhow::Result<[Column; 2]> {
     }
     let mut columns = Vec::new();
     for (_, mut server, mut column) in stores {
-        add_sizes(&mut server, &mut column)?;
         if let Some(bytes) = server.directory_memory_bytes()? {
             column.add(MEMORY_DIRECTORY, mb(bytes));
         }
