@@ -67,7 +67,7 @@ struct Sizes {
 }
 
 const USUAL: Sizes = Sizes { accounts: [10, 55_000], messages: &[1_000, 100_000, 1_000_000], deliveries: [2_000, 300] };
-const QUICK: Sizes = Sizes { accounts: [10, 200], messages: &[100, 1_000], deliveries: [100, 50] };
+const QUICK: Sizes = Sizes { accounts: [10, 200], messages: &[200, 1_000], deliveries: [100, 50] };
 
 /// Measures, prints, and writes the page unless told otherwise.
 pub fn run(rounds: usize, quick: bool, write: bool) -> anyhow::Result<()> {
@@ -188,6 +188,7 @@ fn of_messages(messages: usize, deliveries: usize, rounds: usize) -> anyhow::Res
     }
     let mut columns = [None, None];
     for ((mut server, mut column), place) in stores.into_iter().zip(&mut columns) {
+        server.check()?;
         let (_, open) = tasks::select(server.session()?)?;
         column.add(MEMORY, mb(server.memory_bytes()?));
         drop(open);
@@ -212,7 +213,8 @@ fn ask(server: &mut Server, messages: usize, column: &mut Column) -> anyhow::Res
     }
     for task in TASKS {
         for _ in 0..task.samples {
-            let took = task.run(server, messages).with_context(|| format!("{}: {}", server.name, task.row.name))?;
+            let took =
+                task.run(server, messages).with_context(|| format!("{}: {}", task.row.name, server.last_words()))?;
             let value = match task.row.unit {
                 Unit::MicrosecondsEach => took.as_secs_f64() * 1e6 / messages as f64,
                 _ => ms(took),
@@ -229,7 +231,7 @@ fn fill(server: &Server, messages: usize, limit: Duration) -> anyhow::Result<Opt
             say(&format!("{}: {} of {} messages are there", server.name, thousands(done), thousands(messages)));
         }
     };
-    tasks::fill(server, messages, limit, progress).with_context(|| server.name)
+    tasks::fill(server, messages, limit, progress).with_context(|| server.last_words())
 }
 
 /// How long the search index is behind.
@@ -268,11 +270,12 @@ mod tests {
     #[test]
     fn dovecot_does_every_task() {
         let mut server = Server::dovecot().unwrap();
-        assert!(fill(&server, 150, FILLING_LIMIT).unwrap().is_some());
+        assert!(fill(&server, 300, FILLING_LIMIT).unwrap().is_some());
         let mut column = Column::new("Dovecot".into());
-        assert!(tasks::deliver_into(&server, 150, 20).unwrap() > 0.0);
-        ask(&mut server, 150, &mut column).unwrap();
+        assert!(tasks::deliver_into(&server, 300, 20).unwrap() > 0.0);
+        ask(&mut server, 300, &mut column).unwrap();
         let (took, _open) = tasks::select(server.restart().unwrap()).unwrap();
+        server.check().unwrap();
         assert!(took > Duration::ZERO && server.memory_bytes().unwrap() > 0);
     }
 }

@@ -12,6 +12,7 @@ use anyhow::{Context, bail, ensure};
 use estafeta_integration_tests::client::{Imap, Smtp, Trust};
 use estafeta_integration_tests::cluster::{Cluster, DOMAIN, PASSWORD};
 use estafeta_integration_tests::dovecot::{self, Dovecot};
+use estafeta_integration_tests::node::{Node, tail};
 use estafeta_integration_tests::topology::Topology;
 
 use crate::idle::{children, memory_bytes};
@@ -85,6 +86,26 @@ impl Server {
             password: dovecot::password(),
             running: Running::Dovecot(Box::new(dovecot)),
         })
+    }
+
+    /// Its name and the end of its log, for whoever reads why it failed.
+    pub fn last_words(&self) -> String {
+        let log = match &self.running {
+            Running::Estafeta(cluster) => cluster.nodes.iter().map(Node::log).map(|log| tail(&log, 5) + "\n").collect(),
+            Running::Dovecot(dovecot) => tail(&dovecot.log(), 10),
+        };
+        format!("{}: {log}", self.name)
+    }
+
+    /// That no process of it has panicked: who did is not fit to be compared.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let logs: String = match &self.running {
+            Running::Estafeta(cluster) => cluster.nodes.iter().map(Node::log).collect(),
+            Running::Dovecot(dovecot) => dovecot.log(),
+        };
+        let panicked = logs.lines().find(|line| line.contains("Panic: ") || line.contains("panicked"));
+        ensure!(panicked.is_none(), "{}: {}", self.name, panicked.unwrap_or_default());
+        Ok(())
     }
 
     /// A connection that is not logged in yet.
