@@ -4,6 +4,24 @@ use std::collections::HashMap;
 
 use super::{Node, Threadable, Threads};
 
+/// Which tree a node stands in: on the way to its root, which is its own. The way is cut short when it is gone, so that it costs
+/// next to nothing however deep a conversation is.
+struct Trees(Vec<usize>);
+
+impl Trees {
+    fn of(nodes: usize) -> Self {
+        Self((0..nodes).collect())
+    }
+
+    fn root(&mut self, mut node: usize) -> usize {
+        while self.0[node] != node {
+            self.0[node] = self.0[self.0[node]];
+            node = self.0[node];
+        }
+        node
+    }
+}
+
 /// While the conversations are put together.
 struct Forest<'a> {
     messages: &'a [Threadable],
@@ -42,28 +60,28 @@ impl Forest<'_> {
             }
             own.push(node);
         }
-        for (message, node) in messages.iter().zip(own) {
-            let mut above: Option<usize> = None;
+        // What each refers to, in its order.
+        let mut referred = Vec::new();
+        for (index, message) in messages.iter().enumerate() {
             for reference in &message.references {
-                let referred = match known.get(reference.as_slice()) {
-                    Some(node) => *node,
-                    None => {
-                        let node = self.node(None);
-                        known.insert(reference, node);
-                        node
-                    }
-                };
-                // (A): what has a parent keeps it, and nothing is put below itself.
-                if let Some(above) = above
-                    && self.parents[referred].is_none()
-                    && !self.is_below(above, referred)
-                {
-                    self.parents[referred] = Some(above);
-                }
-                above = Some(referred);
+                referred.push((index, *known.entry(reference).or_insert_with(|| self.node(None))));
             }
-            // (B): what was only guessed from others' references gives way.
-            self.parents[node] = above.filter(|above| !self.is_below(*above, node));
+        }
+        let mut trees = Trees::of(self.nodes.len());
+        // (B): a message stands below the last that it refers to.
+        for of_one in referred.chunk_by(|(one, _), (next, _)| one == next) {
+            if let Some((index, above)) = of_one.last() {
+                self.put_below(own[*index], *above, &mut trees);
+            }
+        }
+        // (A): what it refers to, below the one before. What has a parent keeps it; a message that comes later says itself what
+        // it stands below, be it nothing.
+        for pair in referred.windows(2) {
+            let [(before, above), (index, node)] = *pair else { continue };
+            let says_itself = self.nodes[node].message.is_some_and(|message| message >= index);
+            if before == index && !says_itself && self.parents[node].is_none() {
+                self.put_below(node, above, &mut trees);
+            }
         }
         for node in 0..self.nodes.len() {
             if let Some(parent) = self.parents[node] {
@@ -72,9 +90,13 @@ impl Forest<'_> {
         }
     }
 
-    /// Whether a node is the other one, or below it.
-    fn is_below(&self, node: usize, other: usize) -> bool {
-        std::iter::successors(Some(node), |node| self.parents[*node]).any(|node| node == other)
+    /// Puts a node without a parent below another, unless that is the same, or below it.
+    fn put_below(&mut self, node: usize, above: usize, trees: &mut Trees) {
+        let root = trees.root(above);
+        if root != node {
+            self.parents[node] = Some(above);
+            trees.0[node] = root;
+        }
     }
 
     /// The nodes from these on, each before those below it.
@@ -112,10 +134,12 @@ impl Forest<'_> {
         if children.iter().all(|child| self.nodes[*child].message.is_some()) {
             return children;
         }
-        let mut kept = Vec::with_capacity(children.len());
+        let mut kept = Vec::new();
         for child in children {
             match self.nodes[child].message {
                 Some(_) => kept.push(child),
+                // A long row of those that are not there hands them up as they are.
+                None if kept.is_empty() => kept = std::mem::take(&mut self.nodes[child].children),
                 None => kept.append(&mut self.nodes[child].children),
             }
         }
