@@ -73,7 +73,7 @@ pub use flags::{
 };
 pub use garbage::{Collected, GarbageAges};
 pub use hub::Watcher;
-pub use imports::Reached;
+pub use imports::{Origin, Reached};
 pub use mailbox::Mailbox;
 pub use message::{
     Appended, Changes, Copied, FlagsStored, MailboxStatus, Mark, MessageEntry, NewMessage, RecentClaim, Snapshot, Usage,

@@ -33,7 +33,7 @@ pub const CARRIED: &[&str] = &[
 /// Those whose rows stay, and are removed with what else stays: what was expunged can be had back in this group alone, and
 /// an import that goes on elsewhere sees what is there already.
 #[cfg(test)]
-pub const LEFT: &[&str] = &["deleted_mailboxes", "deleted_messages", "deleted_pages", "imports"];
+pub const LEFT: &[&str] = &["deleted_mailboxes", "deleted_messages", "deleted_pages", "imports", "refused_imports"];
 
 /// Where an account stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,7 +190,9 @@ pub async fn clear(connection: &mut Connection, account: AccountRow, limit: u32)
             query_built(format!("DELETE FROM {table} WHERE mailbox IN (SELECT id FROM mailboxes WHERE account = ?)"));
         cleared.bind(account).execute(&mut *connection).await?;
     }
-    for table in ["mailboxes", "subscriptions", "account_entries", "sharers", "deliveries", "imports"] {
+    for table in
+        ["mailboxes", "subscriptions", "account_entries", "sharers", "deliveries", "imports", "refused_imports"]
+    {
         let cleared = query_built(format!("DELETE FROM {table} WHERE account = ?"));
         cleared.bind(account).execute(&mut *connection).await?;
     }

@@ -203,6 +203,16 @@ CREATE TABLE imports (
     PRIMARY KEY (account, source, mailbox)
 ) WITHOUT ROWID;
 
+-- What of it was refused, to be tried again.
+CREATE TABLE refused_imports (
+    account INTEGER NOT NULL REFERENCES accounts,
+    source TEXT NOT NULL,
+    mailbox TEXT NOT NULL,
+    uidvalidity INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    PRIMARY KEY (account, source, mailbox, uidvalidity, uid)
+) WITHOUT ROWID;
+
 -- RFC 5464. Of a mailbox: for everybody (account 0) or for one account; its own entries an account has in account_entries.
 CREATE TABLE mailbox_entries (
     mailbox INTEGER NOT NULL REFERENCES mailboxes,

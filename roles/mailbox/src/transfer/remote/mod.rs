@@ -30,7 +30,7 @@ use tokio::sync::watch;
 use super::intake::{Identity, Intake, TOO_LARGE};
 use super::{Transferred, blocking};
 use crate::imap::{LineEnds, system_flags};
-use crate::store::{AccountMail, MailboxName, NewMessage, Progress, Reached, SpecialUse, StoreError};
+use crate::store::{AccountMail, MailboxName, NewMessage, Origin, Progress, Reached, SpecialUse, StoreError};
 use refused::Refused;
 use session::{Answer, Session};
 
@@ -56,8 +56,7 @@ const VIEWS: [&str; 3] = ["\\All", "\\Flagged", "\\Important"];
 struct Coming {
     /// As the server wants to hear it.
     wire: Bytes,
-    /// As it is called there.
-    there: String,
+    origin: Origin,
     /// As it is called here.
     here: MailboxName,
     special_use: Option<SpecialUse>,
@@ -94,8 +93,8 @@ async fn import_over(
     }
     progress.send_modify(|progress| progress.of = coming.iter().map(|mailbox| u64::from(mailbox.at_most())).sum());
     for mailbox in coming {
-        let place = mailbox.there.clone();
-        match bring(&mut session, mail, source, mailbox, progress).await {
+        let place = mailbox.origin.mailbox.clone();
+        match bring(&mut session, mail, mailbox, progress).await {
             Ok(brought) => done.add(brought),
             // This mailbox is refused, and the others are not.
             Err(failure) if failure.reason == Reason::NotFound => {
@@ -174,8 +173,9 @@ async fn coming(
             done.refuse(there, "the server does not tell its state, or it cannot be called so here");
             continue;
         };
-        let reached = mail.reached(&source.key(), &there, status.uid_validity).await?.unwrap_or(0);
-        coming.push(Coming { wire: one.wire, there, here, special_use, status, reached });
+        let origin = Origin { source: source.key(), mailbox: there, uid_validity: status.uid_validity };
+        let reached = mail.reached(&origin).await?.unwrap_or(0);
+        coming.push(Coming { wire: one.wire, origin, here, special_use, status, reached });
     }
     Ok(coming)
 }
@@ -225,18 +225,18 @@ impl Position {
 async fn bring(
     session: &mut Session,
     mail: &AccountMail,
-    source: &Source,
     mailbox: Coming,
     progress: &watch::Sender<Progress>,
 ) -> Result<Transferred, Failure> {
-    let Coming { wire, there, here, special_use, status, reached } = &mailbox;
+    let Coming { wire, origin, here, special_use, status, reached } = &mailbox;
+    let there = &origin.mailbox;
     if let Some(special_use) = special_use {
         match mail.create(here, Some(*special_use)).await {
             Ok(()) | Err(StoreError::Exists | StoreError::NotAllowed(_)) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    let mut refused = Refused::of(mail, &source.key(), there, status.uid_validity).await?;
+    let mut refused = Refused::of(mail, origin.clone()).await?;
     if mailbox.at_most() == 0 && *reached > 0 && refused.uids().is_empty() {
         return Ok(Transferred { there_already: status.messages.into(), ..Transferred::default() });
     }
@@ -248,8 +248,7 @@ async fn bring(
     position.hear(&answer);
     let before: BTreeSet<u32> = refused.uids().iter().copied().collect();
     let mut done = again(session, mail, (there, here), &mut refused, &mut position, progress).await?;
-    let (source, mailbox, uid_validity) = (source.key(), there.clone(), status.uid_validity);
-    let noted = Reached { source, mailbox, uid_validity, from: *reached, uid: *reached };
+    let noted = Reached { origin: origin.clone(), from: *reached, uid: *reached };
     let mut intake = Intake::beyond(mail, here.clone(), noted, progress).await?;
     if *reached > 0 {
         position.next = first_after(session, *reached, position.count).await?;

@@ -282,13 +282,12 @@ async fn what_was_refused_is_told_and_tried_again() {
 #[tokio::test]
 async fn of_two_who_bring_the_same_one_is_refused() {
     let home = Home::new().await;
-    let reached = |from, uid| Reached {
+    let origin = |uid_validity| Origin {
         source: "ana@old.example.edu:993".to_owned(),
         mailbox: "INBOX".to_owned(),
-        uid_validity: 7,
-        from,
-        uid,
+        uid_validity,
     };
+    let reached = |from, uid| Reached { origin: origin(7), from, uid };
     let put = async |reached| {
         let new = vec![NewMessage::received(Message::new(text(1).into()))];
         home.mail.append_reaching(&MailboxName::inbox(), new, reached).await
@@ -297,7 +296,7 @@ async fn of_two_who_bring_the_same_one_is_refused() {
     assert!(matches!(put(reached(0, 5)).await, Err(StoreError::NotAllowed(_))));
     assert!(home.mail.append_reaching(&MailboxName::inbox(), Vec::new(), reached(0, 9)).await.is_err());
     put(reached(5, 6)).await.unwrap();
-    put(Reached { uid_validity: 8, ..reached(0, 2) }).await.unwrap();
+    put(Reached { origin: origin(8), ..reached(0, 2) }).await.unwrap();
     assert_eq!(home.mail.usage().await.unwrap().messages, 3);
 }
 
