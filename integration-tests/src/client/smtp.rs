@@ -124,6 +124,19 @@ impl Smtp {
         self.reply()
     }
 
+    /// One transaction with one recipient, MAIL, RCPT and DATA in a group (RFC 2920 §3.1), as servers among themselves say
+    /// them; gives the reply to its end, or the first refusal.
+    pub fn send_grouped(&mut self, from: &str, to: &str, message: &[u8]) -> anyhow::Result<Reply> {
+        self.wire.write(format!("MAIL FROM:<{from}>\r\nRCPT TO:<{to}>\r\nDATA\r\n").as_bytes())?;
+        let (mail, recipient, data) = (self.reply()?, self.reply()?, self.reply()?);
+        let refusals = [(mail, 250), (recipient, 250), (data, 354)];
+        if let Some((refusal, _)) = refusals.into_iter().find(|(reply, code)| reply.code != *code) {
+            return Ok(refusal);
+        }
+        self.wire.write(&stuffed(message))?;
+        self.reply()
+    }
+
     /// QUIT.
     pub fn quit(mut self) -> anyhow::Result<()> {
         self.command("QUIT")?.expect(221)?;

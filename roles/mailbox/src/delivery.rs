@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
 use estafeta_core::delivery::{Answer, Delivery, ELSEWHERE, Outcome, Parcel, Recipient, SPAM_HEADER, SPAM_HEADER_YES};
 use estafeta_core::{Address, DeliveryId, Failure, Message, Reason};
-use tokio::task::JoinSet;
+use futures_util::{StreamExt, stream};
 
 use crate::accounts::Accounts;
 use crate::config::WhenOverQuota;
@@ -121,7 +120,7 @@ fn answer(code: u16, status: &str, text: &str) -> Answer {
 impl Delivery for LocalDelivery {
     async fn deliver(&self, parcel: &Parcel) -> Vec<Outcome> {
         let consignment = match self.accounts.store().consign(parcel.id, &parcel.message).await {
-            Ok(consignment) => Arc::new(consignment),
+            Ok(consignment) => consignment,
             Err(error) => {
                 tracing::warn!(id = %parcel.id, %error, "the message could not be stored");
                 let outcome = self.outcome(&Refusal::Store(error));
@@ -129,26 +128,18 @@ impl Delivery for LocalDelivery {
             }
         };
         let spam = self.junk && is_spam(&parcel.message);
-        let mut outcomes = vec![None; parcel.recipients.len()];
-        let mut running = JoinSet::new();
-        for same in by_account(&parcel.recipients) {
-            if running.len() >= AT_ONCE {
-                note(running.join_next().await, &mut outcomes);
-            }
-            let (delivery, consignment, id) = (self.clone(), consignment.clone(), parcel.id);
-            let (recipient, sender) = (parcel.recipients[same[0]].clone(), parcel.sender.clone());
-            let folder = if spam { Folder::Junk } else { detailed(&recipient) };
-            running.spawn(async move {
-                (same, delivery.deliver_one(&consignment, id, &recipient, sender.as_ref(), folder).await)
-            });
-        }
-        while !running.is_empty() {
-            note(running.join_next().await, &mut outcomes);
+        let deliver = async |same: Vec<usize>| {
+            let recipient = &parcel.recipients[same[0]];
+            let folder = if spam { Folder::Junk } else { detailed(recipient) };
+            let outcome = self.deliver_one(&consignment, parcel.id, recipient, parcel.sender.as_ref(), folder).await;
+            (same, outcome)
+        };
+        let mut outcomes = vec![estafeta_core::delivery::later("internal error"); parcel.recipients.len()];
+        let mut delivered = stream::iter(by_account(&parcel.recipients)).map(deliver).buffer_unordered(AT_ONCE);
+        while let Some((same, outcome)) = delivered.next().await {
+            same.into_iter().for_each(|index| outcomes[index] = outcome.clone());
         }
         outcomes
-            .into_iter()
-            .map(|outcome| outcome.unwrap_or_else(|| estafeta_core::delivery::later("internal error")))
-            .collect()
     }
 }
 
@@ -172,15 +163,6 @@ fn detailed(recipient: &Recipient) -> Folder {
     let own = recipient.original.key() == recipient.account.address.key();
     let detail = recipient.original.split_detail().filter(|_| !own);
     detail.map_or(Folder::Inbox, |(_, detail)| Folder::Named(detail.to_owned()))
-}
-
-/// Recipients whose task panicked stay without an outcome, and are tried again later.
-fn note(joined: Option<Result<(Vec<usize>, Outcome), tokio::task::JoinError>>, outcomes: &mut [Option<Outcome>]) {
-    match joined {
-        Some(Ok((same, outcome))) => same.iter().for_each(|index| outcomes[*index] = Some(outcome.clone())),
-        Some(Err(error)) => tracing::error!(%error, "a delivery broke off: a bug"),
-        None => {}
-    }
 }
 
 /// The lines that final delivery puts before a message (RFC 5321 §4.4): whom the sender named, too, where that is not the

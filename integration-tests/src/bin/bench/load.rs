@@ -93,7 +93,7 @@ fn client(
         let mut smtp = connect()?;
         for _ in 0..MESSAGES_PER_CONNECTION {
             let Some((to, message)) = messages.get(next.fetch_add(1, Ordering::Relaxed)) else { return smtp.quit() };
-            smtp.send("sender@example.com", &[to], message)?.expect(250)?;
+            smtp.send_grouped("sender@example.com", to, message)?.expect(250)?;
         }
         smtp.quit()?;
     }

@@ -1,4 +1,4 @@
-//! COPY (RFC 3501 §6.4.7) and MOVE (RFC 6851 §3.1): all or none, told by COPYUID (RFC 4315 §3).
+//! COPY (RFC 3501 §6.4.7) and MOVE (RFC 6851 §3.1), told by COPYUID (RFC 4315 §3).
 
 use estafeta_protocols::imap::command::copy::Copy;
 use estafeta_protocols::imap::response::{Code, Completion};
@@ -8,7 +8,7 @@ use super::engine::{Engine, Reply};
 use super::place::{Place, flag_scope};
 use super::refusal::{Outcome, Refused};
 use super::translate::{wire_uid, wire_validity};
-use crate::store::{Copied, UidSet};
+use crate::store::{Copied, Moved, UidSet};
 
 impl Engine {
     pub(super) async fn copy(&mut self, copy: &Copy, reply: &mut Reply<'_, '_>) -> Outcome {
@@ -35,14 +35,18 @@ impl Engine {
         let (uids, mailbox) = self.source(copy)?;
         let scope = flag_scope(target.rights);
         let moved = reply.waiting(mailbox.relocate_to(&uids, (&target.mail, &target.name), scope)).await?;
-        let copied = moved.map_err(Refused::of_target)?;
+        let Moved { copied, stopped } = moved.map_err(Refused::of_target)?;
         check_any(copy, &copied)?;
         self.note_added(copied.uid_validity, copied.uids.iter().map(|(_, to)| *to));
         // RFC 6851 §4.3: before the EXPUNGE responses, which follow as for any change.
         if let Some(code) = code(&copied) {
             reply.output().notice(&code, "Moved");
         }
-        Ok(Completion::ok("MOVE completed"))
+        match stopped {
+            // RFC 6851 §3.3: the client learns by COPYUID and EXPUNGE which have moved.
+            Some(error) => Err(Refused::of_target(error)),
+            None => Ok(Completion::ok("MOVE completed")),
+        }
     }
 
     async fn target(&self, copy: &Copy) -> Result<Place, Refused> {

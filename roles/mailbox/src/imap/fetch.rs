@@ -18,8 +18,8 @@ use super::lost::Lost;
 use super::refusal::{Outcome, Refused};
 use super::selected::Selected;
 use super::translate::{flag_names, wire_uid};
-use super::view::{Entry, Sequences, View};
-use crate::store::{Columns, FlagChange, KeptMessage, ModSeq, StoreError, SystemFlags, Uid, UidSet};
+use super::view::{Sequences, View};
+use crate::store::{Columns, FlagChange, KeptMessage, MessageEntry, ModSeq, StoreError, SystemFlags, Uid, UidSet};
 
 impl Engine {
     pub(super) async fn fetch(&mut self, fetch: &Fetch, reply: &mut Reply<'_, '_>) -> Outcome {
@@ -160,7 +160,7 @@ async fn set_seen(
     output: &mut Output,
 ) -> Result<UidSet, Refused> {
     let view = &selected.view;
-    let unseen = |entry: &&Entry| !entry.flags.system.contains(SystemFlags::SEEN);
+    let unseen = |entry: &&MessageEntry| !entry.flags.system.contains(SystemFlags::SEEN);
     let entries = sequences.iter().cloned().flatten().filter_map(|sequence| view.get(sequence));
     let unseen: Vec<Uid> = entries.filter(unseen).map(|entry| entry.uid).collect();
     if unseen.is_empty() {
@@ -181,19 +181,20 @@ fn is_undecodable(items: &[FetchItem], message: &Message) -> bool {
     })
 }
 
-/// How many messages are asked of the store at once.
-const PAGE_MESSAGES: u32 = 256;
+/// How many messages are asked of the store at once: few at first, for the client has nothing to do until they are there.
+const PAGE_MESSAGES: RangeInclusive<u32> = 32..=256;
 
-/// The same sequence numbers, in portions of [`PAGE_MESSAGES`].
+/// The same sequence numbers, in portions of [`PAGE_MESSAGES`], each twice as large as the one before.
 fn pages(sequences: Sequences) -> Vec<Sequences> {
     let mut pages: Vec<Sequences> = Vec::new();
-    let mut room = 0;
+    let (mut size, mut room) = (*PAGE_MESSAGES.start(), 0);
     for range in sequences {
         let (mut first, last) = range.into_inner();
         while first <= last {
             if room == 0 {
                 pages.push(Vec::new());
-                room = PAGE_MESSAGES;
+                room = size;
+                size = (size * 2).min(*PAGE_MESSAGES.end());
             }
             let end = last.min(first.saturating_add(room - 1));
             pages.iter_mut().last().into_iter().for_each(|page| page.push(first..=end));
@@ -223,7 +224,7 @@ fn wanted(items: &[FetchItem]) -> Wanted {
 
 /// Where the answers for a message come from.
 struct Source<'a> {
-    entry: &'a Entry,
+    entry: &'a MessageEntry,
     view: &'a View,
     kept: Option<&'a KeptMessage>,
     message: Option<&'a Message>,
@@ -238,7 +239,9 @@ impl Source<'_> {
                     items.uid(uid);
                 }
             }
-            FetchItem::Flags => items.flags(flag_names(entry.flags, self.view.keywords()), entry.recent),
+            FetchItem::Flags => {
+                items.flags(flag_names(entry.flags, self.view.keywords()), self.view.is_recent(entry.uid))
+            }
             FetchItem::InternalDate => items.internal_date(DateTime::from_unix_seconds(entry.internal_date)),
             FetchItem::ModSeq => items.mod_sequence(entry.modseq.0),
             FetchItem::SaveDate => items.save_date(DateTime::from_unix_seconds(entry.saved)),
@@ -289,7 +292,8 @@ mod tests {
     fn pages_are_full_and_in_order() {
         assert_eq!(pages(Vec::new()), Vec::<Sequences>::new());
         assert_eq!(pages(vec![3..=3, 5..=9]), [vec![3..=3, 5..=9]]);
-        assert_eq!(pages(vec![1..=1, 3..=300]), [vec![1..=1, 3..=257], vec![258..=300]]);
+        assert_eq!(pages(vec![1..=1, 3..=100]), [vec![1..=1, 3..=33], vec![34..=97], vec![98..=100]]);
+        assert_eq!(pages(vec![1..=1000]).iter().flatten().map(|some| some.clone().count()).max(), Some(256));
         let all: Vec<_> = pages(vec![1..=1000, u32::MAX..=u32::MAX]).into_iter().flatten().flatten().collect();
         assert_eq!(all, (1..=1000).chain([u32::MAX]).collect::<Vec<_>>());
     }

@@ -13,8 +13,7 @@ use super::lost::Lost;
 use super::refusal::Refused;
 use super::selected::Selected;
 use super::translate::{has_flag, wire_uid};
-use super::view::Entry;
-use crate::store::{Columns, Indexed, KeptMessage, Keywords, StoreError, UidSet};
+use crate::store::{Columns, Indexed, KeptMessage, Keywords, MessageEntry, StoreError, UidSet};
 
 /// How many messages are looked at before others have their turn, and asked of the store at once.
 const PAGE_MESSAGES: u32 = 256;
@@ -26,7 +25,7 @@ const READ_AT_ONCE: usize = 16;
 #[derive(Clone, Copy)]
 pub(super) struct Found {
     pub(super) sequence: u32,
-    pub(super) entry: Entry,
+    pub(super) entry: MessageEntry,
     /// How well it answers, of 100; 0 when that was not asked for.
     pub(super) relevancy: u8,
 }
@@ -35,7 +34,8 @@ pub(super) struct Found {
 struct Known<'a> {
     sequence: u32,
     uid: Uid,
-    entry: &'a Entry,
+    entry: &'a MessageEntry,
+    recent: bool,
     keywords: &'a Keywords,
     index: Option<&'a Indexed>,
     kept: Option<KeptMessage>,
@@ -57,7 +57,7 @@ impl Candidate for Known<'_> {
     }
 
     fn recent(&self) -> bool {
-        self.entry.recent
+        self.recent
     }
 
     fn received(&self) -> i64 {
@@ -198,7 +198,8 @@ fn page<'a>(selected: &'a Selected, first: u32, index: Option<&'a Indexed>) -> V
 fn known<'a>(selected: &'a Selected, sequence: u32, index: Option<&'a Indexed>) -> Option<Known<'a>> {
     let (entry, keywords) = (selected.view.get(sequence)?, selected.view.keywords());
     let uid = wire_uid(entry.uid)?;
-    Some(Known { sequence, uid, entry, keywords, index, kept: None, thread_id: None, message: None })
+    let recent = selected.view.is_recent(entry.uid);
+    Some(Known { sequence, uid, entry, recent, keywords, index, kept: None, thread_id: None, message: None })
 }
 
 /// Gets what was kept of these messages, as far as the query may ask for it.

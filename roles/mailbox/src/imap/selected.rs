@@ -196,7 +196,7 @@ impl Selected {
     pub(super) fn take_arrivals(&mut self) -> Option<Messages> {
         let above = self.arrived_above.take()?;
         let added = UidSet::from_uids(std::mem::take(&mut self.added));
-        let new = self.view.iter().skip_while(|(_, entry)| entry.uid <= above).map(|(_, entry)| entry.uid);
+        let new = self.view.above(above).map(|entry| entry.uid);
         let new = new.filter(|uid| !added.contains(*uid)).filter_map(wire_uid);
         SequenceSet::of(new.map(|uid| uid..=uid)).map(Messages::ByUid)
     }
@@ -231,7 +231,7 @@ impl Selected {
             if let Some(uid) = wire_uid(uid).filter(|_| with_uid) {
                 items.uid(uid);
             }
-            items.flags(flag_names(entry.flags, self.view.keywords()), entry.recent);
+            items.flags(flag_names(entry.flags, self.view.keywords()), self.view.is_recent(uid));
             if self.condstore {
                 items.mod_sequence(entry.modseq.0);
             }
@@ -263,7 +263,7 @@ impl Selected {
             self.tell_keywords(output);
         }
         let mut unexpected = Vec::new();
-        self.view.update_all(&stored.messages, |before, message| {
+        self.view.update(&stored.messages, |before, message| {
             if expected(before) != Some(message.flags) {
                 unexpected.push(message.uid);
             }

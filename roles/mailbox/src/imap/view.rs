@@ -1,40 +1,16 @@
 //! What a session's client knows of its mailbox: which message has which sequence number, and its flags as last told.
 //!
-//! Invariants: entries stand in the order of their UIDs, and an entry's place is its sequence number; an entry leaves
-//! only when the client is told so ([`View::remove_gone`]), and others come only behind all.
+//! Invariants: messages stand in the order of their UIDs, and a message's place is its sequence number; one leaves only when the
+//! client is told so ([`View::remove_gone`]), and others come only behind all.
 
-use std::ops::RangeInclusive;
+use std::collections::BTreeSet;
+use std::ops::{Range, RangeInclusive};
 
 use estafeta_protocols::imap::response::Completion;
 use estafeta_protocols::imap::types::Messages;
 
 use super::refusal::Refused;
-use crate::store::{Changes, Flags, Keywords, Mark, MessageEntry, ModSeq, Snapshot, SystemFlags, Uid, UidSet};
-
-/// A message, as its client knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) uid: Uid,
-    /// In bytes.
-    pub(super) size: u32,
-    /// In seconds since 1970.
-    pub(super) internal_date: i64,
-    /// When it came into this mailbox, in seconds since 1970.
-    pub(super) saved: i64,
-    pub(super) modseq: ModSeq,
-    pub(super) flags: Flags,
-    /// `\Recent`: this session was the first to hear of it.
-    pub(super) recent: bool,
-    /// Expunged, and the client was not told yet.
-    gone: bool,
-}
-
-impl Entry {
-    fn new(message: &MessageEntry, recent: bool) -> Self {
-        let MessageEntry { uid, modseq, flags, size, internal_date, saved } = *message;
-        Self { uid, size, internal_date, saved, modseq, flags, recent, gone: false }
-    }
-}
+use crate::store::{Changes, Flags, Keywords, Mark, MessageEntry, MessageList, ModSeq, Snapshot, Uid, UidSet};
 
 /// Sequence numbers, ascending and disjoint.
 pub(super) type Sequences = Vec<RangeInclusive<u32>>;
@@ -42,12 +18,14 @@ pub(super) type Sequences = Vec<RangeInclusive<u32>>;
 /// The view.
 #[derive(Debug)]
 pub(super) struct View {
-    entries: Vec<Entry>,
+    messages: MessageList,
+    /// UIDs that are `\Recent`, ascending ranges: this session was the first to hear of them.
+    recent: Vec<Range<Uid>>,
     keywords: Keywords,
     /// Up to where the store's changes are in it.
     modseq: ModSeq,
-    /// How many entries are gone.
-    gone: u32,
+    /// What is expunged, and the client was not told yet.
+    gone: BTreeSet<Uid>,
     /// Up to where nothing had gone of which the client was not told; it counts while something has.
     whole: ModSeq,
 }
@@ -64,22 +42,19 @@ pub(super) struct News {
 }
 
 impl View {
-    pub(super) fn new(snapshot: Snapshot) -> Self {
-        let recent = snapshot.recent;
-        let entries = snapshot.messages.iter().map(|message| Entry::new(message, recent.contains(&message.uid)));
-        let modseq = snapshot.highest_modseq;
-        Self { entries: entries.collect(), keywords: snapshot.keywords, modseq, gone: 0, whole: modseq }
+    pub(super) fn new(Snapshot { messages, recent, keywords, highest_modseq: modseq, .. }: Snapshot) -> Self {
+        Self { messages, recent: vec![recent], keywords, modseq, gone: BTreeSet::new(), whole: modseq }
     }
 
     /// How many messages the client knows of.
     pub(super) fn len(&self) -> u32 {
         // UIDs have 32 bits, so that there are not more.
-        u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.messages.count()).unwrap_or(u32::MAX)
     }
 
     /// The largest UID that the client knows of; 0 when there is none.
     pub(super) fn last_uid(&self) -> u32 {
-        self.entries.last().map_or(0, |entry| entry.uid.0)
+        self.messages.last().map_or(0, |message| message.uid.0)
     }
 
     /// Up to where the store's changes are in it.
@@ -97,34 +72,40 @@ impl View {
     }
 
     /// The message of a sequence number.
-    pub(super) fn get(&self, sequence: u32) -> Option<&Entry> {
-        self.entries.get(usize::try_from(sequence.checked_sub(1)?).ok()?)
+    pub(super) fn get(&self, sequence: u32) -> Option<&MessageEntry> {
+        self.messages.get(usize::try_from(sequence.checked_sub(1)?).ok()?)
     }
 
-    /// Each message with its sequence number.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Entry)> {
-        (1..).zip(&self.entries)
+    /// Those with higher UIDs.
+    pub(super) fn above(&self, uid: Uid) -> impl Iterator<Item = &MessageEntry> {
+        self.messages.iter_from(self.messages.count_below(Uid(uid.0.saturating_add(1))))
     }
 
     /// The sequence number of a UID.
     pub(super) fn sequence(&self, uid: Uid) -> Option<u32> {
-        let place = self.entries.binary_search_by_key(&uid, |entry| entry.uid).ok()?;
-        u32::try_from(place + 1).ok()
+        self.messages.place(uid).map(number)
+    }
+
+    /// Whether a message is `\Recent`.
+    pub(super) fn is_recent(&self, uid: Uid) -> bool {
+        let next = self.recent.partition_point(|range| range.end <= uid);
+        self.recent.get(next).is_some_and(|range| range.contains(&uid))
     }
 
     /// How many messages are recent.
     pub(super) fn recent(&self) -> u32 {
-        u32::try_from(self.entries.iter().filter(|entry| entry.recent).count()).unwrap_or(u32::MAX)
+        let count = |range: &Range<Uid>| self.messages.count_below(range.end) - self.messages.count_below(range.start);
+        u32::try_from(self.recent.iter().map(count).sum::<usize>()).unwrap_or(u32::MAX)
     }
 
     /// The first message that is not seen.
     pub(super) fn first_unseen(&self) -> Option<u32> {
-        self.iter().find(|(_, entry)| !entry.flags.system.contains(SystemFlags::SEEN)).map(|(sequence, _)| sequence)
+        self.messages.first_unseen().map(number)
     }
 
     /// Whether the client still has to be told of an expunged message.
     pub(super) fn has_gone(&self) -> bool {
-        self.gone > 0
+        !self.gone.is_empty()
     }
 
     /// The messages that a client names, `$` being the UIDs `saved`. By UID, what is not there is passed over (RFC 3501
@@ -147,10 +128,10 @@ impl View {
 
     /// The sequence numbers of UIDs.
     pub(super) fn of_uids(&self, uids: &[RangeInclusive<u32>]) -> Sequences {
-        let place = |uid: u64| self.entries.partition_point(|entry| u64::from(entry.uid.0) < uid) as u32;
+        let place = |uid: u32| self.messages.count_below(Uid(uid)) as u32;
         let found = uids.iter().map(|range| {
-            let (first, behind) = (place(u64::from(*range.start())), place(u64::from(*range.end()) + 1));
-            first + 1..=behind
+            let behind = range.end().checked_add(1).map_or(self.len(), place);
+            place(*range.start()) + 1..=behind
         });
         found.filter(|range| !range.is_empty()).collect()
     }
@@ -168,22 +149,17 @@ impl View {
     pub(super) fn absorb(&mut self, changes: Changes) -> News {
         let mut news = News { keywords: self.learn(changes.keywords), ..News::default() };
         self.whole = self.whole();
-        for uid in changes.expunged {
-            if let Ok(place) = self.entries.binary_search_by_key(&uid, |entry| entry.uid)
-                && !self.entries[place].gone
-            {
-                self.entries[place].gone = true;
-                self.gone += 1;
+        self.gone.extend(changes.expunged.into_iter().filter(|uid| self.messages.place(*uid).is_some()));
+        let last = Uid(self.last_uid());
+        let (known, new) = changes.changed.split_at(changes.changed.partition_point(|message| message.uid <= last));
+        self.update(&known.iter().map(MessageEntry::mark).collect::<Vec<_>>(), |before, now| {
+            if before != now.flags {
+                news.flags.push(now.uid);
             }
-        }
-        for message in &changes.changed {
-            if message.uid.0 > self.last_uid() {
-                self.entries.push(Entry::new(message, changes.recent.contains(&message.uid)));
-                news.arrived += 1;
-            } else if self.update(message) {
-                news.flags.push(message.uid);
-            }
-        }
+        });
+        self.add_recent(changes.recent);
+        new.iter().for_each(|message| self.messages.push(*message));
+        news.arrived = number(new.len()) - 1;
         self.modseq = changes.highest_modseq;
         news
     }
@@ -198,26 +174,17 @@ impl View {
         new
     }
 
-    /// Takes over a message's flags and modification sequence. Says whether the flags were others.
-    pub(super) fn update(&mut self, message: &MessageEntry) -> bool {
-        let Ok(place) = self.entries.binary_search_by_key(&message.uid, |entry| entry.uid) else { return false };
-        let entry = &mut self.entries[place];
-        entry.modseq = message.modseq;
-        std::mem::replace(&mut entry.flags, message.flags) != message.flags
-    }
-
     /// Takes over the flags and modification sequences of messages, by UID ascending. `each` is told what flags one had; of
     /// those that the client does not know, nothing.
-    pub(super) fn update_all(&mut self, messages: &[Mark], mut each: impl FnMut(Flags, &Mark)) {
-        let Some(first) = messages.first() else { return };
-        let place = self.entries.partition_point(|entry| entry.uid < first.uid);
-        let mut entries = self.entries[place..].iter_mut().peekable();
-        for message in messages {
-            while entries.next_if(|entry| entry.uid < message.uid).is_some() {}
-            if let Some(entry) = entries.next_if(|entry| entry.uid == message.uid) {
-                each(entry.flags, message);
-                (entry.flags, entry.modseq) = (message.flags, message.modseq);
-            }
+    pub(super) fn update(&mut self, marks: &[Mark], mut each: impl FnMut(Flags, &Mark)) {
+        self.messages.update(marks, |before, now| each(before.flags, now));
+    }
+
+    fn add_recent(&mut self, more: Range<Uid>) {
+        match self.recent.last_mut() {
+            Some(last) if more.start <= last.end => last.end = last.end.max(more.end),
+            _ if more.is_empty() => {}
+            _ => self.recent.push(more),
         }
     }
 
@@ -233,18 +200,20 @@ impl View {
     /// Lets go of what is expunged, and gives it to tell, the highest sequence number first: each as it is when its turn
     /// comes.
     pub(super) fn remove_gone(&mut self) -> Vec<(u32, Uid)> {
-        let gone = self.iter().filter(|(_, entry)| entry.gone).map(|(sequence, entry)| (sequence, entry.uid));
-        let gone: Vec<(u32, Uid)> = gone.collect();
-        self.entries.retain(|entry| !entry.gone);
-        self.gone = 0;
-        gone.into_iter().rev().collect()
+        let gone: Vec<Uid> = std::mem::take(&mut self.gone).into_iter().collect();
+        self.messages.remove(&gone).into_iter().rev().map(|(place, uid)| (number(place), uid)).collect()
     }
+}
+
+/// The sequence number of a place.
+fn number(place: usize) -> u32 {
+    u32::try_from(place + 1).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::UidValidity;
+    use crate::store::{SystemFlags, UidValidity};
 
     fn message(uid: u32, system: SystemFlags) -> MessageEntry {
         let flags = Flags { system, ..Flags::default() };

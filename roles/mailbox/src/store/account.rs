@@ -12,8 +12,8 @@ use super::sql::choice::Choice;
 use super::sql::mailboxes::Found;
 use super::sql::{AccountRow, MailboxRow, accounts, expunging, imports, keywords, mailboxes, messages};
 use super::{
-    Appended, FlagScope, Flags, Holding, Mailbox, MailboxName, MailboxStatus, NewMessage, Reached, SpecialUse, Store,
-    StoreError, Uid, UidSet, Usage,
+    Appended, Flags, Holding, Mailbox, MailboxName, MailboxStatus, NewMessage, Reached, SpecialUse, Store, StoreError,
+    Uid, UidSet, Usage,
 };
 
 /// An account's mail. Cheap to clone.
@@ -112,15 +112,19 @@ impl AccountMail {
         if name.is_inbox() {
             return Err(StoreError::NotAllowed("INBOX cannot be deleted"));
         }
+        match self.mailbox(name).await {
+            Ok(mailbox) => mailbox.thin_out().await?,
+            // RFC 9051 §6.3.5: it is an error to delete a name that has inferiors and \Noselect.
+            Err(StoreError::NotSelectable) => {
+                return Err(StoreError::NotAllowed("delete the mailboxes below it first"));
+            }
+            Err(error) => return Err(error),
+        }
         let (row, name, hub) = (self.row, name.clone(), self.store.inner.hub.clone());
         let remains = self.store.inner.remains;
         self.store
             .run(async move |transaction| {
-                let found = mailboxes::find(transaction, row, &name).await?.ok_or(StoreError::NoMailbox)?;
-                if !found.selectable {
-                    // RFC 9051 §6.3.5: it is an error to delete a name that has inferiors and \Noselect.
-                    return Err(StoreError::NotAllowed("delete the mailboxes below it first"));
-                }
+                let found = mailboxes::select(transaction, row, &name).await?;
                 mailboxes::remove(transaction, found.row, (now_seconds(), remains)).await?;
                 hub.touch(found.row);
                 hub.touch(row);
@@ -135,27 +139,23 @@ impl AccountMail {
 
     /// Renames a mailbox and all below it. INBOX stays, and its messages move to the new mailbox (RFC 9051 §6.3.6).
     pub async fn rename(&self, from: &MailboxName, to: &MailboxName) -> Result<(), StoreError> {
-        if from.is_above(to) && !from.is_inbox() {
+        if from.is_inbox() {
+            self.create(to, None).await?;
+            let moved = self.mailbox(from).await?.move_to(&UidSet::all(), to).await?;
+            return moved.stopped.map_or(Ok(()), Err);
+        }
+        if from.is_above(to) {
             return Err(StoreError::NotAllowed("a mailbox cannot be moved below itself"));
         }
         let (row, from, to, hub) = (self.row, from.clone(), to.clone(), self.store.inner.hub.clone());
         self.store
             .run(async move |transaction| {
-                let found = mailboxes::find(transaction, row, &from).await?.ok_or(StoreError::NoMailbox)?;
+                mailboxes::find(transaction, row, &from).await?.ok_or(StoreError::NoMailbox)?;
                 if mailboxes::find(transaction, row, &to).await?.is_some() {
                     return Err(StoreError::Exists);
                 }
                 hub.touch(row);
                 mailboxes::insert_superiors(transaction, row, &to).await?;
-                if from.is_inbox() {
-                    mailboxes::insert(transaction, row, &to, true, None).await?;
-                    let target = mailboxes::select(transaction, row, &to).await?;
-                    hub.touch(found.row);
-                    let all = Choice::of(transaction, found.row, &UidSet::all()).await?;
-                    accounts::count(transaction, row, Holding::of(&all)).await?;
-                    let (scope, now) = (FlagScope::ALL, now_seconds());
-                    return messages::relocate(transaction, found.row, &all, target.row, scope, now).await.map(drop);
-                }
                 mailboxes::rename(transaction, row, &from, &to).await?;
                 mailboxes::remove_idle_superiors(transaction, row, &from).await
             })

@@ -14,6 +14,7 @@ use super::hub::Hub;
 use super::message::now_seconds;
 use super::sql::choice::Choice;
 use super::sql::expunging::{self, Remains};
+use super::sql::unfinished::Which;
 use super::sql::{accounts, blobs, deleted, deliveries, messages};
 use super::{SpecialUse, Store, StoreError, UidSet};
 
@@ -74,6 +75,8 @@ pub struct Collected {
     pub lapsed: u64,
     /// Accounts that moved away, whose mail was removed here.
     pub cleared: u64,
+    /// Messages of copies that did not come to their end.
+    pub undone: u64,
 }
 
 /// Expunges up to [`ROWS`] messages that came before `before` into a mailbox of this use, and says how many.
@@ -98,6 +101,9 @@ async fn empty(
     Ok(emptied)
 }
 
+/// A copy of which nothing was heard for so long does not go on: its turns follow each other.
+const UNFINISHED_SECONDS: i64 = 600;
+
 /// For how long a node is the one that collects.
 const LEASE_SECONDS: u32 = 2 * 3600;
 
@@ -114,6 +120,7 @@ impl Store {
         }
         // What no row names is garbage only where the rows are those of the bodies.
         self.check_bodies().await?;
+        let undone = self.undo_copies(Which::Before(now_seconds() - UNFINISHED_SECONDS)).await?;
         let before = |age: Duration| now_seconds().saturating_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
         let mut emptied = 0;
         for (special_use, age) in [(SpecialUse::Junk, ages.junk), (SpecialUse::Trash, ages.trash)] {
@@ -136,9 +143,21 @@ impl Store {
         let limit = before(ages.expunged);
         let expunged =
             self.repeat(async move |transaction| expunging::forget_expunged(transaction, limit, ROWS).await).await?;
-        let collected = Collected { condemned, strays, deleted, deliveries, expunged, emptied, lapsed, cleared };
+        let collected =
+            Collected { condemned, strays, deleted, deliveries, expunged, emptied, lapsed, cleared, undone };
         metrics::counter!("estafeta_mailbox_bodies_deleted_total").increment(collected.deleted);
-        tracing::info!(condemned, strays, deleted, deliveries, expunged, emptied, lapsed, cleared, "garbage collected");
+        tracing::info!(
+            condemned,
+            strays,
+            deleted,
+            deliveries,
+            expunged,
+            emptied,
+            lapsed,
+            cleared,
+            undone,
+            "garbage collected"
+        );
         Ok(collected)
     }
 

@@ -1,19 +1,16 @@
 //! One mailbox: its messages.
 
-use std::sync::Arc;
-
 use estafeta_core::Message;
 use estafeta_storage::sql::Connection;
 
-use super::body::{Body, Linking};
 use super::message::now_seconds;
 use super::sql::choice::Choice;
 use super::sql::mailboxes::{Counts, State};
 use super::sql::messages::TextRow;
-use super::sql::{MailboxRow, accounts, expunging, keywords, mailboxes, messages, pages};
+use super::sql::{MailboxRow, expunging, keywords, mailboxes, messages, pages};
 use super::{
-    AccountMail, Changes, Copied, FlagAction, FlagChange, FlagScope, FlagsStored, Holding, MailboxName, Mark,
-    MessageEntry, ModSeq, RecentClaim, Snapshot, Store, StoreError, SystemFlags, Uid, UidSet, UidValidity, Watcher,
+    AccountMail, Changes, FlagAction, FlagChange, FlagsStored, Mark, MessageEntry, ModSeq, RecentClaim, Snapshot,
+    StoreError, SystemFlags, Uid, UidSet, UidValidity, Watcher,
 };
 
 /// A mailbox, by its row, so that it stays the same mailbox when it is renamed. Every method answers
@@ -38,7 +35,7 @@ impl Mailbox {
     }
 
     /// Where it stands. Its UIDs may have begun another life, after a database was lost: then this mailbox is gone.
-    async fn state(&self, connection: &mut Connection) -> Result<State, StoreError> {
+    pub(super) async fn state(&self, connection: &mut Connection) -> Result<State, StoreError> {
         let state = mailboxes::state(connection, self.row).await?;
         if state.status.uid_validity == self.uid_validity { Ok(state) } else { Err(StoreError::NoMailbox) }
     }
@@ -133,6 +130,11 @@ impl Mailbox {
     /// be held at once.
     pub async fn texts(&self, uids: &UidSet) -> Result<Vec<TextRow>, StoreError> {
         messages::texts(&mut self.mail.store.reader().await?, self.row, uids).await
+    }
+
+    /// The same for whoever opens them later: what is small of them is unpacked already.
+    pub async fn texts_ahead(&self, uids: &UidSet) -> Result<Vec<TextRow>, StoreError> {
+        Ok(self.mail.store.unpacked(self.texts(uids).await?).await?)
     }
 
     /// The text itself. [`StoreError::NoMessage`] when it is gone since.
@@ -250,6 +252,18 @@ impl Mailbox {
         Ok(self.remove_those(all).await?.0)
     }
 
+    /// Removes all but what goes in one turn, of a mailbox that is about to be deleted.
+    pub(super) async fn thin_out(&self) -> Result<(), StoreError> {
+        let row = self.row;
+        let first = async move |transaction: &mut Connection| {
+            let (pages, left) = pages::first_of(transaction, row, &UidSet::all()).await?;
+            let pages = if left.is_empty() { Vec::new() } else { pages };
+            Ok((Choice::among(transaction, row, pages, |_| true).await?, left))
+        };
+        while !self.remove_those(first).await?.1.is_empty() {}
+        Ok(())
+    }
+
     /// Removes what is chosen, and gives the UIDs, and what the choice left for later.
     async fn remove_those<F>(&self, choose: F) -> Result<(Vec<Uid>, UidSet), StoreError>
     where
@@ -272,82 +286,5 @@ impl Mailbox {
     /// What expunging those with `\\Deleted` would free, in bytes.
     pub async fn deleted_bytes(&self) -> Result<u64, StoreError> {
         messages::deleted_bytes(&mut self.mail.store.reader().await?, self.row).await
-    }
-
-    /// Copies messages with their flags and dates into another mailbox of the same account (or this one): all or none.
-    pub async fn copy(&self, uids: &UidSet, to: &MailboxName) -> Result<Copied, StoreError> {
-        self.copy_to(uids, (&self.mail, to), FlagScope::ALL).await
-    }
-
-    /// Copies messages into a mailbox of an account of this store, whose quota has to hold them, with those of their flags
-    /// that are in the scope: all or none.
-    pub async fn copy_to(
-        &self,
-        uids: &UidSet,
-        (owner, to): (&AccountMail, &MailboxName),
-        scope: FlagScope,
-    ) -> Result<Copied, StoreError> {
-        let mailbox = self.clone();
-        let (row, account, meter) = (self.row, owner.row, owner.meter());
-        let copy = |store: Store, bodies: Arc<[Body]>| {
-            let (uids, to, hub, meter) = (uids.clone(), to.clone(), store.inner.hub.clone(), meter.clone());
-            let mailbox = mailbox.clone();
-            let job = async move |transaction: &mut Connection| -> Result<Copied, Linking> {
-                mailbox.state(transaction).await?;
-                accounts::lock(transaction, account).await?;
-                let target = mailboxes::select(transaction, account, &to).await?;
-                let chosen = Choice::of(transaction, row, &uids).await?;
-                let more = Holding::of(&chosen);
-                let before = meter.admit(transaction, more).await?;
-                hub.touch(target.row);
-                let uids = messages::duplicate(transaction, row, &chosen, target.row, scope, now_seconds()).await?;
-                meter.warn(transaction, before, more, &bodies).await?;
-                Ok(Copied { uid_validity: target.uid_validity, uids })
-            };
-            async move { store.run_linking(job).await }
-        };
-        self.mail.store.with_bodies(Vec::new(), copy).await
-    }
-
-    /// Moves messages: a copy and an expunge in one. The target may be this mailbox: they get new UIDs.
-    pub async fn move_to(&self, uids: &UidSet, to: &MailboxName) -> Result<Copied, StoreError> {
-        self.relocate_to(uids, (&self.mail, to), FlagScope::ALL).await
-    }
-
-    /// Moves messages into a mailbox of an account of this store, with those of their flags that are in the scope. The quota
-    /// of another account than this one has to hold them.
-    pub async fn relocate_to(
-        &self,
-        uids: &UidSet,
-        (owner, to): (&AccountMail, &MailboxName),
-        scope: FlagScope,
-    ) -> Result<Copied, StoreError> {
-        let mailbox = self.clone();
-        let (row, account) = (self.row, owner.row);
-        let meter = (account != self.mail.row).then(|| owner.meter());
-        let relocate = |store: Store, bodies: Arc<[Body]>| {
-            let (uids, to, hub, meter) = (uids.clone(), to.clone(), store.inner.hub.clone(), meter.clone());
-            let mailbox = mailbox.clone();
-            let job = async move |transaction: &mut Connection| -> Result<Copied, Linking> {
-                mailbox.state(transaction).await?;
-                accounts::lock(transaction, account).await?;
-                let target = mailboxes::select(transaction, account, &to).await?;
-                let chosen = Choice::of(transaction, row, &uids).await?;
-                let more = Holding::of(&chosen);
-                let before = match &meter {
-                    Some(meter) => Some(meter.admit(transaction, more).await?),
-                    None => accounts::count(transaction, account, more).await.map(|_| None)?,
-                };
-                hub.touch(row);
-                hub.touch(target.row);
-                let uids = messages::relocate(transaction, row, &chosen, target.row, scope, now_seconds()).await?;
-                if let (Some(meter), Some(before)) = (&meter, before) {
-                    meter.warn(transaction, before, more, &bodies).await?;
-                }
-                Ok(Copied { uid_validity: target.uid_validity, uids })
-            };
-            async move { store.run_linking(job).await }
-        };
-        self.mail.store.with_bodies(Vec::new(), relocate).await
     }
 }

@@ -1,11 +1,11 @@
 //! Messages as a session sees them: their particulars, a mailbox's state at one moment, and what changed since.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use estafeta_core::Message;
 
+use super::MessageList;
 use super::flags::{Flags, Keyword, Keywords, SystemFlags};
 use super::uid::{ModSeq, Uid, UidValidity};
 
@@ -26,6 +26,13 @@ pub struct MessageEntry {
     pub saved: i64,
 }
 
+impl MessageEntry {
+    /// What of it changes.
+    pub fn mark(&self) -> Mark {
+        Mark { uid: self.uid, modseq: self.modseq, flags: self.flags }
+    }
+}
+
 /// What of a message changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
@@ -38,7 +45,7 @@ pub struct Mark {
 }
 
 /// A mailbox at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Snapshot {
     /// The life of its UIDs.
     pub uid_validity: UidValidity,
@@ -51,7 +58,7 @@ pub struct Snapshot {
     /// The names of its keywords.
     pub keywords: Keywords,
     /// Its messages, by UID.
-    pub messages: Arc<[MessageEntry]>,
+    pub messages: MessageList,
 }
 
 /// What happened to a mailbox since a modification sequence.

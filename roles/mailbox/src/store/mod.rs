@@ -27,6 +27,7 @@ mod garbage;
 mod hub;
 mod imports;
 mod known;
+mod list;
 mod mailbox;
 mod mending;
 mod message;
@@ -40,6 +41,7 @@ mod sharing;
 mod sql;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod uid;
 mod undelete;
 mod verify;
@@ -74,6 +76,7 @@ pub use flags::{
 pub use garbage::{Collected, GarbageAges};
 pub use hub::Watcher;
 pub use imports::{Origin, Reached};
+pub use list::MessageList;
 pub use mailbox::Mailbox;
 pub use message::{
     Appended, Changes, Copied, FlagsStored, MailboxStatus, Mark, MessageEntry, NewMessage, RecentClaim, Snapshot, Usage,
@@ -85,6 +88,7 @@ pub use quota::Holding;
 pub use search::Indexed;
 pub use sharing::{FlagScope, Grant, SharedMailbox};
 pub(crate) use sql::messages::TextRow;
+pub use transfer::Moved;
 pub use uid::{ModSeq, Uid, UidSet, UidValidity};
 pub use undelete::{Deleted, Wanted};
 pub use verify::{Finding, Progress};
@@ -195,10 +199,13 @@ impl Store {
             warn_at_percent: options.warn_at_percent.into(),
             remains: if options.keep_expunged { Remains::Kept } else { Remains::None },
         });
-        if inner.database.engine() == Engine::Postgres {
-            tokio::spawn(elsewhere::follow(Arc::downgrade(&inner)));
+        let store = Self { inner, owner: None };
+        match store.inner.database.engine() {
+            Engine::Postgres => drop(tokio::spawn(elsewhere::follow(Arc::downgrade(&store.inner)))),
+            // No other process has it open: nothing is under way.
+            Engine::Sqlite => drop(store.undo_copies(sql::unfinished::Which::Before(i64::MAX)).await?),
         }
-        Ok(Self { inner, owner: None })
+        Ok(store)
     }
 
     /// The mail of an account, to deliver to: its row may be remembered, and each transaction looks whether it lives here.

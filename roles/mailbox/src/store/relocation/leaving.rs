@@ -9,6 +9,7 @@ use crate::store::hub::Subject;
 use crate::store::message::now_seconds;
 use crate::store::sql::images;
 use crate::store::sql::relocation::{self, Standing, State};
+use crate::store::sql::unfinished::{self, Which};
 use crate::store::sql::{MailboxRow, accounts, messages};
 use crate::store::{Store, StoreError, Uid, UidSet};
 
@@ -72,6 +73,9 @@ impl Leaving {
                 _ if standing.attempt == Some(format!("void {attempt}")) => Err(VOID),
                 State::Moving | State::Gone if same => Ok(()),
                 State::Present => {
+                    // A copy that is under way learns at its next turn that it may not go on.
+                    let copies = Which::Into(standing.row);
+                    while unfinished::undo_some(transaction, copies, now_seconds()).await?.is_some() {}
                     let moving = State::Moving;
                     relocation::set_leaving(transaction, standing.row, moving, Some(&attempt), now_seconds()).await?;
                     hub.touch(Subject::Home(standing.row));

@@ -1,4 +1,5 @@
-//! How messages come into the index, and out of it: in the background, a few at a time, from where it stopped last.
+//! How messages come into the index, and out of it: in the background, a few at a time, from where it stopped last. A few
+//! mailboxes at the same time, so that very many with one new message each share commits.
 //!
 //! A mailbox that has changed is looked at a moment later; at the start and once an hour, and when changes may have been
 //! missed, all are compared. Several nodes may fill one index: who comes second with the same messages leaves it.
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use estafeta_protocols::imap::message::{Message, Searchable};
 use estafeta_storage::StorageError;
 use estafeta_storage::sql::Connection;
+use futures_util::future::join_all;
 
 use super::TEXT_BYTES;
 use crate::store::body::computed;
@@ -22,8 +24,9 @@ use crate::store::{ModSeq, Store, StoreError, Uid};
 const TURN_MESSAGES: u32 = 64;
 const TURN_BYTES: usize = 512 * 1024;
 
-/// How many turns a mailbox has before others have theirs.
+/// How many turns a mailbox has before others have theirs, and how many mailboxes have turns at the same time.
 const TURNS: u32 = 8;
+const AT_ONCE: usize = 16;
 
 /// How many expunged messages are taken out at once.
 const TAKEN_OUT: u32 = 200;
@@ -65,15 +68,19 @@ impl Store {
                     self.compare_index(&mut queue).await?;
                     compared = Some(Instant::now());
                 }
-                let Some(mailbox) = queue.pop() else { return Ok(()) };
                 let began = Instant::now();
-                let done = self.catch_up(mailbox).await;
-                if !matches!(done, Ok(true)) {
-                    queue.push(mailbox);
+                let next: Vec<_> = std::iter::from_fn(|| queue.pop()).take(AT_ONCE).collect();
+                let caught_up = next.iter().map(|mailbox| self.catch_up(*mailbox));
+                let mut failed = Ok(());
+                for (mailbox, done) in next.iter().zip(join_all(caught_up).await) {
+                    if !matches!(done, Ok(true)) {
+                        queue.push(*mailbox);
+                    }
+                    failed = failed.and(done.map(drop));
                 }
                 // Deliveries and searches have at least half of the time.
                 tokio::time::sleep(began.elapsed()).await;
-                done.map(drop)
+                failed
             };
             if let Err(error) = worked.await {
                 if matches!(error, StoreError::Storage(StorageError::Closed)) {

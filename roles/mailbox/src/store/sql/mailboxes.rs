@@ -258,6 +258,7 @@ pub async fn remove(
         "DELETE FROM keywords WHERE mailbox = ?",
         "DELETE FROM mailbox_entries WHERE mailbox = ?",
         "DELETE FROM rights WHERE mailbox = ?",
+        "DELETE FROM unfinished_copies WHERE mailbox = ?",
         "DELETE FROM mailboxes WHERE id = ?",
     ] {
         query(statement).bind(mailbox).execute(&mut *connection).await?;

@@ -23,6 +23,7 @@ pub mod relocation;
 pub mod rights;
 mod schema;
 pub mod search;
+pub mod unfinished;
 pub mod verify;
 
 pub use schema::{MIGRATIONS, RENEW_UIDVALIDITY};

@@ -1,4 +1,4 @@
-//! The schema: one step, so far.
+//! The schema, step by step.
 //!
 //! What is counted of a mailbox (its messages, bytes, unseen and deleted ones), of an account and of a body (who names it)
 //! stands beside them. Rust counts it, for all of a statement at once: `mailboxes::advance` gives no UIDs without counts,
@@ -7,7 +7,10 @@
 use estafeta_storage::sql::Migration;
 
 /// Every step there ever was.
-pub const MIGRATIONS: &[Migration] = &[Migration::new(1, "mailboxes", TABLES).with("", super::search::POSTGRES)];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration::new(1, "mailboxes", TABLES).with("", super::search::POSTGRES),
+    Migration::new(2, "unfinished copies", UNFINISHED_COPIES),
+];
 
 /// After a promotion of a PostgreSQL that may have lost commits: UIDs that were told to somebody may be given again, so
 /// every mailbox begins another life (DESIGN.md, invariant 4). No two share one, now or later.
@@ -251,4 +254,17 @@ CREATE TABLE sharers (
     PRIMARY KEY (account)
 ) WITHOUT ROWID;
 CREATE INDEX sharers_address ON sharers (address_key);
+";
+
+const UNFINISHED_COPIES: &str = "
+-- What was put into a mailbox by a COPY that has not come to its end: messages, by ranges of UIDs. When one was last heard of.
+CREATE TABLE unfinished_copies (
+    copy INTEGER NOT NULL,
+    mailbox INTEGER NOT NULL REFERENCES mailboxes,
+    first_uid INTEGER NOT NULL,
+    last_uid INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (copy, first_uid)
+) WITHOUT ROWID;
+CREATE INDEX unfinished_copies_mailbox ON unfinished_copies (mailbox);
 ";

@@ -26,7 +26,7 @@ async fn a_body_is_kept_once_for_all_and_each_has_its_own_trace() {
     {
         let mailbox = mail.mailbox(&name(folder)).await.unwrap();
         assert_eq!(mailbox.text(Uid(1)).await.unwrap().contiguous(), expected);
-        let message = mailbox.snapshot(RecentClaim::Leave).await.unwrap().messages[0];
+        let message = *mailbox.snapshot(RecentClaim::Leave).await.unwrap().messages.get(0).unwrap();
         assert_eq!(message.size as usize, expected.len());
     }
     // Another transaction with the same content, later.

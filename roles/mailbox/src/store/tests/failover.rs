@@ -93,7 +93,7 @@ async fn work(store: Store, mail: AccountMail, number: usize, told: Arc<Told>, s
                         told.expunged.lock().unwrap().insert((number, "Sent", uid.0));
                     }
                 } else if let Some(moved) = told.answered(sent.move_to(&one, &name("Trash")).await) {
-                    for (here, uid) in moved.uids {
+                    for (here, uid) in moved.copied.uids {
                         told.expunged.lock().unwrap().insert((number, "Sent", here.0));
                         told.uid(number, "Trash", uid, "moved");
                     }

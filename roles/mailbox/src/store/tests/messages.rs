@@ -23,7 +23,7 @@ async fn what_is_appended_is_read_back() {
         assert_eq!(inbox.text(Uid(uid)).await.unwrap().contiguous(), message.contiguous());
     }
     let snapshot = inbox.snapshot(RecentClaim::Leave).await.unwrap();
-    let first = snapshot.messages[0];
+    let first = *snapshot.messages.get(0).unwrap();
     assert_eq!((first.size, first.internal_date), (500_006, 837_569_065));
     assert_eq!(first.flags.system.names().collect::<Vec<_>>(), ["\\Seen", "\\Draft"]);
     assert_eq!(
@@ -184,7 +184,8 @@ async fn a_mailbox_has_so_many_keywords_and_no_more() {
     sent.store_flags(&UidSet::all(), &add(vec![keyword("own"), keyword("k62")]), None).await.unwrap();
     inbox.copy(&UidSet::all(), &name("Sent")).await.unwrap();
     let snapshot = sent.snapshot(RecentClaim::Leave).await.unwrap();
-    let names: Vec<_> = snapshot.keywords.of(snapshot.messages[1].flags.keywords).map(Keyword::as_str).collect();
+    let names: Vec<_> =
+        snapshot.keywords.of(snapshot.messages.get(1).unwrap().flags.keywords).map(Keyword::as_str).collect();
     assert_eq!(names.len(), 63);
     assert!(names.contains(&"k62") && names.contains(&"k0") && !names.contains(&"own"));
 }
@@ -198,13 +199,13 @@ async fn a_move_gives_pairs_and_may_stay_in_its_mailbox() {
     }
     inbox.remove(&UidSet::from_uids([Uid(2)])).await.unwrap();
     let moved = inbox.move_to(&UidSet::from_ranges([Uid(1)..=Uid(3)]), &name("Trash")).await.unwrap();
-    assert_eq!(moved.uids, [(Uid(1), Uid(1)), (Uid(3), Uid(2))]);
+    assert_eq!(moved.copied.uids, [(Uid(1), Uid(1)), (Uid(3), Uid(2))]);
     let trash = mail.mailbox(&name("Trash")).await.unwrap();
     assert_eq!(trash.text(Uid(2)).await.unwrap(), text("3"));
     let moved = inbox.move_to(&UidSet::all(), &name("INBOX")).await.unwrap();
-    assert_eq!(moved.uids, [(Uid(4), Uid(5))]);
+    assert_eq!(moved.copied.uids, [(Uid(4), Uid(5))]);
     assert_eq!(uids(&inbox).await, [5]);
-    assert!(inbox.move_to(&UidSet::from_uids([Uid(4)]), &name("Trash")).await.unwrap().uids.is_empty());
+    assert!(inbox.move_to(&UidSet::from_uids([Uid(4)]), &name("Trash")).await.unwrap().copied.uids.is_empty());
     assert!(matches!(inbox.move_to(&UidSet::all(), &name("none")).await, Err(StoreError::NoMailbox)));
     assert_eq!(uids(&inbox).await, [5]);
 }

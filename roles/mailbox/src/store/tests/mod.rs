@@ -10,6 +10,7 @@ mod names;
 mod objects;
 mod power;
 mod search;
+mod transfer;
 mod undelete;
 mod verify;
 

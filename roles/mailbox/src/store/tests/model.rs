@@ -195,7 +195,7 @@ impl Bench {
                 self.model[mailbox].messages.retain(|uid, _| !uids.contains(uid));
                 let pairs: Vec<_> =
                     chosen.into_iter().map(|(uid, message)| (Uid(uid), self.model[to].add(message))).collect();
-                assert_eq!(moved.uids, pairs);
+                assert_eq!(moved.copied.uids, pairs);
             }
             Operation::Undelete => {
                 let mut told: BTreeMap<String, usize> = BTreeMap::new();

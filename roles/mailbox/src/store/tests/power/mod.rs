@@ -129,7 +129,7 @@ async fn perform(store: &Store, mail: &AccountMail, task: u8, operation: Operati
             mail.append(&own(task, 0), new).await.unwrap().uids.start.0
         }
         Operation::Copy(uid) => first.copy(&of(uid), &own(task, 1)).await.unwrap().uids[0].1.0,
-        Operation::Move(uid) => first.move_to(&of(uid), &own(task, 1)).await.unwrap().uids[0].1.0,
+        Operation::Move(uid) => first.move_to(&of(uid), &own(task, 1)).await.unwrap().copied.uids[0].1.0,
         Operation::Mark(uid) => {
             first.store_flags(&of(uid), &FlagChange::add(SystemFlags::DELETED), None).await.unwrap();
             0
