@@ -30,7 +30,7 @@ pub struct Load {
 impl Load {
     /// Small mail, and mail of the size that a university sees on average.
     pub fn usual() -> Vec<Self> {
-        vec![Self { size_bytes: 4_000, messages: 2_000 }, Self { size_bytes: 200_000, messages: 400 }]
+        vec![Self { size_bytes: 4_000, messages: 6_000 }, Self { size_bytes: 200_000, messages: 1_000 }]
     }
 
     /// To see that it works.

@@ -9,6 +9,7 @@
 //! the median of the rounds is reported.
 
 mod chart;
+mod disk;
 mod dns;
 mod idle;
 mod imap;
@@ -67,6 +68,8 @@ fn compare(systems: &[System], section: (&str, &str), rounds: usize, quick: bool
         for load in &loads {
             for system in systems {
                 let rate = load.run(system, round)?;
+                // What it still has to index shall not take from the next one.
+                system.rest()?;
                 report::say(&format!(
                     "{} {:>5} KB  {:<32} {rate:8.1} messages/s",
                     if round == 0 { "warm-up".to_owned() } else { format!("round {round}") },

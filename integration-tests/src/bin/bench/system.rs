@@ -1,6 +1,7 @@
 //! The systems that are compared, each started and with the same accounts.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use estafeta_integration_tests::client::{Imap, Smtp, Trust};
@@ -9,8 +10,14 @@ use estafeta_integration_tests::dovecot::{self, Dovecot};
 use estafeta_integration_tests::postfix::Postfix;
 use estafeta_integration_tests::topology::Topology;
 
+use crate::disk;
+
 /// How many mailboxes receive.
 const ACCOUNTS: usize = 20;
+
+/// For how long a search index has to be silent, and how long is waited for that.
+const SILENCE: Duration = Duration::from_secs(3);
+const REST: Duration = Duration::from_secs(120);
 
 /// A system under load.
 pub struct System {
@@ -35,7 +42,7 @@ enum Language {
 }
 
 enum Running {
-    Estafeta { _cluster: Cluster },
+    Estafeta { cluster: Cluster },
     Debian { _postfix: Option<Postfix>, _dovecot: Dovecot },
 }
 
@@ -63,7 +70,7 @@ impl System {
             imap: cluster.at("imaps")?,
             trust: Some(cluster.trust.clone()),
             password: PASSWORD.to_owned(),
-            running: Running::Estafeta { _cluster: cluster },
+            running: Running::Estafeta { cluster },
         })
     }
 
@@ -91,7 +98,7 @@ impl System {
             Some("a"),
         );
         let mut system = Self::estafeta("Estafeta, mailbox node (mutual TLS)", &topology, &["a"])?;
-        let Running::Estafeta { _cluster: cluster } = &mut system.running else { bail!("another system") };
+        let Running::Estafeta { cluster } = &mut system.running else { bail!("another system") };
         let front = cluster.node("front")?.directory.clone();
         let (certificate, key) = (front.join("node.pem"), front.join("node.key"));
         system.language = Language::Lmtp(Some(Trust::of_node(&cluster.authority, &certificate, &key, "store")?));
@@ -112,6 +119,12 @@ impl System {
             password: dovecot::password(),
             running: Running::Debian { _postfix: None, _dovecot: dovecot },
         })
+    }
+
+    /// Waits until what came is indexed for searches, where it is.
+    pub fn rest(&self) -> anyhow::Result<()> {
+        let Running::Estafeta { cluster } = &self.running else { return Ok(()) };
+        disk::rest(cluster.directory.path(), SILENCE, REST).map(drop)
     }
 
     /// Whether it is what Estafeta is compared with.

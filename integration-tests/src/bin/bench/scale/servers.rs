@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use estafeta_integration_tests::client::{Imap, Smtp, Trust};
@@ -15,6 +14,7 @@ use estafeta_integration_tests::dovecot::{self, Dovecot};
 use estafeta_integration_tests::node::{Node, tail};
 use estafeta_integration_tests::topology::Topology;
 
+use crate::disk::{self, under};
 use crate::idle::{children, memory_bytes};
 use crate::report::{say, thousands};
 
@@ -180,29 +180,11 @@ impl Server {
         }
     }
 
-    /// Waits until nothing has been written to the search index for as long as `silence`: it is filled in the background. Says how
-    /// long that took; none when it takes longer than `limit`, and of a server that has no such index.
+    /// Waits until the search index has been silent for so long, and says how long that took; none when it takes longer than
+    /// `limit`, and of a server that has no such index.
     pub fn rest(&mut self, silence: Duration, limit: Duration) -> anyhow::Result<Option<Duration>> {
-        let Running::Estafeta(cluster) = &mut self.running else { return Ok(None) };
-        let data = cluster.node("store")?.directory.join("data");
-        let (begun, mut said) = (Instant::now(), Instant::now());
-        loop {
-            let (_, written) = under(&data, "search.db")?;
-            // It begins a moment after what it has to do.
-            let since = written.elapsed().unwrap_or_default();
-            if begun.elapsed().min(since) >= silence {
-                return Ok(Some(begun.elapsed().saturating_sub(since)));
-            }
-            if begun.elapsed() > limit {
-                say(&format!("the search index is not done after {limit:?}"));
-                return Ok(None);
-            }
-            if said.elapsed() > Duration::from_secs(30) {
-                say("the search index is being filled");
-                said = Instant::now();
-            }
-            thread::sleep(Duration::from_millis(500));
-        }
+        let Running::Estafeta(cluster) = &self.running else { return Ok(None) };
+        disk::rest(cluster.directory.path(), silence, limit)
     }
 }
 
@@ -262,43 +244,5 @@ fn wait(child: &mut Child, limit: Duration) -> anyhow::Result<()> {
             bail!("not done after {limit:?}");
         }
         thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// What the files under a directory whose names begin so take on the disk, and when one was last written to.
-fn under(directory: &Path, beginning: &str) -> anyhow::Result<(u64, SystemTime)> {
-    let (mut bytes, mut written) = (0, SystemTime::UNIX_EPOCH);
-    for entry in fs::read_dir(directory).with_context(|| directory.display().to_string())? {
-        let entry = entry?;
-        // A file may go meanwhile.
-        let Ok(about) = entry.metadata() else { continue };
-        let (more, last) = match about.is_dir() {
-            true => under(&entry.path(), beginning)?,
-            // In blocks of 512 bytes, whatever the file system's are.
-            false if entry.file_name().to_string_lossy().starts_with(beginning) => {
-                (about.blocks() * 512, about.modified()?)
-            }
-            false => continue,
-        };
-        (bytes, written) = (bytes + more, written.max(last));
-    }
-    Ok((bytes, written))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_are_counted_by_their_names() {
-        let directory = tempfile::tempdir().unwrap();
-        fs::create_dir(directory.path().join("below")).unwrap();
-        fs::write(directory.path().join("below").join("search.db-wal"), vec![1; 10_000]).unwrap();
-        fs::write(directory.path().join("mailbox.db"), vec![1; 10_000]).unwrap();
-        let (all, written) = under(directory.path(), "").unwrap();
-        let (index, _) = under(directory.path(), "search.db").unwrap();
-        assert!(index >= 10_000 && all >= index + 10_000, "{index} {all}");
-        assert!(written.elapsed().unwrap() < Duration::from_secs(60));
-        assert_eq!(under(directory.path(), "nothing").unwrap().0, 0);
     }
 }
