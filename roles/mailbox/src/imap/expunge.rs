@@ -14,12 +14,14 @@ impl Engine {
         selected.check_writable()?;
         selected.check(Rights::EXPUNGE)?;
         let view = &selected.view;
-        let sequences = match expunge {
-            Expunge::All => vec![1..=view.len()],
-            Expunge::ByUid(set) => view.of_uids(&set.ranges(view.last_uid())),
+        let expunged = match expunge {
+            Expunge::All => reply.waiting(selected.expunge_all()).await?,
+            Expunge::ByUid(set) => {
+                let uids = view.uids(&view.of_uids(&set.ranges(view.last_uid())));
+                reply.waiting(selected.mailbox.expunge(&uids)).await?
+            }
         };
-        let uids = view.uids(&sequences);
-        let expunged = reply.waiting(selected.mailbox.expunge(&uids)).await?.map_err(Refused::of_selected)?;
+        let expunged = expunged.map_err(Refused::of_selected)?;
         let completion = Completion::ok("EXPUNGE completed");
         if expunged.is_empty() || !selected.qresync {
             return Ok(completion);

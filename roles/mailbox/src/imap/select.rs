@@ -89,9 +89,7 @@ impl Engine {
         let selected = self.selected()?;
         // RFC 4314 §4: without the right, CLOSE expunges nothing.
         if !selected.read_only && selected.rights.contains(Rights::EXPUNGE) {
-            let known = [1..=selected.view.len()];
-            let expunged = selected.mailbox.expunge(&selected.view.uids(&known)).await;
-            expunged.map_err(Refused::of_selected)?;
+            selected.expunge_all().await.map_err(Refused::of_selected)?;
         }
         self.leave(server);
         Ok(Completion::ok("CLOSE completed"))

@@ -136,6 +136,12 @@ impl Selected {
         if self.rights.contains(rights) { Ok(()) } else { Err(not_permitted()) }
     }
 
+    /// Expunges what has `\Deleted` of all that the client knows, and gives the UIDs.
+    pub(super) async fn expunge_all(&self) -> Result<Vec<Uid>, StoreError> {
+        let known = self.view.uids(&[1..=self.view.len()]);
+        self.mailbox.expunge_likely(&known, &self.view.deleted()).await
+    }
+
     /// Tells the client what has changed.
     pub(super) async fn tell(&mut self, output: &mut Output, telling: Telling) -> Result<(), Refused> {
         let told = self.tell_changes(output, telling).await;

@@ -103,6 +103,11 @@ impl View {
         self.messages.first_unseen().map(number)
     }
 
+    /// Those with `\Deleted`, as the client knows them.
+    pub(super) fn deleted(&self) -> UidSet {
+        UidSet::from_uids(self.messages.deleted())
+    }
+
     /// Whether the client still has to be told of an expunged message.
     pub(super) fn has_gone(&self) -> bool {
         !self.gone.is_empty()

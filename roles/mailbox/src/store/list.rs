@@ -22,22 +22,29 @@ pub struct MessageList {
 #[derive(Debug, Clone)]
 struct Chunk {
     messages: Vec<MessageEntry>,
-    /// How many of them are without `\Seen`.
+    /// How many of them are without `\Seen`, and how many have `\Deleted`.
     unseen: usize,
+    deleted: usize,
 }
 
 fn is_unseen(message: &MessageEntry) -> bool {
     !message.flags.system.contains(SystemFlags::SEEN)
 }
 
+fn is_deleted(message: &MessageEntry) -> bool {
+    message.flags.system.contains(SystemFlags::DELETED)
+}
+
 impl Chunk {
     fn new(messages: Vec<MessageEntry>) -> Arc<Self> {
-        let unseen = messages.iter().filter(|message| is_unseen(message)).count();
-        Arc::new(Self { messages, unseen })
+        let count = |is: fn(&MessageEntry) -> bool| messages.iter().filter(|message| is(message)).count();
+        let (unseen, deleted) = (count(is_unseen), count(is_deleted));
+        Arc::new(Self { messages, unseen, deleted })
     }
 
     fn push(&mut self, message: MessageEntry) {
         self.unseen += usize::from(is_unseen(&message));
+        self.deleted += usize::from(is_deleted(&message));
         self.messages.push(message);
     }
 
@@ -50,8 +57,10 @@ impl Chunk {
             if let Some(message) = messages.next_if(|message| message.uid == mark.uid) {
                 each(message, mark);
                 self.unseen -= usize::from(is_unseen(message));
+                self.deleted -= usize::from(is_deleted(message));
                 (message.flags, message.modseq) = (mark.flags, mark.modseq);
                 self.unseen += usize::from(is_unseen(message));
+                self.deleted += usize::from(is_deleted(message));
             }
         }
     }
@@ -107,6 +116,12 @@ impl MessageList {
     pub fn first_unseen(&self) -> Option<usize> {
         let at = self.chunks.iter().position(|chunk| chunk.unseen > 0)?;
         Some(self.starts[at] + self.chunks[at].messages.iter().position(is_unseen)?)
+    }
+
+    /// Those with `\Deleted`.
+    pub fn deleted(&self) -> impl Iterator<Item = Uid> {
+        let some = self.chunks.iter().filter(|chunk| chunk.deleted > 0);
+        some.flat_map(|chunk| &chunk.messages).filter(|message| is_deleted(message)).map(|message| message.uid)
     }
 
     /// Adds one that has a higher UID than all others.
@@ -209,7 +224,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn entry(uid: u32, modseq: u64) -> MessageEntry {
-        let system = if modseq.is_multiple_of(2) { SystemFlags::SEEN } else { SystemFlags::NONE };
+        let system = [SystemFlags::SEEN, SystemFlags::NONE, SystemFlags::DELETED][modseq as usize % 3];
         let flags = Flags { system, ..Flags::default() };
         MessageEntry { uid: Uid(uid), modseq: ModSeq(modseq), flags, size: 1, internal_date: 0, saved: 0 }
     }
@@ -219,6 +234,9 @@ mod tests {
         prop_assert!(list.iter().eq(model.values()));
         prop_assert_eq!(list.last(), model.values().last());
         prop_assert_eq!(list.first_unseen(), model.values().position(is_unseen));
+        prop_assert!(
+            list.deleted().eq(model.values().filter(|message| is_deleted(message)).map(|message| message.uid))
+        );
         for (place, message) in model.values().enumerate() {
             prop_assert_eq!(list.get(place), Some(message));
             prop_assert_eq!(list.place(message.uid), Some(place));

@@ -74,14 +74,20 @@ impl Mailbox {
         if since < state.forgotten_modseq {
             return Err(StoreError::Forgotten);
         }
-        Ok(Changes {
+        let mut changes = Changes {
             uid_next: state.status.uid_next,
             highest_modseq: state.status.highest_modseq,
             recent: taken.unwrap_or(state.recent_from..state.status.uid_next),
             keywords: keywords::list(&mut reader, self.row).await?,
-            changed: messages::changed(&mut reader, self.row, since).await?,
-            expunged: expunging::expunged(&mut reader, self.row, since).await?,
-        })
+            changed: Vec::new(),
+            expunged: Vec::new(),
+        };
+        // Whoever has changed something itself is woken by that, too.
+        if since < state.status.highest_modseq {
+            changes.changed = messages::changed(&mut reader, self.row, since).await?;
+            changes.expunged = expunging::expunged(&mut reader, self.row, since).await?;
+        }
+        Ok(changes)
     }
 
     /// The UIDs that were expunged since, ascending. [`StoreError::Forgotten`] when those of that time are no longer known.
@@ -239,6 +245,17 @@ impl Mailbox {
             let (some, left) = self.remove_those(first).await?;
             expunged.extend(some);
             rest = left;
+        }
+        Ok(expunged)
+    }
+
+    /// The same, where those of `uids` that have `\Deleted` are known to be `likely`, or were so a moment ago: all are looked at
+    /// only when there are others.
+    pub async fn expunge_likely(&self, uids: &UidSet, likely: &UidSet) -> Result<Vec<Uid>, StoreError> {
+        let mut expunged = self.expunge(likely).await?;
+        if self.state(&mut self.mail.store.reader().await?).await?.status.deleted > 0 {
+            expunged.extend(self.expunge(uids).await?);
+            expunged.sort_unstable();
         }
         Ok(expunged)
     }

@@ -81,7 +81,7 @@ pub async fn messages(
 ) -> Result<Vec<ImageOfMessage>, StoreError> {
     let since = ModSeq((modseq as u64).saturating_sub(1));
     let mut marks = Vec::new();
-    for page in Pages::since(mailbox, since).all(connection).await? {
+    for page in Pages::since(connection, mailbox, since).await?.all(connection).await? {
         marks.extend(page.marks.into_iter().filter(|mark| (mark.modseq.0, mark.uid.0) > (modseq as u64, uid)));
     }
     marks.sort_unstable_by_key(|mark| (mark.modseq, mark.uid));

@@ -39,7 +39,7 @@ pub async fn changed(
     mailbox: MailboxRow,
     since: ModSeq,
 ) -> Result<Vec<MessageEntry>, StoreError> {
-    let (mut pages, mut found) = (Pages::since(mailbox, since), Vec::new());
+    let (mut pages, mut found) = (Pages::since(connection, mailbox, since).await?, Vec::new());
     loop {
         let some = pages.next(connection).await?;
         if some.is_empty() {

@@ -70,7 +70,6 @@ pub fn damaged(mailbox: MailboxRow, page: u32) -> StoreError {
 /// Pages of a mailbox that are still to be read, a few at a time.
 pub struct Pages {
     mailbox: MailboxRow,
-    since: ModSeq,
     /// Their numbers, ascending.
     left: VecDeque<RangeInclusive<u32>>,
 }
@@ -78,30 +77,38 @@ pub struct Pages {
 impl Pages {
     /// Those that have room for these messages.
     pub fn of(mailbox: MailboxRow, uids: &UidSet) -> Self {
-        let mut left: VecDeque<RangeInclusive<u32>> = VecDeque::new();
-        for range in uids.ranges() {
-            let (first, last) = (Page::of(Uid(*range.start())), Page::of(Uid(*range.end())));
-            match left.back_mut() {
-                Some(before) if first <= before.end() + 1 => *before = *before.start()..=last,
-                _ => left.push_back(first..=last),
-            }
-        }
-        Self { mailbox, since: ModSeq(0), left }
+        let ranges = uids.ranges();
+        Self::within(mailbox, ranges.map(|range| Page::of(Uid(*range.start()))..=Page::of(Uid(*range.end()))))
     }
 
     /// All of a mailbox that may have changed after `since`.
-    pub fn since(mailbox: MailboxRow, since: ModSeq) -> Self {
-        Self { since, ..Self::of(mailbox, &UidSet::all()) }
+    pub async fn since(connection: &mut Connection, mailbox: MailboxRow, since: ModSeq) -> Result<Self, StoreError> {
+        let found = query("SELECT page FROM pages WHERE mailbox = ? AND modseq > ?").bind(mailbox).bind(since.0 as i64);
+        let rows = found.fetch_all(connection).await?;
+        let mut numbers = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<u32>, _>>()?;
+        numbers.sort_unstable();
+        Ok(Self::within(mailbox, numbers.into_iter().map(|number| number..=number)))
+    }
+
+    /// Those of ascending ranges of numbers.
+    fn within(mailbox: MailboxRow, ranges: impl Iterator<Item = RangeInclusive<u32>>) -> Self {
+        let mut left: VecDeque<RangeInclusive<u32>> = VecDeque::new();
+        for range in ranges {
+            match left.back_mut() {
+                Some(before) if *range.start() <= before.end() + 1 => *before = *before.start()..=*range.end(),
+                _ => left.push_back(range),
+            }
+        }
+        Self { mailbox, left }
     }
 
     /// The next of those that are there; none at the end.
     pub async fn next(&mut self, connection: &mut Connection) -> Result<Vec<Page>, StoreError> {
         while let Some(range) = self.left.pop_front() {
             let found = query(
-                "SELECT page, modseq, marks FROM pages WHERE mailbox = ? AND page BETWEEN ? AND ? AND modseq > ?
-                 ORDER BY page LIMIT ?",
+                "SELECT page, modseq, marks FROM pages WHERE mailbox = ? AND page BETWEEN ? AND ? ORDER BY page LIMIT ?",
             );
-            let found = found.bind(self.mailbox).bind(*range.start()).bind(*range.end()).bind(self.since.0 as i64);
+            let found = found.bind(self.mailbox).bind(*range.start()).bind(*range.end());
             let rows = found.bind(AT_ONCE).fetch_all(&mut *connection).await?;
             let pages = rows.iter().map(|row| Page::read(self.mailbox, row)).collect::<Result<Vec<_>, _>>()?;
             if let Some(last) = pages.last().filter(|last| rows.len() == AT_ONCE as usize && last.number < *range.end())

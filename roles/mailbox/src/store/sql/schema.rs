@@ -9,7 +9,7 @@ use estafeta_storage::sql::Migration;
 /// Every step there ever was.
 pub const MIGRATIONS: &[Migration] = &[
     Migration::new(1, "mailboxes", TABLES).with("", super::search::POSTGRES),
-    Migration::new(2, "unfinished copies", UNFINISHED_COPIES),
+    Migration::new(2, "unfinished copies", UNFINISHED_COPIES).with(CHANGED_PAGES, ""),
 ];
 
 /// After a promotion of a PostgreSQL that may have lost commits: UIDs that were told to somebody may be given again, so
@@ -268,3 +268,6 @@ CREATE TABLE unfinished_copies (
 ) WITHOUT ROWID;
 CREATE INDEX unfinished_copies_mailbox ON unfinished_copies (mailbox);
 ";
+
+/// Which pages have changed lately. Not on PostgreSQL, where an update of what is indexed writes to every index of the table.
+const CHANGED_PAGES: &str = "CREATE INDEX pages_changed ON pages (mailbox, modseq, page);";

@@ -211,6 +211,23 @@ async fn a_move_gives_pairs_and_may_stay_in_its_mailbox() {
 }
 
 #[tokio::test]
+async fn expunge_looks_at_all_when_what_was_expected_is_not_all() {
+    let (_directory, _store, mail) = ana().await;
+    let inbox = mail.mailbox(&name("INBOX")).await.unwrap();
+    for body in ["1", "2", "3", "4"] {
+        append(&mail, "INBOX", body).await;
+    }
+    let marked = UidSet::from_uids([Uid(1), Uid(3), Uid(4)]);
+    inbox.store_flags(&marked, &FlagChange::add(SystemFlags::DELETED), None).await.unwrap();
+    // Not what lies beyond what was meant, nor what is not marked.
+    let (meant, likely) = (UidSet::from_ranges([Uid(1)..=Uid(3)]), UidSet::from_uids([Uid(2), Uid(3)]));
+    assert_eq!(inbox.expunge_likely(&meant, &likely).await.unwrap(), [Uid(1), Uid(3)]);
+    assert_eq!(inbox.expunge_likely(&UidSet::all(), &UidSet::from_uids([Uid(4)])).await.unwrap(), [Uid(4)]);
+    assert!(inbox.expunge_likely(&UidSet::all(), &UidSet::default()).await.unwrap().is_empty());
+    assert_eq!(uids(&inbox).await, [2]);
+}
+
+#[tokio::test]
 async fn expunge_takes_what_is_marked_and_tells() {
     let (_directory, _store, mail) = ana().await;
     let inbox = mail.mailbox(&name("INBOX")).await.unwrap();
