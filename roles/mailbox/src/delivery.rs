@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use async_trait::async_trait;
 use estafeta_core::delivery::{Answer, Delivery, ELSEWHERE, Outcome, Parcel, Recipient, SPAM_HEADER, SPAM_HEADER_YES};
 use estafeta_core::{Address, DeliveryId, Failure, Message, Reason};
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 
 use crate::accounts::Accounts;
 use crate::config::WhenOverQuota;
@@ -131,7 +132,11 @@ impl Delivery for LocalDelivery {
         let deliver = async |same: Vec<usize>| {
             let recipient = &parcel.recipients[same[0]];
             let folder = if spam { Folder::Junk } else { detailed(recipient) };
-            let outcome = self.deliver_one(&consignment, parcel.id, recipient, parcel.sender.as_ref(), folder).await;
+            let one = self.deliver_one(&consignment, parcel.id, recipient, parcel.sender.as_ref(), folder);
+            let outcome = AssertUnwindSafe(one).catch_unwind().await.unwrap_or_else(|_| {
+                tracing::error!(id = %parcel.id, to = %recipient.account.address, "a delivery broke off: a bug");
+                estafeta_core::delivery::later("internal error")
+            });
             (same, outcome)
         };
         let mut outcomes = vec![estafeta_core::delivery::later("internal error"); parcel.recipients.len()];

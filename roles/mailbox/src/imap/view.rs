@@ -164,7 +164,7 @@ impl View {
         });
         self.add_recent(changes.recent);
         new.iter().for_each(|message| self.messages.push(*message));
-        news.arrived = number(new.len()) - 1;
+        news.arrived = u32::try_from(new.len()).unwrap_or(u32::MAX);
         self.modseq = changes.highest_modseq;
         news
     }

@@ -106,25 +106,28 @@ impl AccountMail {
     }
 
     /// Deletes a mailbox and its messages, which can be had back for a while. While others lie below it, its name stays to
-    /// hold them (`\Noselect`).
+    /// hold them (`\Noselect`). What of very many messages went before it failed is expunged.
     /// [`StoreError::NotAllowed`] for INBOX and for a name that only holds others.
     pub async fn delete(&self, name: &MailboxName) -> Result<(), StoreError> {
         if name.is_inbox() {
             return Err(StoreError::NotAllowed("INBOX cannot be deleted"));
         }
-        match self.mailbox(name).await {
-            Ok(mailbox) => mailbox.thin_out().await?,
+        let mailbox = match self.mailbox(name).await {
             // RFC 9051 §6.3.5: it is an error to delete a name that has inferiors and \Noselect.
             Err(StoreError::NotSelectable) => {
                 return Err(StoreError::NotAllowed("delete the mailboxes below it first"));
             }
-            Err(error) => return Err(error),
-        }
+            found => found?,
+        };
+        mailbox.thin_out(name).await?;
         let (row, name, hub) = (self.row, name.clone(), self.store.inner.hub.clone());
         let remains = self.store.inner.remains;
         self.store
             .run(async move |transaction| {
                 let found = mailboxes::select(transaction, row, &name).await?;
+                if found.row != mailbox.row {
+                    return Err(StoreError::NoMailbox);
+                }
                 mailboxes::remove(transaction, found.row, (now_seconds(), remains)).await?;
                 hub.touch(found.row);
                 hub.touch(row);
@@ -140,9 +143,7 @@ impl AccountMail {
     /// Renames a mailbox and all below it. INBOX stays, and its messages move to the new mailbox (RFC 9051 §6.3.6).
     pub async fn rename(&self, from: &MailboxName, to: &MailboxName) -> Result<(), StoreError> {
         if from.is_inbox() {
-            self.create(to, None).await?;
-            let moved = self.mailbox(from).await?.move_to(&UidSet::all(), to).await?;
-            return moved.stopped.map_or(Ok(()), Err);
+            return self.move_inbox(from, to).await;
         }
         if from.is_above(to) {
             return Err(StoreError::NotAllowed("a mailbox cannot be moved below itself"));
@@ -160,6 +161,18 @@ impl AccountMail {
                 mailboxes::remove_idle_superiors(transaction, row, &from).await
             })
             .await
+    }
+
+    async fn move_inbox(&self, inbox: &MailboxName, to: &MailboxName) -> Result<(), StoreError> {
+        if mailboxes::find(&mut self.store.reader().await?, self.row, to).await?.is_some() {
+            return Err(StoreError::Exists);
+        }
+        self.create(to, None).await?;
+        match self.mailbox(inbox).await?.move_to(&UidSet::all(), to).await {
+            Ok(moved) => moved.stopped.map_or(Ok(()), Err),
+            // So that it can be tried again.
+            Err(error) => self.delete(to).await.and(Err(error)),
+        }
     }
 
     /// A mailbox to read and change. [`StoreError::NotSelectable`] for a name that only holds others.

@@ -13,7 +13,7 @@ use super::sql::mailboxes::State;
 use super::sql::{MailboxRow, expunging, messages};
 use super::{MessageList, ModSeq, StoreError, UidValidity};
 
-/// How many messages are remembered, of all mailboxes together: 40 bytes each.
+/// How many messages are remembered, of all mailboxes together: 48 bytes each.
 const MESSAGES: u64 = 2_000_000;
 
 /// For how many mailboxes there is room at first: so few that the cache is not divided, for a part of it would have no room for

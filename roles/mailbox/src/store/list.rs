@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Mark, MessageEntry, SystemFlags, Uid};
 
-/// How many messages a chunk has at most: 40 bytes each.
+/// How many messages a chunk has at most: 48 bytes each.
 const CHUNK: usize = 512;
 
 /// The messages of a mailbox, by UID. Cheap to clone.
@@ -163,8 +163,8 @@ impl MessageList {
             self.chunks[at] = Chunk::new(left.copied().collect());
             rest = later;
         }
-        self.len -= gone.len();
         self.chunks.retain(|chunk| !chunk.messages.is_empty());
+        self.len = self.chunks.iter().map(|chunk| chunk.messages.len()).sum();
         if self.chunks.len() > 4 * (self.len / CHUNK + 1) {
             *self = self.iter().copied().collect();
         }

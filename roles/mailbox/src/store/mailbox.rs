@@ -9,8 +9,8 @@ use super::sql::mailboxes::{Counts, State};
 use super::sql::messages::TextRow;
 use super::sql::{MailboxRow, expunging, keywords, mailboxes, messages, pages};
 use super::{
-    AccountMail, Changes, FlagAction, FlagChange, FlagsStored, Mark, MessageEntry, ModSeq, RecentClaim, Snapshot,
-    StoreError, SystemFlags, Uid, UidSet, UidValidity, Watcher,
+    AccountMail, Changes, FlagAction, FlagChange, FlagsStored, MailboxName, Mark, MessageEntry, ModSeq, RecentClaim,
+    Snapshot, StoreError, SystemFlags, Uid, UidSet, UidValidity, Watcher,
 };
 
 /// A mailbox, by its row, so that it stays the same mailbox when it is renamed. Every method answers
@@ -269,15 +269,21 @@ impl Mailbox {
         Ok(self.remove_those(all).await?.0)
     }
 
-    /// Removes all but what goes in one turn, of a mailbox that is about to be deleted.
-    pub(super) async fn thin_out(&self) -> Result<(), StoreError> {
-        let row = self.row;
-        let first = async move |transaction: &mut Connection| {
-            let (pages, left) = pages::first_of(transaction, row, &UidSet::all()).await?;
-            let pages = if left.is_empty() { Vec::new() } else { pages };
-            Ok((Choice::among(transaction, row, pages, |_| true).await?, left))
+    /// Removes all but what goes in one turn, of a mailbox that is about to be deleted, while it has this name.
+    pub(super) async fn thin_out(&self, name: &MailboxName) -> Result<(), StoreError> {
+        let (row, account, name) = (self.row, self.mail.row, name);
+        let first = || {
+            let name = name.clone();
+            async move |transaction: &mut Connection| {
+                if mailboxes::select(transaction, account, &name).await?.row != row {
+                    return Err(StoreError::NoMailbox);
+                }
+                let (pages, left) = pages::first_of(transaction, row, &UidSet::all()).await?;
+                let pages = if left.is_empty() { Vec::new() } else { pages };
+                Ok((Choice::among(transaction, row, pages, |_| true).await?, left))
+            }
         };
-        while !self.remove_those(first).await?.1.is_empty() {}
+        while !self.remove_those(first()).await?.1.is_empty() {}
         Ok(())
     }
 

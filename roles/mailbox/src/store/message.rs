@@ -5,9 +5,9 @@ use std::time::SystemTime;
 
 use estafeta_core::Message;
 
-use super::MessageList;
 use super::flags::{Flags, Keyword, Keywords, SystemFlags};
 use super::uid::{ModSeq, Uid, UidValidity};
+use super::{Holding, MessageList};
 
 /// A message without its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,8 +188,14 @@ pub struct Usage {
 impl Usage {
     /// Whether one more message of `bytes` has room.
     pub fn holds_one_more(&self, bytes: u64) -> bool {
-        let room = |limit: Option<u64>, after: u64| limit.is_none_or(|limit| after <= limit);
-        room(self.limit_bytes, self.used_bytes.saturating_add(bytes)) && room(self.limit_messages, self.messages + 1)
+        self.holds(Holding { bytes, messages: 1 })
+    }
+
+    /// Whether so much more has room.
+    pub fn holds(&self, more: Holding) -> bool {
+        let room =
+            |limit: Option<u64>, used: u64, more: u64| limit.is_none_or(|limit| used.saturating_add(more) <= limit);
+        room(self.limit_bytes, self.used_bytes, more.bytes) && room(self.limit_messages, self.messages, more.messages)
     }
 }
 

@@ -2,8 +2,8 @@
 //! their turn in between.
 //!
 //! A move that stops on its way has moved some (RFC 6851 §3.3). A copy is whole or is undone (RFC 9051 §6.4.7): until its last
-//! turn, `unfinished_copies` says what it has put where. Whoever stops takes that back at once; after a crash the store does so
-//! when it is opened, and on PostgreSQL, where another node's copy may be under way, when it has not been heard of for long.
+//! turn, `unfinished_copies` says what it has put where. Whoever stops takes that back; after a crash the store does so when it is
+//! opened, and on PostgreSQL, where another node's copy may be under way, when it has not been heard of for long.
 
 use std::sync::Arc;
 
@@ -31,8 +31,8 @@ pub(super) enum Transfer {
     Move,
     Copy {
         number: CopyNumber,
-        /// Whether an earlier turn has put something there.
-        begun: bool,
+        /// How many turns before this one have put something there.
+        turns: u64,
     },
 }
 
@@ -51,20 +51,25 @@ impl Mailbox {
         scope: FlagScope,
     ) -> Result<Copied, StoreError> {
         let target = owner.mailbox(to).await?;
-        let mut undo = Undo { store: target.mail.store.clone(), number: CopyNumber::draw(), is_due: false };
+        let mut undo = Undo { store: self.mail.store.clone(), number: CopyNumber::draw(), is_due: false };
         let mut copied = Copied { uid_validity: target.uid_validity, uids: Vec::new() };
         let mut rest = self.those_before(uids, &target).await?;
+        self.check_room(&rest, owner).await?;
+        let mut turns = 0;
         while !rest.is_empty() {
-            let how = Transfer::Copy { number: undo.number, begun: !copied.uids.is_empty() };
+            let how = Transfer::Copy { number: undo.number, turns };
             // Until it is known to be over, something may be there.
             undo.is_due = true;
             match self.transfer_some(&rest, &target, scope, how).await {
                 Ok((some, left)) => {
+                    turns += u64::from(!some.is_empty());
                     copied.uids.extend(some);
                     rest = left;
                     undo.is_due = !rest.is_empty();
                 }
                 Err(error) => {
+                    // What was refused in the first turn has done nothing; of what failed that is not known.
+                    undo.is_due = turns > 0 || matches!(error, StoreError::Storage(_));
                     undo.now().await;
                     return Err(error);
                 }
@@ -100,6 +105,15 @@ impl Mailbox {
             }
         }
         Ok(Moved { copied, stopped: None })
+    }
+
+    /// Refuses at once what has no room: what goes in several turns would fill the account before it is undone.
+    async fn check_room(&self, uids: &UidSet, owner: &AccountMail) -> Result<(), StoreError> {
+        if uids.ranges().map(|range| u64::from(range.end() - range.start()) + 1).sum::<u64>() <= pages::TURN as u64 {
+            return Ok(());
+        }
+        let more = messages::holding(&mut self.mail.store.reader().await?, self.row, uids).await?;
+        if owner.usage().await?.holds(more) { Ok(()) } else { Err(StoreError::OverQuota) }
     }
 
     /// Those that are meant: where they go to where they are, what comes by that is not.
@@ -143,15 +157,15 @@ impl Mailbox {
                         hub.touch(row);
                         messages::relocate(transaction, row, &chosen, target.row, scope, now).await?
                     }
-                    Transfer::Copy { number, begun } => {
-                        let copied = messages::duplicate(transaction, row, &chosen, target.row, scope, now).await?;
-                        if begun {
-                            unfinished::go_on(transaction, number, now).await?;
+                    Transfer::Copy { number, turns } => {
+                        if turns > 0 {
+                            unfinished::go_on(transaction, number, turns, now).await?;
                         }
-                        if left.is_empty() {
-                            unfinished::end(transaction, number).await?;
-                        } else {
+                        let copied = messages::duplicate(transaction, row, &chosen, target.row, scope, now).await?;
+                        if !left.is_empty() {
                             unfinished::note(transaction, number, target.row, &copied, now).await?;
+                        } else if turns > 0 {
+                            unfinished::end(transaction, number).await?;
                         }
                         copied
                     }
@@ -176,38 +190,44 @@ struct Undo {
 
 impl Undo {
     async fn now(mut self) {
-        self.is_due = false;
-        if let Err(error) = self.store.undo_copies(Which::Number(self.number)).await {
-            tracing::warn!(%error, "what a copy has done before it failed is undone later");
+        if self.is_due {
+            take_back(&self.store, self.number).await;
         }
+        self.is_due = false;
     }
 }
 
 impl Drop for Undo {
     fn drop(&mut self) {
         if let (true, Ok(runtime)) = (self.is_due, tokio::runtime::Handle::try_current()) {
-            let (store, which) = (self.store.clone(), Which::Number(self.number));
-            runtime.spawn(async move { store.undo_copies(which).await });
+            let (store, number) = (self.store.clone(), self.number);
+            runtime.spawn(async move { take_back(&store, number).await });
         }
+    }
+}
+
+async fn take_back(store: &Store, number: CopyNumber) {
+    if let Err(error) = store.undo_copies(Which::Number(number)).await {
+        tracing::warn!(%error, "what a copy may have done before it stopped is undone later");
     }
 }
 
 impl Store {
     /// Takes back what copies did that came to no end, and gives how many messages that were.
     pub(super) async fn undo_copies(&self, which: Which) -> Result<u64, StoreError> {
-        // For no account: whose mail it is, is read within.
-        let store = Self { owner: None, ..self.clone() };
+        // Behind what the same account has asked before. Which accounts are locked is read within.
+        let owner = self.owner.map_or(0, |(row, _)| row.0);
         let mut undone = 0;
         loop {
             let hub = self.inner.hub.clone();
             let some = async move |transaction: &mut Connection| {
-                let Some(some) = unfinished::undo_some(transaction, which, now_seconds()).await? else {
-                    return Ok(None);
-                };
-                hub.touch(some.mailbox);
-                Ok(Some(some.messages))
+                let some = unfinished::undo_some(transaction, which, now_seconds()).await?;
+                Ok::<_, StoreError>(some.map(|some| {
+                    hub.touch(some.mailbox);
+                    some.messages
+                }))
             };
-            match store.run(some).await? {
+            match self.inner.database.run_for(owner, some).await? {
                 Some(messages) => undone += messages,
                 None => return Ok(undone),
             }

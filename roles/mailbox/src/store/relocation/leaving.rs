@@ -59,6 +59,11 @@ impl Leaving {
     /// From now on nobody writes. Again is the same. [`StoreError::NotAllowed`] when the attempt is void.
     pub async fn freeze(&self) -> Result<(), StoreError> {
         let (account, attempt, hub) = (self.account, self.attempt.clone(), self.store.inner.hub.clone());
+        let standing = relocation::standing(&mut self.store.reader().await?, account).await?;
+        if let Some(Standing { state: State::Present, row, .. }) = standing {
+            // In turns; what a copy adds meanwhile, in the turn that freezes.
+            self.store.undo_copies(Which::Into(row)).await?;
+        }
         let job = async move |transaction: &mut Connection| {
             let standing = match relocation::standing(transaction, account).await? {
                 Some(standing) => standing,

@@ -24,9 +24,10 @@ use crate::store::{ModSeq, Store, StoreError, Uid};
 const TURN_MESSAGES: u32 = 64;
 const TURN_BYTES: usize = 512 * 1024;
 
-/// How many turns a mailbox has before others have theirs, and how many mailboxes have turns at the same time.
+/// How many turns a mailbox has before others have theirs, and how many mailboxes have turns at the same time: they leave
+/// readers to others. Where nodes share the index, each locks them in the order of their numbers.
 const TURNS: u32 = 8;
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 4;
 
 /// How many expunged messages are taken out at once.
 const TAKEN_OUT: u32 = 200;
@@ -200,7 +201,7 @@ impl Store {
             }
             Ok::<_, StoreError>(true)
         };
-        if self.inner.search.database.run(put).await? {
+        if self.inner.search.database.run_for(mailbox.0, put).await? {
             metrics::counter!("estafeta_mailbox_indexed_messages_total").increment(count);
         }
         Ok(true)
@@ -227,7 +228,7 @@ impl Store {
             let some = some.to_vec();
             let take_out =
                 async move |transaction: &mut Connection| search::take_out(transaction, mailbox, &some).await;
-            self.inner.search.database.run(take_out).await?;
+            self.inner.search.database.run_for(mailbox.0, take_out).await?;
         }
         let set = async move |transaction: &mut Connection| match search::progress(transaction, mailbox).await? {
             Some(progress) if progress == known => {
@@ -236,7 +237,7 @@ impl Store {
             // Another node was quicker.
             _ => Ok::<_, StoreError>(()),
         };
-        self.inner.search.database.run(set).await?;
+        self.inner.search.database.run_for(mailbox.0, set).await?;
         Ok(false)
     }
 
@@ -266,7 +267,7 @@ impl Store {
             }
             Ok::<_, StoreError>(true)
         };
-        self.inner.search.database.run(clear).await
+        self.inner.search.database.run_for(mailbox.0, clear).await
     }
 }
 

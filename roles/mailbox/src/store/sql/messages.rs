@@ -9,7 +9,9 @@ use super::mailboxes::{Counts, Numbers};
 use super::pages::Pages;
 use super::{AccountRow, BlobRow, MailboxRow, blobs, expunging, keywords, mailboxes, pages};
 use crate::store::flags::KeywordBits;
-use crate::store::{FlagScope, Flags, Mark, MessageEntry, ModSeq, SpecialUse, StoreError, SystemFlags, Uid, UidSet};
+use crate::store::{
+    FlagScope, Flags, Holding, Mark, MessageEntry, ModSeq, SpecialUse, StoreError, SystemFlags, Uid, UidSet,
+};
 
 /// All of a mailbox, by UID.
 pub async fn list(connection: &mut Connection, mailbox: MailboxRow) -> Result<Vec<MessageEntry>, StoreError> {
@@ -170,6 +172,20 @@ pub async fn texts_after(
     );
     let rows = found.bind(mailbox).bind(after.0).bind(limit).fetch_all(connection).await?;
     rows.iter().map(TextRow::read).collect()
+}
+
+/// What those of `uids` that are there hold.
+pub async fn holding(connection: &mut Connection, mailbox: MailboxRow, uids: &UidSet) -> Result<Holding, StoreError> {
+    let mut holding = Holding::default();
+    for range in uids.ranges() {
+        let summed = query(
+            "SELECT count(*), CAST(coalesce(sum(size), 0) AS BIGINT) FROM messages WHERE mailbox = ? AND uid BETWEEN ? AND ?",
+        );
+        let row = summed.bind(mailbox).bind(*range.start()).bind(*range.end()).fetch_one(&mut *connection).await?;
+        holding.messages += u64::from(row.try_get::<u32>(0)?);
+        holding.bytes += row.try_get::<i64>(1)? as u64;
+    }
+    Ok(holding)
 }
 
 /// The UIDs behind `after`, up to `last`.

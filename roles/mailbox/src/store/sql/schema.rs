@@ -1,4 +1,4 @@
-//! The schema, step by step.
+//! The schema: one step, so far.
 //!
 //! What is counted of a mailbox (its messages, bytes, unseen and deleted ones), of an account and of a body (who names it)
 //! stands beside them. Rust counts it, for all of a statement at once: `mailboxes::advance` gives no UIDs without counts,
@@ -7,10 +7,8 @@
 use estafeta_storage::sql::Migration;
 
 /// Every step there ever was.
-pub const MIGRATIONS: &[Migration] = &[
-    Migration::new(1, "mailboxes", TABLES).with("", super::search::POSTGRES),
-    Migration::new(2, "unfinished copies", UNFINISHED_COPIES).with(CHANGED_PAGES, ""),
-];
+pub const MIGRATIONS: &[Migration] =
+    &[Migration::new(1, "mailboxes", TABLES).with(CHANGED_PAGES, super::search::POSTGRES)];
 
 /// After a promotion of a PostgreSQL that may have lost commits: UIDs that were told to somebody may be given again, so
 /// every mailbox begins another life (DESIGN.md, invariant 4). No two share one, now or later.
@@ -135,7 +133,7 @@ CREATE TABLE pages (
     mailbox INTEGER NOT NULL REFERENCES mailboxes,
     -- Of UIDs: the number without its last 8 bits.
     page INTEGER NOT NULL,
-    -- The last change of its messages, or a later one. No index leads here: it would be written with every message.
+    -- The last change of its messages, or a later one.
     modseq INTEGER NOT NULL,
     marks BLOB NOT NULL,
     PRIMARY KEY (mailbox, page)
@@ -151,6 +149,17 @@ CREATE TABLE expunged (
     PRIMARY KEY (mailbox, modseq, first_uid)
 ) WITHOUT ROWID;
 CREATE INDEX expunged_at ON expunged (at);
+
+-- What was put into a mailbox by a COPY that has not come to its end: messages, by ranges of UIDs. When one was last heard of.
+CREATE TABLE unfinished_copies (
+    copy INTEGER NOT NULL,
+    mailbox INTEGER NOT NULL REFERENCES mailboxes,
+    first_uid INTEGER NOT NULL,
+    last_uid INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (copy, first_uid)
+) WITHOUT ROWID;
+CREATE INDEX unfinished_copies_mailbox ON unfinished_copies (mailbox);
 
 -- Expunged messages that can be had back. The mailbox where one was may be there no more.
 CREATE TABLE deleted_messages (
@@ -254,19 +263,6 @@ CREATE TABLE sharers (
     PRIMARY KEY (account)
 ) WITHOUT ROWID;
 CREATE INDEX sharers_address ON sharers (address_key);
-";
-
-const UNFINISHED_COPIES: &str = "
--- What was put into a mailbox by a COPY that has not come to its end: messages, by ranges of UIDs. When one was last heard of.
-CREATE TABLE unfinished_copies (
-    copy INTEGER NOT NULL,
-    mailbox INTEGER NOT NULL REFERENCES mailboxes,
-    first_uid INTEGER NOT NULL,
-    last_uid INTEGER NOT NULL,
-    at INTEGER NOT NULL,
-    PRIMARY KEY (copy, first_uid)
-) WITHOUT ROWID;
-CREATE INDEX unfinished_copies_mailbox ON unfinished_copies (mailbox);
 ";
 
 /// Which pages have changed lately. Not on PostgreSQL, where an update of what is indexed writes to every index of the table.

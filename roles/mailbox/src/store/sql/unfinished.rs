@@ -38,12 +38,13 @@ pub async fn note(
     Ok(())
 }
 
-/// Says that it is still under way. [`StoreError::NotAllowed`] when it was undone.
-pub async fn go_on(connection: &mut Connection, number: CopyNumber, now: i64) -> Result<(), StoreError> {
+/// Says that it is still under way, of which so many turns were noted. [`StoreError::NotAllowed`] when any of them was undone.
+pub async fn go_on(connection: &mut Connection, number: CopyNumber, turns: u64, now: i64) -> Result<(), StoreError> {
     let noted = query("UPDATE unfinished_copies SET at = ? WHERE copy = ?").bind(now).bind(number);
-    match noted.execute(connection).await? {
-        0 => Err(StoreError::NotAllowed("the copy took too long and was undone: try again")),
-        _ => Ok(()),
+    if noted.execute(connection).await? == turns {
+        Ok(())
+    } else {
+        Err(StoreError::NotAllowed("the copy took too long and was undone: try again"))
     }
 }
 

@@ -59,17 +59,35 @@ async fn a_large_mailbox_is_renamed_and_deleted() {
 }
 
 #[tokio::test]
-async fn a_copy_that_fails_on_its_way_is_undone() {
-    let (_directory, _account, mail) = with_many(Some(2 * MANY as u64 - 1)).await;
+async fn a_copy_that_has_no_room_is_refused_before_it_begins() {
+    let (_directory, _account, mail) = with_many(Some(2 * MANY as u64)).await;
     let inbox = mail.mailbox(&name("INBOX")).await.unwrap();
     append(&mail, "Sent", "before").await;
     assert!(matches!(inbox.copy(&UidSet::all(), &name("Sent")).await, Err(StoreError::OverQuota)));
-    assert_eq!(uids(&mail.mailbox(&name("Sent")).await.unwrap()).await, [1]);
     assert_eq!(mail.usage().await.unwrap().messages as usize, MANY + 1);
-    // Their UIDs are not given again.
-    assert!(append(&mail, "Sent", "after").await > Uid(4096));
-    // What was removed with it could not be had back: nobody expunged it.
+    assert_eq!(append(&mail, "Sent", "after").await, Uid(2));
+}
+
+#[tokio::test]
+async fn a_copy_of_which_a_part_was_undone_does_not_go_on() {
+    let (_directory, _account, mail) = with_many(None).await;
+    let (inbox, sent) = (mail.mailbox(&name("INBOX")).await.unwrap(), mail.mailbox(&name("Sent")).await.unwrap());
+    let number = CopyNumber::draw();
+    let turn = |turns| Transfer::Copy { number, turns };
+    let (all, rest) = (UidSet::all(), UidSet::from_uids([Uid(MANY as u32)]));
+    let (first, _) = inbox.transfer_some(&all, &sent, FlagScope::ALL, turn(0)).await.unwrap();
+    let (second, _) = inbox.transfer_some(&all, &sent, FlagScope::ALL, turn(1)).await.unwrap();
+    let undo = async move |transaction: &mut Connection| {
+        sql::unfinished::undo_some(transaction, Which::Number(number), 0).await
+    };
+    assert_eq!(mail.store().run(undo).await.unwrap().unwrap().messages as usize, first.len());
+    let refused = inbox.transfer_some(&rest, &sent, FlagScope::ALL, turn(2)).await;
+    assert!(matches!(refused, Err(StoreError::NotAllowed(_))));
+    assert_eq!(messages(&mail, "Sent").await, second.len());
+    assert_eq!(mail.store().undo_copies(Which::Number(number)).await.unwrap() as usize, second.len());
+    // It is not what somebody has expunged: nothing of it can be had back.
     assert!(mail.deleted(&Wanted::default()).await.unwrap().is_empty());
+    assert!(append(&mail, "Sent", "after").await > second.last().unwrap().1);
 }
 
 #[tokio::test]
@@ -98,7 +116,7 @@ async fn a_copy_that_a_crash_ended_is_undone() {
     let (directory, account, mail) = with_many(None).await;
     let (inbox, sent) = (mail.mailbox(&name("INBOX")).await.unwrap(), mail.mailbox(&name("Sent")).await.unwrap());
     let number = CopyNumber::draw();
-    let first = Transfer::Copy { number, begun: false };
+    let first = Transfer::Copy { number, turns: 0 };
     let (copied, left) = inbox.transfer_some(&UidSet::all(), &sent, FlagScope::ALL, first).await.unwrap();
     assert_eq!(messages(&mail, "Sent").await, copied.len());
     mail.store().close().await;
@@ -113,7 +131,7 @@ async fn a_copy_that_a_crash_ended_is_undone() {
     assert_eq!((messages(&mail, "Sent").await, messages(&mail, "INBOX").await), (0, MANY));
     // Whoever was only slow does not go on.
     let (inbox, sent) = (mail.mailbox(&name("INBOX")).await.unwrap(), mail.mailbox(&name("Sent")).await.unwrap());
-    let second = Transfer::Copy { number, begun: true };
+    let second = Transfer::Copy { number, turns: 1 };
     let refused = inbox.transfer_some(&left, &sent, FlagScope::ALL, second).await;
     assert!(matches!(refused, Err(StoreError::NotAllowed(_))));
     assert_eq!(messages(&mail, "Sent").await, 0);
@@ -123,7 +141,7 @@ async fn a_copy_that_a_crash_ended_is_undone() {
 async fn what_an_account_that_leaves_has_copied_half_way_stays_behind() {
     let (_directory, _account, mail) = with_many(None).await;
     let (inbox, sent) = (mail.mailbox(&name("INBOX")).await.unwrap(), mail.mailbox(&name("Sent")).await.unwrap());
-    let first = Transfer::Copy { number: CopyNumber::draw(), begun: false };
+    let first = Transfer::Copy { number: CopyNumber::draw(), turns: 0 };
     inbox.transfer_some(&UidSet::all(), &sent, FlagScope::ALL, first).await.unwrap();
     mail.store().leaving(mail.account().id, "attempt".to_owned()).freeze().await.unwrap();
     assert!(mail.store().stay(mail.account().id).await.unwrap());
