@@ -252,7 +252,9 @@ fn options_are_answered_where_they_make_sense() {
 fn what_is_ready_is_what_would_be_made() {
     let zones = Arc::new(crowded());
     let made = responder(limit::Config::default());
-    let stored = Responder { secrets: made.secrets.clone(), ..responder(limit::Config::default()) };
+    // Which names share a count of turns is drawn.
+    let (secrets, hashing) = (made.secrets.clone(), made.hashing.clone());
+    let stored = Responder { secrets, hashing, ..responder(limit::Config::default()) };
     let mut ready = ReadyAnswers::default();
     ready.refresh(&zones, 0, 0);
     let (mut one, mut other) = (Vec::new(), Vec::new());
