@@ -30,7 +30,7 @@ impl Wanted {
             read.kept = mailbox.contents(uids, self.columns).await?;
         }
         if self.texts {
-            read.texts = Some(mailbox.texts_ahead(uids).await?);
+            read.texts = Some(mailbox.texts(uids).await?);
         }
         Ok(read)
     }

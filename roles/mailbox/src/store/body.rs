@@ -18,16 +18,13 @@ use estafeta_storage::blobs::{BlobHash, BlobName, Packing};
 
 use super::sql::blobs::{Kept, Known, Linked, Written};
 use super::sql::{BlobRow, blobs, contents};
-use super::{Store, StoreError, TextRow};
+use super::{Store, StoreError};
 
 /// A file that no row names is left alone for much longer than this; a body that was placed longer ago is placed anew.
 const PLACED: Duration = Duration::from_secs(600);
 
 /// A body up to this size is hashed, packed and unpacked where it is; a larger one, off the threads that must not wait.
 const COMPUTED_AT_ONCE_BYTES: usize = 64 * 1024;
-
-/// How much of bodies is unpacked ahead of those who open them.
-const UNPACKED_BYTES: usize = 4 * 1024 * 1024;
 
 /// A body that takes up to this much, as it is kept, stands in the database.
 const IN_ROW_BYTES: usize = 8 * 1024;
@@ -205,26 +202,6 @@ impl Store {
             Packing::Zstd if bytes.len() > COMPUTED_AT_ONCE_BYTES => computed(move || packing.unpack(bytes)).await?,
             _ => packing.unpack(bytes),
         }
-    }
-
-    /// The same texts, those unpacked that came along with their rows: as many as may be held at once. What is damaged stays
-    /// as it is, for whoever opens it.
-    pub(super) async fn unpacked(&self, mut texts: Vec<TextRow>) -> Result<Vec<TextRow>, StorageError> {
-        let is_packed = |text: &TextRow| matches!(&text.body, Kept::Row(packing, _) if *packing != Packing::Plain);
-        if !texts.iter().any(is_packed) {
-            return Ok(texts);
-        }
-        let unpack = move || {
-            let mut room = UNPACKED_BYTES;
-            for text in &mut texts {
-                let Kept::Row(packing, bytes) = &text.body else { continue };
-                let Ok(unpacked) = packing.unpack(bytes.clone()) else { continue };
-                let Some(left) = room.checked_sub(unpacked.len()) else { break };
-                (room, text.body) = (left, Kept::Row(Packing::Plain, unpacked));
-            }
-            texts
-        };
-        computed(unpack).await
     }
 
     /// Places the bodies and runs a job that links them, again while a body turns out to be stale.

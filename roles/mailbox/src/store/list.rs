@@ -193,6 +193,9 @@ impl MessageList {
     fn chunk_at(&self, place: usize) -> usize {
         // None has more than CHUNK, so that it is this one or a later one.
         let least = (place / CHUNK).min(self.chunks.len());
+        if self.starts.get(least + 1).is_none_or(|next| place < *next) {
+            return least;
+        }
         least + self.starts[least..].partition_point(|start| *start <= place).saturating_sub(1)
     }
 

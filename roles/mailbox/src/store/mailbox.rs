@@ -138,11 +138,6 @@ impl Mailbox {
         messages::texts(&mut self.mail.store.reader().await?, self.row, uids).await
     }
 
-    /// The same for whoever opens them later: what is small of them is unpacked already.
-    pub async fn texts_ahead(&self, uids: &UidSet) -> Result<Vec<TextRow>, StoreError> {
-        Ok(self.mail.store.unpacked(self.texts(uids).await?).await?)
-    }
-
     /// The text itself. [`StoreError::NoMessage`] when it is gone since.
     pub async fn open(&self, TextRow { uid, prefix, body }: TextRow) -> Result<Message, StoreError> {
         let body = match self.mail.store.unkeep(body).await {
