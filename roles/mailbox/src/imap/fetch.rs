@@ -181,20 +181,19 @@ fn is_undecodable(items: &[FetchItem], message: &Message) -> bool {
     })
 }
 
-/// How many messages are asked of the store at once: few at first, for the client has nothing to do until they are there.
-const PAGE_MESSAGES: RangeInclusive<u32> = 32..=256;
+/// How many messages are asked of the store at once.
+const PAGE_MESSAGES: u32 = 256;
 
-/// The same sequence numbers, in portions of [`PAGE_MESSAGES`], each twice as large as the one before.
+/// The same sequence numbers, in portions of [`PAGE_MESSAGES`].
 fn pages(sequences: Sequences) -> Vec<Sequences> {
     let mut pages: Vec<Sequences> = Vec::new();
-    let (mut size, mut room) = (*PAGE_MESSAGES.start(), 0);
+    let mut room = 0;
     for range in sequences {
         let (mut first, last) = range.into_inner();
         while first <= last {
             if room == 0 {
                 pages.push(Vec::new());
-                room = size;
-                size = (size * 2).min(*PAGE_MESSAGES.end());
+                room = PAGE_MESSAGES;
             }
             let end = last.min(first.saturating_add(room - 1));
             pages.iter_mut().last().into_iter().for_each(|page| page.push(first..=end));
@@ -292,8 +291,7 @@ mod tests {
     fn pages_are_full_and_in_order() {
         assert_eq!(pages(Vec::new()), Vec::<Sequences>::new());
         assert_eq!(pages(vec![3..=3, 5..=9]), [vec![3..=3, 5..=9]]);
-        assert_eq!(pages(vec![1..=1, 3..=100]), [vec![1..=1, 3..=33], vec![34..=97], vec![98..=100]]);
-        assert_eq!(pages(vec![1..=1000]).iter().flatten().map(|some| some.clone().count()).max(), Some(256));
+        assert_eq!(pages(vec![1..=1, 3..=300]), [vec![1..=1, 3..=257], vec![258..=300]]);
         let all: Vec<_> = pages(vec![1..=1000, u32::MAX..=u32::MAX]).into_iter().flatten().flatten().collect();
         assert_eq!(all, (1..=1000).chain([u32::MAX]).collect::<Vec<_>>());
     }

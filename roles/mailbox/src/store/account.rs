@@ -163,16 +163,14 @@ impl AccountMail {
             .await
     }
 
+    /// What fails on its way leaves the new mailbox: what has moved is in it, and of a turn that broke off that is not known.
     async fn move_inbox(&self, inbox: &MailboxName, to: &MailboxName) -> Result<(), StoreError> {
         if mailboxes::find(&mut self.store.reader().await?, self.row, to).await?.is_some() {
             return Err(StoreError::Exists);
         }
         self.create(to, None).await?;
-        match self.mailbox(inbox).await?.move_to(&UidSet::all(), to).await {
-            Ok(moved) => moved.stopped.map_or(Ok(()), Err),
-            // So that it can be tried again.
-            Err(error) => self.delete(to).await.and(Err(error)),
-        }
+        let moved = self.mailbox(inbox).await?.move_to(&UidSet::all(), to).await?;
+        moved.stopped.map_or(Ok(()), Err)
     }
 
     /// A mailbox to read and change. [`StoreError::NotSelectable`] for a name that only holds others.
