@@ -18,19 +18,19 @@ pub struct Migration {
     /// The statements, as SQLite has them. For PostgreSQL their words are replaced: see [`for_postgres`].
     pub sql: &'static str,
     /// What follows on SQLite alone.
-    pub sqlite: &'static str,
+    pub sqlite: &'static [&'static str],
     /// What follows on PostgreSQL alone, written as PostgreSQL has it.
-    pub postgres: &'static str,
+    pub postgres: &'static [&'static str],
 }
 
 impl Migration {
     /// A step that both engines read from one text.
     pub const fn new(version: i64, description: &'static str, sql: &'static str) -> Self {
-        Self { version, description, sql, sqlite: "", postgres: "" }
+        Self { version, description, sql, sqlite: &[], postgres: &[] }
     }
 
     /// With statements that each engine has in its own words, after the common ones.
-    pub const fn with(self, sqlite: &'static str, postgres: &'static str) -> Self {
+    pub const fn with(self, sqlite: &'static [&'static str], postgres: &'static [&'static str]) -> Self {
         Self { sqlite, postgres, ..self }
     }
 
@@ -39,7 +39,7 @@ impl Migration {
             Engine::Sqlite => self.sqlite,
             Engine::Postgres => self.postgres,
         };
-        [&text_for(engine, self.sql), own].concat()
+        text_for(engine, self.sql) + &own.concat()
     }
 }
 

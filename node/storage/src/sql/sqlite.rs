@@ -32,6 +32,11 @@ pub(super) fn open_writer(path: &Path) -> Result<rusqlite::Connection, rusqlite:
     connection.pragma_update(None, "foreign_keys", true)?;
     // In KiB, when negative: the writer touches the same inner pages over and over.
     connection.pragma_update(None, "cache_size", -32768)?;
+    // What a savepoint may have to give back is kept in memory: it is no more than what one job changes, and a file of it is
+    // written as often as the database itself.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // In pages. A checkpoint costs two fsyncs and a page that many transactions have changed is written once.
+    connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
     // A WAL that grew under one large transaction shrinks again. In bytes.
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
     Ok(connection)

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use memchr::{memchr, memmem};
+
 use super::content_type::ContentType;
 use super::field::Fields;
 
@@ -102,8 +104,7 @@ impl Delimiter {
 impl Scanner<'_> {
     /// Where the line that begins here ends, its line feed included.
     fn line_end(&self) -> usize {
-        let rest = &self.bytes[self.at..];
-        rest.iter().position(|byte| *byte == b'\n').map_or(self.bytes.len(), |offset| self.at + offset + 1)
+        memchr(b'\n', &self.bytes[self.at..]).map_or(self.bytes.len(), |offset| self.at + offset + 1)
     }
 
     /// `delimiter = "--" boundary`, `close-delimiter = delimiter "--"`, both with white space behind them.
@@ -137,13 +138,15 @@ impl Scanner<'_> {
 
     /// Goes to the next delimiter, or to the end.
     fn skip_body(&mut self) -> Option<Delimiter> {
-        while self.at < self.bytes.len() {
-            let end = self.line_end();
-            if let Some(delimiter) = self.delimiter(end) {
+        while self.at < self.bytes.len() && !self.boundaries.is_empty() {
+            if let Some(delimiter) = self.delimiter(self.line_end()) {
                 return Some(delimiter);
             }
-            self.at = end;
+            // Lines that begin otherwise, most of a large message, are passed over at once.
+            let Some(offset) = memmem::find(&self.bytes[self.at..], b"\n--") else { break };
+            self.at += offset + 1;
         }
+        self.at = self.bytes.len();
         None
     }
 

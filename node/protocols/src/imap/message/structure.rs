@@ -1,6 +1,7 @@
 //! BODY and BODYSTRUCTURE (RFC 3501 §7.4.2).
 
 use bytes::Bytes;
+use memchr::memchr_iter;
 
 use super::content_type::Parameterised;
 use super::field::{Fields, unfold};
@@ -176,7 +177,7 @@ impl Writer<'_> {
         }
         if inner.is_some() || part.content_type.is_kind("text") {
             output.put_byte(b' ');
-            output.put_number(body.iter().filter(|byte| **byte == b'\n').count() as u64);
+            output.put_number(memchr_iter(b'\n', body).count() as u64);
         }
         if self.extended {
             output.put_byte(b' ');

@@ -39,7 +39,7 @@ pub(super) const OWN: Migration = Migration::new(
      );",
 )
 // So that a statement may say `CAST(… AS BLOB)`, as SQLite has it.
-.with("", "CREATE DOMAIN blob AS bytea;");
+.with(&[], &["CREATE DOMAIN blob AS bytea;"]);
 
 /// What the lanes, the readers and the listener of one database share.
 pub(super) struct Postgres {

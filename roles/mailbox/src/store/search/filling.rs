@@ -38,6 +38,11 @@ const UNWRITTEN_CHANGES: u64 = 1000;
 /// How many mailboxes are compared at once.
 const MAILBOXES: u32 = 500;
 
+/// How many times as long as it has worked the index rests, and how many while more and more changes come in: it would take
+/// from deliveries, which are waited for, the processor and the disk.
+const REST: u32 = 1;
+const REST_UNDER_CHANGES: u32 = 8;
+
 /// How long changes are gathered.
 const GATHER: Duration = Duration::from_secs(1);
 
@@ -62,6 +67,7 @@ impl Store {
                 }
             }
             let changed = self.inner.hub.take_changed();
+            let rest = if changed.mailboxes.is_empty() { REST } else { REST_UNDER_CHANGES };
             changed.mailboxes.into_iter().for_each(|mailbox| queue.push(mailbox));
             let all = changed.any || compared.is_none_or(|at| at.elapsed() >= COMPARE);
             let worked = async {
@@ -79,8 +85,7 @@ impl Store {
                     }
                     failed = failed.and(done.map(drop));
                 }
-                // Deliveries and searches have at least half of the time.
-                tokio::time::sleep(began.elapsed()).await;
+                tokio::time::sleep(began.elapsed() * rest).await;
                 failed
             };
             if let Err(error) = worked.await {

@@ -123,8 +123,8 @@ pub async fn link(
 ) -> Result<Option<Linked>, StoreError> {
     if let Some(Written { name, kept_bytes, row: bytes }) = written {
         let inserted = query(
-            "INSERT INTO blobs (hash, generation, packing, kept_bytes, refs) VALUES (?, ?, ?, ?, 1) ON CONFLICT DO NOTHING
-             RETURNING id",
+            "INSERT INTO blobs (hash, generation, packing, kept_bytes, refs) SELECT ?1, ?2, ?3, ?4, 1
+             WHERE NOT EXISTS (SELECT 1 FROM blobs WHERE hash = ?1 AND condemned IS NULL) ON CONFLICT DO NOTHING RETURNING id",
         );
         let inserted = inserted.bind(hash.0.as_slice()).bind(name.generation).bind(name.packing.number());
         if let Some(row) = inserted.bind(*kept_bytes as i64).fetch_optional(&mut *connection).await? {

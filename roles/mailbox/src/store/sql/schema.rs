@@ -8,7 +8,7 @@ use estafeta_storage::sql::Migration;
 
 /// Every step there ever was.
 pub const MIGRATIONS: &[Migration] =
-    &[Migration::new(1, "mailboxes", TABLES).with(CHANGED_PAGES, super::search::POSTGRES)];
+    &[Migration::new(1, "mailboxes", TABLES).with(&[CHANGED_PAGES], &[LIVING_BLOBS, super::search::POSTGRES])];
 
 /// After a promotion of a PostgreSQL that may have lost commits: UIDs that were told to somebody may be given again, so
 /// every mailbox begins another life (DESIGN.md, invariant 4). No two share one, now or later.
@@ -94,7 +94,6 @@ CREATE TABLE blobs (
     kept_bytes INTEGER NOT NULL DEFAULT 0,
     UNIQUE (hash, generation)
 );
-CREATE UNIQUE INDEX blobs_living ON blobs (hash) WHERE condemned IS NULL;
 CREATE INDEX blobs_unused ON blobs (id) WHERE refs = 0 AND condemned IS NULL;
 CREATE INDEX blobs_condemned ON blobs (condemned) WHERE condemned IS NOT NULL;
 
@@ -267,3 +266,7 @@ CREATE INDEX sharers_address ON sharers (address_key);
 
 /// Which pages have changed lately. Not on PostgreSQL, where an update of what is indexed writes to every index of the table.
 const CHANGED_PAGES: &str = "CREATE INDEX pages_changed ON pages (mailbox, modseq, page);";
+
+/// At most one body of a hash lives. Not on SQLite, where one writer looks before it inserts: a second index in the order of
+/// hashes is another page to be written for each new body.
+const LIVING_BLOBS: &str = "CREATE UNIQUE INDEX blobs_living ON blobs (hash) WHERE condemned IS NULL;";

@@ -13,7 +13,7 @@ use super::MailboxRow;
 use crate::store::{ModSeq, StoreError, Uid, UidSet, UidValidity};
 
 /// Every step there ever was of SQLite's database of its own.
-pub const MIGRATIONS: &[Migration] = &[Migration::new(1, "search", PROGRESS).with(TEXTS_SQLITE, "")];
+pub const MIGRATIONS: &[Migration] = &[Migration::new(1, "search", PROGRESS).with(&[TEXTS_SQLITE], &[])];
 
 const PROGRESS: &str = "
 -- Up to which UID a mailbox is indexed, and up to which change the expunged were taken out.
