@@ -1,22 +1,24 @@
-//! Whether the store is whole: every row has its body and its flags, every body its hash, every number is above those that
-//! were given out, every count is right.
+//! Whether the store is whole: every row has its body and its flags, every body its hash, what is kept of a body is what it
+//! says, every number is above those that were given out, every count is right.
 //!
 //! It reads while others write, never stops at what is broken, and changes nothing unless it is told to mend. What it can
-//! mend: flags that cannot be read (those are lost), counts and next numbers, and a body of which another copy is there (a
-//! former generation, or one otherwise packed). A body of which there is none is lost: its messages are named, and nothing is
-//! invented in its place.
+//! mend: flags that cannot be read (those are lost), counts and next numbers, what is kept of a body, and a body of which
+//! another copy is there (a former generation, or one otherwise packed). A body of which there is none is lost: its messages
+//! are named, and nothing is invented in its place.
 
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use estafeta_protocols::imap::message::contents::Contents;
 use estafeta_storage::blobs::{BlobHash, BlobName};
 use estafeta_storage::sql::Connection;
 use tokio::sync::watch;
 
 use super::sql::blobs::Kept;
 use super::sql::pages::Page;
-use super::sql::{BlobRow, verify};
-use super::{AccountMail, Store, StoreError};
+use super::sql::verify::Body;
+use super::sql::{self, BlobRow, verify};
+use super::{AccountMail, Store, StoreError, contents};
 
 /// How many bodies are asked for at once.
 const PAGE: u32 = 500;
@@ -183,14 +185,16 @@ impl Store {
         progress: &watch::Sender<Progress>,
     ) -> Result<(), StoreError> {
         for row in rows {
-            if let Some((name, kept)) = verify::body(&mut self.reader().await?, row).await? {
+            if let Some(Body { name, kept, contents }) = verify::body(&mut self.reader().await?, row).await? {
                 let in_row = matches!(kept, Kept::Row(..));
-                if let Err(fault) = self.verify_body(name, kept).await?
+                match self.verify_body(name, kept).await? {
+                    Ok(body) => self.verify_contents(row, &body, contents, findings).await?,
                     // What was deleted meanwhile is no loss.
-                    && verify::body(&mut self.reader().await?, row).await?.is_some()
-                {
-                    let copy = if in_row { None } else { self.other_copy(name).await };
-                    self.lost_body(row, name, fault, copy, findings).await?;
+                    Err(fault) if verify::body(&mut self.reader().await?, row).await?.is_some() => {
+                        let copy = if in_row { None } else { self.other_copy(name).await };
+                        self.lost_body(row, name, fault, copy, findings).await?;
+                    }
+                    Err(_) => {}
                 }
             }
             advance(progress, findings);
@@ -198,9 +202,35 @@ impl Store {
         Ok(())
     }
 
+    /// Compares what is kept of a body for lists of messages with the body.
+    async fn verify_contents(
+        &self,
+        row: BlobRow,
+        body: &Bytes,
+        kept: Option<Contents>,
+        findings: &mut Findings,
+    ) -> Result<(), StoreError> {
+        let Some(kept) = kept else { return Ok(()) };
+        let made = contents::of(body).await?;
+        if kept != made {
+            findings.mendable(
+                format!(
+                    "body {}: what lists of messages show of it (its header, ENVELOPE, …) is not what it says",
+                    row.0
+                ),
+                "read from the body anew",
+            );
+            self.mend(findings.repair, async move |connection: &mut Connection| {
+                sql::contents::renew(connection, row, &made).await
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
     /// Reads a body, past every cache, and compares its hash. The text says what is wrong. That the store of bodies is
     /// away says nothing of the body.
-    pub(super) async fn verify_body(&self, name: BlobName, kept: Kept) -> Result<Result<(), String>, StoreError> {
+    pub(super) async fn verify_body(&self, name: BlobName, kept: Kept) -> Result<Result<Bytes, String>, StoreError> {
         let (packing, bytes) = match kept {
             Kept::Row(packing, bytes) => (packing, bytes),
             Kept::File(name) => match self.inner.blobs.get_kept(name).await {
@@ -210,7 +240,7 @@ impl Store {
             },
         };
         let whole = super::body::computed(move || match packing.unpack(bytes) {
-            Ok(body) if BlobHash::of(&body) == name.hash => Ok(()),
+            Ok(body) if BlobHash::of(&body) == name.hash => Ok(body),
             Ok(_) => Err("its bytes are not those of its name".to_owned()),
             Err(error) => Err(error.to_string()),
         });

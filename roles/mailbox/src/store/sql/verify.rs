@@ -4,6 +4,8 @@
 //! writer reads nothing over.
 
 use estafeta_core::AccountId;
+use estafeta_protocols::imap::message::contents::Contents;
+use estafeta_storage::blobs::BlobName;
 use estafeta_storage::sql::{Connection, Engine, Row, query};
 
 use super::mailboxes::Counts;
@@ -44,17 +46,31 @@ pub async fn bodies_of(connection: &mut Connection, account: AccountRow) -> Resu
     rows.bind(account).fetch_all(connection).await?.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
-/// Where a body is that must be there: none when it is condemned, or gone.
-pub async fn body(
-    connection: &mut Connection,
-    blob: BlobRow,
-) -> Result<Option<(estafeta_storage::blobs::BlobName, blobs::Kept)>, StoreError> {
+/// A body that must be there.
+pub struct Body {
+    /// Its name.
+    pub name: BlobName,
+    /// Where it is.
+    pub kept: blobs::Kept,
+    /// What is kept of it for lists of messages; none that another version kept.
+    pub contents: Option<Contents>,
+}
+
+/// A body, unless it is condemned or gone.
+pub async fn body(connection: &mut Connection, blob: BlobRow) -> Result<Option<Body>, StoreError> {
     let found = query(
-        "SELECT hash, generation, packing, bytes FROM blobs LEFT JOIN bodies ON bodies.blob = blobs.id
+        "SELECT hash, generation, packing, bytes, version, summary, header
+         FROM blobs LEFT JOIN bodies ON bodies.blob = blobs.id LEFT JOIN contents ON contents.blob = blobs.id
          WHERE blobs.id = ? AND (condemned IS NULL OR refs > 0)",
     );
-    let row = found.bind(blob).fetch_optional(connection).await?;
-    row.map(|row| Ok((blobs::name(&row)?, blobs::Kept::read(&row)?))).transpose()
+    let Some(row) = found.bind(blob).fetch_optional(connection).await? else { return Ok(None) };
+    let contents = match row.try_get::<Option<i64>>("version")? {
+        Some(version) if version == i64::from(Contents::VERSION) => {
+            Some(Contents { summary: row.try_get("summary")?, header: row.try_get("header")? })
+        }
+        _ => None,
+    };
+    Ok(Some(Body { name: blobs::name(&row)?, kept: blobs::Kept::read(&row)?, contents }))
 }
 
 /// Where a message is.

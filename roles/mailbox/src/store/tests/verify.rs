@@ -4,6 +4,7 @@ use estafeta_storage::blobs::BlobHash;
 use tokio::sync::watch;
 
 use super::*;
+use crate::store::contents::Columns;
 
 /// A body too large for a row.
 fn large(seed: u64) -> String {
@@ -132,6 +133,30 @@ async fn lost_and_damaged_bodies_are_told_with_their_messages_and_the_rest_is_re
     assert_eq!(mended.iter().filter(|finding| finding.wrong).count(), 3, "{mended:?}");
     assert!(files[2].exists());
     assert_eq!(verify(&store, None, false).await.len(), 3);
+}
+
+#[tokio::test]
+async fn what_lists_show_is_compared_with_the_body_and_read_anew() {
+    let (_directory, store, mail) = ana().await;
+    let inbox = mail.mailbox(&name("INBOX")).await.unwrap();
+    append(&mail, "INBOX", "Subject: small\r\n\r\nx").await;
+    append(&mail, "INBOX", &format!("Subject: large\r\n\r\n{}", large(1))).await;
+    append(&mail, "INBOX", "Subject: unharmed\r\n\r\nx").await;
+    let columns = Columns { summary: true, header: true, hash: false };
+    let shown = async || format!("{:?}", inbox.contents(&UidSet::all(), columns).await.unwrap());
+    let before = shown().await;
+    for statement in [
+        "UPDATE contents SET header = substr(header, 1, 9) WHERE blob = (SELECT min(blob) FROM contents)",
+        "UPDATE contents SET summary = substr(summary, 2) WHERE blob = (SELECT min(blob) + 1 FROM contents)",
+    ] {
+        change(&store, statement).await;
+    }
+    assert_ne!(shown().await, before);
+    let told = verify(&store, Some(&mail), false).await;
+    assert_eq!(told.iter().filter(|finding| finding.mending.starts_with("with --repair")).count(), 2, "{told:?}");
+    assert_eq!(told.len(), 2);
+    assert!(verify(&store, None, true).await.iter().all(|finding| !finding.wrong));
+    assert_eq!((verify(&store, None, false).await, shown().await), (vec![], before));
 }
 
 #[tokio::test]
