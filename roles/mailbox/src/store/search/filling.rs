@@ -24,9 +24,8 @@ use crate::store::{ModSeq, Store, StoreError, Uid};
 const TURN_MESSAGES: u32 = 64;
 const TURN_BYTES: usize = 512 * 1024;
 
-/// How many turns a mailbox has before others have theirs, and how many mailboxes have turns at the same time: they leave
-/// readers to others. Where nodes share the index, each locks them in the order of their numbers.
-const TURNS: u32 = 8;
+/// How many mailboxes have turns at the same time: they leave readers to others. Where nodes share the index, each locks them in
+/// the order of their numbers.
 const AT_ONCE: usize = 4;
 
 /// How many expunged messages are taken out at once.
@@ -38,10 +37,18 @@ const UNWRITTEN_CHANGES: u64 = 1000;
 /// How many mailboxes are compared at once.
 const MAILBOXES: u32 = 500;
 
-/// How many times as long as it has worked the index rests, and how many while more and more changes come in: it would take
-/// from deliveries, which are waited for, the processor and the disk.
-const REST: u32 = 1;
-const REST_UNDER_CHANGES: u32 = 8;
+/// How the work goes on.
+struct Pace {
+    /// How many turns a mailbox has before others have theirs.
+    turns: u32,
+    /// How many times as long as was worked nothing is done then, up to [`LONGEST_REST`]: others have the processor and the disk.
+    rest: u32,
+}
+
+const USUAL: Pace = Pace { turns: 8, rest: 1 };
+/// While more and more changes come in, and whoever delivers them is waited for.
+const UNDER_CHANGES: Pace = Pace { turns: 1, rest: 8 };
+const LONGEST_REST: Duration = Duration::from_secs(2);
 
 /// How long changes are gathered.
 const GATHER: Duration = Duration::from_secs(1);
@@ -67,7 +74,7 @@ impl Store {
                 }
             }
             let changed = self.inner.hub.take_changed();
-            let rest = if changed.mailboxes.is_empty() { REST } else { REST_UNDER_CHANGES };
+            let pace = if changed.mailboxes.is_empty() { USUAL } else { UNDER_CHANGES };
             changed.mailboxes.into_iter().for_each(|mailbox| queue.push(mailbox));
             let all = changed.any || compared.is_none_or(|at| at.elapsed() >= COMPARE);
             let worked = async {
@@ -77,7 +84,7 @@ impl Store {
                 }
                 let began = Instant::now();
                 let next: Vec<_> = std::iter::from_fn(|| queue.pop()).take(AT_ONCE).collect();
-                let caught_up = next.iter().map(|mailbox| self.catch_up(*mailbox));
+                let caught_up = next.iter().map(|mailbox| self.catch_up(*mailbox, pace.turns));
                 let mut failed = Ok(());
                 for (mailbox, done) in next.iter().zip(join_all(caught_up).await) {
                     if !matches!(done, Ok(true)) {
@@ -85,7 +92,7 @@ impl Store {
                     }
                     failed = failed.and(done.map(drop));
                 }
-                tokio::time::sleep(began.elapsed() * rest).await;
+                tokio::time::sleep((began.elapsed() * pace.rest).min(LONGEST_REST)).await;
                 failed
             };
             if let Err(error) = worked.await {
@@ -138,8 +145,8 @@ impl Store {
     }
 
     /// Does a few turns on a mailbox; says whether nothing is left to do.
-    async fn catch_up(&self, mailbox: MailboxRow) -> Result<bool, StoreError> {
-        for _ in 0..TURNS {
+    async fn catch_up(&self, mailbox: MailboxRow, turns: u32) -> Result<bool, StoreError> {
+        for _ in 0..turns {
             let position = mailboxes::position(&mut self.reader().await?, mailbox).await?;
             let known = search::progress(&mut self.inner.search.database.reader().await?, mailbox).await?;
             let goes_on = match (position, known) {
@@ -309,7 +316,7 @@ impl Store {
         let mut queue = Queue::default();
         self.compare_index(&mut queue).await.unwrap();
         while let Some(mailbox) = queue.pop() {
-            while !self.catch_up(mailbox).await.unwrap() {}
+            while !self.catch_up(mailbox, USUAL.turns).await.unwrap() {}
         }
     }
 }
