@@ -121,10 +121,13 @@ impl System {
         })
     }
 
-    /// Waits until what came is indexed for searches, where it is.
+    /// Waits until what came is indexed for searches, where it is, and until the disk has all that was written without fsync.
     pub fn rest(&self) -> anyhow::Result<()> {
-        let Running::Estafeta { cluster } = &self.running else { return Ok(()) };
-        disk::rest(cluster.directory.path(), SILENCE, REST).map(drop)
+        if let Running::Estafeta { cluster } = &self.running {
+            disk::rest(cluster.directory.path(), SILENCE, REST)?;
+        }
+        nix::unistd::sync();
+        Ok(())
     }
 
     /// Whether it is what Estafeta is compared with.
