@@ -1,7 +1,7 @@
 //! The schema, brought up to date when a database is opened.
 //!
-//! It is written once, as SQLite has it; PostgreSQL's is derived from the same text. What cannot be (triggers above all)
-//! is written twice and stands apart.
+//! It is written once, as SQLite has it; PostgreSQL's is derived from the same text. What cannot be, or what one
+//! of them alone wants, stands apart.
 
 use super::connection::{Connection, Engine};
 use super::query::query;

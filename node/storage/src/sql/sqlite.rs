@@ -32,8 +32,8 @@ pub(super) fn open_writer(path: &Path) -> Result<rusqlite::Connection, rusqlite:
     connection.pragma_update(None, "foreign_keys", true)?;
     // In KiB, when negative: the writer touches the same inner pages over and over.
     connection.pragma_update(None, "cache_size", -32768)?;
-    // What a savepoint may have to give back is kept in memory: it is no more than what one job changes, and a file of it is
-    // written as often as the database itself.
+    // What a savepoint may have to give back is kept in memory: it is no more than the pages that one job changes (most
+    // by the QUIT of a POP3 client that deletes very many), and a file of it is written as often as the database itself.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     // In pages. A checkpoint costs two fsyncs and a page that many transactions have changed is written once.
     connection.pragma_update(None, "wal_autocheckpoint", 4000)?;

@@ -228,7 +228,7 @@ impl Store {
         Ok(())
     }
 
-    /// Reads a body, past every cache, and compares its hash. The text says what is wrong. That the store of bodies is
+    /// Reads a body, past every cache, and compares its hash. Gives the body, or says what is wrong. That the store of bodies is
     /// away says nothing of the body.
     pub(super) async fn verify_body(&self, name: BlobName, kept: Kept) -> Result<Result<Bytes, String>, StoreError> {
         let (packing, bytes) = match kept {

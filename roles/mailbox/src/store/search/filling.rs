@@ -41,13 +41,15 @@ const MAILBOXES: u32 = 500;
 struct Pace {
     /// How many turns a mailbox has before others have theirs.
     turns: u32,
-    /// How many times as long as was worked nothing is done then, up to [`LONGEST_REST`]: others have the processor and the disk.
+    /// How many times as long as was worked nothing is done then, for the sake of others: once at least, and longer only up to
+    /// [`LONGEST_REST`].
     rest: u32,
 }
 
 const USUAL: Pace = Pace { turns: 8, rest: 1 };
 /// While more and more changes come in, and whoever delivers them is waited for.
 const UNDER_CHANGES: Pace = Pace { turns: 1, rest: 8 };
+/// So that it goes on soon after the last change.
 const LONGEST_REST: Duration = Duration::from_secs(2);
 
 /// How long changes are gathered.
@@ -74,7 +76,8 @@ impl Store {
                 }
             }
             let changed = self.inner.hub.take_changed();
-            let pace = if changed.mailboxes.is_empty() { USUAL } else { UNDER_CHANGES };
+            let calm = changed.mailboxes.is_empty() && !changed.any;
+            let pace = if calm { USUAL } else { UNDER_CHANGES };
             changed.mailboxes.into_iter().for_each(|mailbox| queue.push(mailbox));
             let all = changed.any || compared.is_none_or(|at| at.elapsed() >= COMPARE);
             let worked = async {
@@ -92,7 +95,8 @@ impl Store {
                     }
                     failed = failed.and(done.map(drop));
                 }
-                tokio::time::sleep((began.elapsed() * pace.rest).min(LONGEST_REST)).await;
+                let worked = began.elapsed();
+                tokio::time::sleep((worked * pace.rest).min(LONGEST_REST).max(worked)).await;
                 failed
             };
             if let Err(error) = worked.await {

@@ -52,7 +52,7 @@ pub struct Body {
     pub name: BlobName,
     /// Where it is.
     pub kept: blobs::Kept,
-    /// What is kept of it for lists of messages; none that another version kept.
+    /// What is kept of it for lists of messages; none where nothing is, or what another version kept.
     pub contents: Option<Contents>,
 }
 
@@ -66,7 +66,9 @@ pub async fn body(connection: &mut Connection, blob: BlobRow) -> Result<Option<B
     let Some(row) = found.bind(blob).fetch_optional(connection).await? else { return Ok(None) };
     let contents = match row.try_get::<Option<i64>>("version")? {
         Some(version) if version == i64::from(Contents::VERSION) => {
-            Some(Contents { summary: row.try_get("summary")?, header: row.try_get("header")? })
+            // What is of another type is damaged, too, and told as such.
+            let (summary, header) = (row.try_get("summary"), row.try_get("header"));
+            Some(Contents { summary: summary.unwrap_or_default(), header: header.unwrap_or_default() })
         }
         _ => None,
     };
