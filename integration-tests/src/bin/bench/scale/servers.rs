@@ -181,10 +181,14 @@ impl Server {
     }
 
     /// Waits until the search index has been silent for so long, and says how long that took; none when it takes longer than
-    /// `limit`, and of a server that has no such index.
+    /// `limit`, and of a server that has no such index. Then until the disk has all that was written without fsync.
     pub fn rest(&mut self, silence: Duration, limit: Duration) -> anyhow::Result<Option<Duration>> {
-        let Running::Estafeta(cluster) = &self.running else { return Ok(None) };
-        disk::rest(cluster.directory.path(), silence, limit)
+        let taken = match &self.running {
+            Running::Estafeta(cluster) => disk::rest(cluster.directory.path(), silence, limit)?,
+            Running::Dovecot(_) => None,
+        };
+        nix::unistd::sync();
+        Ok(taken)
     }
 }
 
