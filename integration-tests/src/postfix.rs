@@ -27,6 +27,21 @@ pub struct Postfix {
 impl Postfix {
     /// Starts one that delivers to `lmtp`.
     pub fn start(lmtp: SocketAddr) -> anyhow::Result<Self> {
+        Self::start_with(lmtp, "")
+    }
+
+    /// The same in the place of an edge node, to a mailbox node: by mutual TLS, with this node's certificate and key.
+    pub fn start_as_edge(lmtp: SocketAddr, authority: &Path, node: &Path) -> anyhow::Result<Self> {
+        let tls = format!(
+            "lmtp_tls_security_level = encrypt\nlmtp_tls_wrappermode = yes\nlmtp_tls_CAfile = {}\n\
+             lmtp_tls_cert_file = {node}/node.pem\nlmtp_tls_key_file = {node}/node.key\n",
+            authority.display(),
+            node = node.display()
+        );
+        Self::start_with(lmtp, &tls)
+    }
+
+    fn start_with(lmtp: SocketAddr, settings: &str) -> anyhow::Result<Self> {
         ensure!(Path::new(PROGRAM).exists(), "{PROGRAM} is not there: install postfix");
         ensure!(Uid::effective().is_root(), "Postfix starts as root only");
         let directory = tempfile::Builder::new().prefix("estafeta-postfix-").tempdir()?;
@@ -37,7 +52,7 @@ impl Postfix {
         }
         chown(&directory.path().join("data"), Some(owner.uid), None)?;
         let smtp = SocketAddr::new(lmtp.ip(), 20025);
-        fs::write(directory.path().join("main.cf"), main_cf(directory.path(), lmtp))?;
+        fs::write(directory.path().join("main.cf"), main_cf(directory.path(), lmtp) + settings)?;
         fs::write(directory.path().join("master.cf"), master_cf(smtp))?;
         let postfix = Self { smtp, directory };
         postfix.control("start")?;
@@ -101,6 +116,7 @@ fn master_cf(smtp: SocketAddr) -> String {
          lmtp unix - - n - - lmtp\n\
          anvil unix - - n - 1 anvil\n\
          scache unix - - n - 1 scache\n\
+         tlsmgr unix - - n 1000? 1 tlsmgr\n\
          postlog unix-dgram n - n - 1 postlogd\n"
     )
 }

@@ -28,6 +28,7 @@ pub const SERVICES: &[TestService] = &[
     service("edge", "smtp", 10025),
     service("edge", "submission", 10587),
     service("edge", "submissions", 10465),
+    service("edge", "edge-submission", 11587),
     service("filter", "filter", 11333),
     service("mailbox", "lmtp", 10024),
     service("mailbox", "mailbox-imap", 11143),

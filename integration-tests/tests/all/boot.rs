@@ -132,9 +132,10 @@ fn between_nodes_only_granted_roles_are_heard() -> anyhow::Result<()> {
     Cluster::run(&Topology::apart(), |cluster| {
         let ana = cluster.account("ana")?;
         for (service, allowed, others) in [
-            ("lmtp", "edge1", ["filter1", "access1", "directory1"]),
-            ("mailbox-imap", "access1", ["filter1", "edge1", "directory1"]),
-            ("mailbox-pop3", "access1", ["filter1", "edge1", "directory1"]),
+            ("lmtp", "edge1", &["filter1", "access1", "directory1"][..]),
+            ("mailbox-imap", "access1", &["filter1", "edge1", "directory1"]),
+            ("mailbox-pop3", "access1", &["filter1", "edge1", "directory1"]),
+            ("edge-submission", "mailbox1", &["access1"]),
         ] {
             let greeting = heard(cluster, service, allowed)?;
             ensure!(!greeting.is_empty(), "{service} does not greet {allowed}");

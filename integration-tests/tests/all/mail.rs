@@ -7,6 +7,7 @@ use anyhow::ensure;
 use estafeta_integration_tests::client::imap::literal;
 use estafeta_integration_tests::client::{Imap, Smtp};
 use estafeta_integration_tests::cluster::{Cluster, DOMAIN, PASSWORD};
+use estafeta_integration_tests::postfix::Postfix;
 use estafeta_integration_tests::sink::Sink;
 use estafeta_integration_tests::tokens::letter;
 use estafeta_integration_tests::topology::Topology;
@@ -179,6 +180,36 @@ fn one_id_leads_through_all_logs() -> anyhow::Result<()> {
         for node in ["edge1", "filter1", "mailbox1"] {
             ensure!(cluster.node(node)?.log().contains(&id), "the log of {node} does not name {id}");
         }
+        Ok(())
+    })
+}
+
+/// Postfix leaves the report to whoever offers DSN (RFC 3461 §5.2.2), as a mailbox node does.
+#[test]
+fn who_asked_a_postfix_before_us_is_told_of_the_delivery() -> anyhow::Result<()> {
+    let sink = Sink::start(&[])?;
+    Cluster::run(&Topology::apart().route("example.org", sink.address), |cluster| {
+        let ana = cluster.account("ana")?;
+        let edge = cluster.node("edge1")?.directory.clone();
+        let postfix = Postfix::start_as_edge(cluster.at("lmtp")?, &cluster.authority, &edge)?;
+        let mut smtp = Smtp::connect(postfix.smtp)?;
+        smtp.command("MAIL FROM:<friend@example.org> ENVID=QQ314159")?.expect(250)?;
+        smtp.command(&format!("RCPT TO:<{ana}> NOTIFY=SUCCESS"))?.expect(250)?;
+        smtp.command("DATA")?.expect(354)?;
+        smtp.wire.write(b"Subject: in by Postfix\r\n\r\nhello\r\n.\r\n")?;
+        smtp.reply()?.expect(250)?;
+        let inbox = wait_for_inbox(cluster, &ana, 1)?;
+        ensure!(inbox[0].contains("Subject: in by Postfix\r\n"), "{inbox:?}");
+        let told = sink.wait_for(1)?;
+        ensure!(told[0].from.starts_with("<>") && told[0].to == ["<friend@example.org>"], "{told:?}");
+        for part in [
+            "Original-Envelope-Id: QQ314159\r\n".to_owned(),
+            format!("Original-Recipient: rfc822; {ana}\r\nFinal-Recipient: rfc822; {ana}\r\nAction: delivered\r\n"),
+        ] {
+            ensure!(told[0].message.contains(&part), "{part} is not in {told:?}");
+        }
+        thread::sleep(Duration::from_secs(2));
+        ensure!(sink.taken().len() == 1, "told once: {:?}", sink.taken());
         Ok(())
     })
 }

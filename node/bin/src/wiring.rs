@@ -13,6 +13,7 @@ use estafeta_core::judge::{Judge, JudgeRouter};
 use estafeta_core::members::MembersView;
 use estafeta_core::route::{Local, Routes};
 use estafeta_core::sessions::{Sessions, SessionsRouter};
+use estafeta_core::submit::{Submit, SubmitRouter};
 use estafeta_core::{RoleName, ServiceName};
 use estafeta_net::role::{Client, Clients, Provides, Remote, Role};
 use estafeta_net::tls::Tls;
@@ -27,6 +28,7 @@ pub struct Locals {
     judge: Local<dyn Judge>,
     delivery: Local<dyn Delivery>,
     sessions: Local<dyn Sessions>,
+    submit: Local<dyn Submit>,
     administration: Local<dyn Administration>,
 }
 
@@ -37,6 +39,7 @@ impl Locals {
         provide(&self.judge, provides.judge.as_ref());
         provide(&self.delivery, provides.delivery.as_ref());
         provide(&self.sessions, provides.sessions.as_ref());
+        provide(&self.submit, provides.submit.as_ref());
         provide(&self.administration, provides.administration.as_ref());
     }
 
@@ -52,6 +55,7 @@ impl Locals {
         self.judge.withdraw();
         self.delivery.withdraw();
         self.sessions.withdraw();
+        self.submit.withdraw();
         self.administration.withdraw();
     }
 }
@@ -102,6 +106,9 @@ impl Wiring {
             directory: directory_uncached.clone(),
         });
 
+        let (role, client) = serving(table, |clients| clients.submit)?;
+        let submit = Arc::new(SubmitRouter(routes("edge-submission", &locals[role].submit, client, &remote, &members)));
+
         let by_role = locals.iter().map(|(role, locals)| (role.clone(), locals.administration.clone())).collect();
         let node = Local::default();
         let administration = Arc::new(AdministrationRouter::new(
@@ -118,6 +125,7 @@ impl Wiring {
             judge,
             delivery,
             sessions,
+            submit,
             settings: settings(administration.clone()),
             administration: administration.clone(),
         };

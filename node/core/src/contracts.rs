@@ -8,6 +8,7 @@ use crate::directory::Directory;
 use crate::judge::Judge;
 use crate::sessions::Sessions;
 use crate::settings::SettingsStore;
+use crate::submit::Submit;
 
 /// Every contract that a role may ask.
 #[derive(Clone)]
@@ -22,6 +23,8 @@ pub struct Contracts {
     pub delivery: Arc<dyn Delivery>,
     /// Out of mailboxes.
     pub sessions: Arc<dyn Sessions>,
+    /// Mail that the cluster itself sends.
+    pub submit: Arc<dyn Submit>,
     /// Changes to the settings. To read them, use the view that the role was given.
     pub settings: Arc<dyn SettingsStore>,
     /// Operations, of this node and of others.

@@ -1,7 +1,7 @@
 //! The vocabulary of the cluster and the contracts between roles.
 //!
 //! A role reaches another only through a contract defined here: [`directory::Directory`], [`judge::Judge`],
-//! [`delivery::Delivery`], [`sessions::Sessions`], [`settings::SettingsStore`],
+//! [`delivery::Delivery`], [`sessions::Sessions`], [`submit::Submit`], [`settings::SettingsStore`],
 //! [`administration::Administration`]. Each contract's module holds the trait, the router that chooses an
 //! implementation at each call, and the suite that every implementation passes.
 //!
@@ -21,10 +21,13 @@ pub mod members;
 pub mod message;
 pub mod name;
 pub mod network;
+#[cfg(feature = "suite")]
+pub mod nobody;
 pub mod route;
 pub mod secret;
 pub mod sessions;
 pub mod settings;
+pub mod submit;
 
 pub use address::{Address, Domain};
 pub use failure::{Failure, Persistence, Reason};

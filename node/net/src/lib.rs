@@ -13,5 +13,6 @@ mod panic;
 pub mod probe;
 pub mod role;
 pub mod section;
+pub mod smtp;
 pub mod sockets;
 pub mod tls;

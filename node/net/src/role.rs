@@ -15,6 +15,7 @@ use estafeta_core::judge::Judge;
 use estafeta_core::members::{Candidate, MembersView};
 use estafeta_core::sessions::Sessions;
 use estafeta_core::settings::{SettingsStore, SettingsView};
+use estafeta_core::submit::Submit;
 use estafeta_core::{Failure, NodeName, RoleName, ServiceName, StoreGroup};
 
 use crate::drain::Drain;
@@ -136,6 +137,8 @@ pub struct Provides {
     pub delivery: Option<Arc<dyn Delivery>>,
     /// Out of mailboxes.
     pub sessions: Option<Arc<dyn Sessions>>,
+    /// Mail of the cluster's own, on its way.
+    pub submit: Option<Arc<dyn Submit>>,
     /// The role's own operations: those of its row that are [`estafeta_core::administration::Perform::ByRole`].
     pub administration: Option<Arc<dyn Administration>>,
     /// Whether it can serve.
@@ -200,6 +203,8 @@ pub struct Clients {
     pub directory: Option<Client<dyn Directory>>,
     /// For the service `filter`.
     pub judge: Option<Client<dyn Judge>>,
+    /// For the service `edge-submission`.
+    pub submit: Option<Client<dyn Submit>>,
     /// For the service `lmtp`.
     pub delivery: Option<Client<dyn Delivery>>,
     /// For the service `mailbox-imap`.

@@ -5,6 +5,9 @@
 //! steps out, in one loop for all protocols.
 #![forbid(unsafe_code)]
 
+pub mod date;
+pub mod dsn;
+pub mod header;
 pub mod imap;
 pub mod machine;
 pub mod pop3;

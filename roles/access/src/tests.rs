@@ -9,13 +9,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use estafeta_core::contracts::Contracts;
-use estafeta_core::delivery::{Delivery, Outcome, Parcel};
 use estafeta_core::directory::memory::MemoryDirectory;
 use estafeta_core::directory::{Directory, NewAccount};
-use estafeta_core::judge::{Envelope, Judge, Verdict};
+use estafeta_core::nobody::Nobody;
 use estafeta_core::sessions::{BoxStream, Session, SessionRequest, Sessions, TlsFacts};
 use estafeta_core::settings::SettingsStore;
-use estafeta_core::{Failure, Message, Reason, Secret};
+use estafeta_core::{Failure, Reason, Secret};
 use estafeta_net::connection::Connection;
 use estafeta_net::drain::Drain;
 use estafeta_net::role::Context;
@@ -62,23 +61,6 @@ impl Session for EchoSession {
     }
 }
 
-/// What access never asks.
-struct Nobody;
-
-#[async_trait]
-impl Judge for Nobody {
-    async fn judge(&self, _: &Envelope, _: &Message) -> Result<Verdict, Failure> {
-        Err(Failure::unavailable("not in this test"))
-    }
-}
-
-#[async_trait]
-impl Delivery for Nobody {
-    async fn deliver(&self, parcel: &Parcel) -> Vec<Outcome> {
-        parcel.recipients.iter().map(|_| estafeta_core::delivery::later("not in this test")).collect()
-    }
-}
-
 struct House {
     front: Front,
     directory: Arc<dyn Directory>,
@@ -116,6 +98,7 @@ async fn context(tls: TlsFiles) -> (Context, Arc<Echo>) {
         judge: Arc::new(Nobody),
         delivery: Arc::new(Nobody),
         sessions: echo.clone(),
+        submit: Arc::new(Nobody),
         settings: directory.clone(),
         administration: directory,
     };

@@ -2,7 +2,8 @@
 //! that can be; a durable queue for the rest; the way to other people's servers; reports to senders.
 //!
 //! A message's way: [`incoming`] (session, envelope) → [`passage`] (swept, judged, delivered) → [`queue`] (what is left
-//! over) → [`dispatch`] (tried again) → [`outgoing`] (to other servers), with [`report`]s on failure.
+//! over) → [`dispatch`] (tried again) → [`outgoing`] (to other servers), with [`report`]s on failure. What the cluster itself
+//! sends comes by [`submit`].
 #![forbid(unsafe_code)]
 
 mod config;
@@ -16,6 +17,7 @@ mod outgoing;
 mod passage;
 mod queue;
 mod report;
+mod submit;
 
 #[cfg(test)]
 mod testing;
@@ -45,10 +47,10 @@ use crate::report::Reporter;
 /// The role's row in the table.
 pub fn role() -> Role {
     let service = |name, port, about, probe: Probe| Service {
+        between_nodes: name == submit::EDGE_SUBMISSION,
         name,
         port,
         transport: Transport::Tcp,
-        between_nodes: false,
         about,
         probe,
     };
@@ -60,10 +62,11 @@ pub fn role() -> Role {
             service(incoming::SMTP, 25, "SMTP from other mail servers", probe::smtp),
             service(incoming::SUBMISSIONS, 465, "submission by users, over TLS", probe::smtp_over_tls),
             service(incoming::SUBMISSION, 587, "submission by users, over STARTTLS", probe::smtp),
+            service(submit::EDGE_SUBMISSION, 11587, "SMTP: mail that other nodes send", submit::probe),
         ],
         operations: operations::operations(),
         plan,
-        clients: Clients::default(),
+        clients: Clients { submit: Some(submit::client), ..Clients::default() },
     }
 }
 
@@ -90,6 +93,7 @@ impl Plan for EdgePlan {
         metrics_help::describe();
         let administration = Arc::new(operations::QueueOperations(edge.queue.clone()));
         let provides = Provides {
+            submit: Some(Arc::new(submit::LocalSubmit(edge.clone()))),
             administration: Some(administration),
             health: Some(Arc::new(QueueHealth(edge.queue.clone()))),
             needs: health::needs(&self.config),
@@ -102,6 +106,7 @@ impl Plan for EdgePlan {
 /// Listens, and works on the queue, until the drain begins.
 async fn serve(edge: Arc<Edge>, sockets: Arc<Sockets>, tls: Arc<Tls>) -> Result<(), Failure> {
     let mut loops = incoming::listen(&edge, &sockets, &tls)?;
+    submit::listen(&edge, &sockets, &tls, &mut loops)?;
     loops.spawn(dispatch::run(edge.clone()));
     hold(loops, &edge.drain).await
 }

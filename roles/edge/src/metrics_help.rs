@@ -13,6 +13,7 @@ pub fn describe() {
         "Recipients delivered, to a mailbox of ours or to another server"
     );
     describe_counter!("estafeta_edge_queued_total", "Recipients queued at the end of a transaction");
+    describe_counter!("estafeta_edge_own_messages_total", "Messages of the cluster's own that were queued");
     describe_counter!("estafeta_edge_bounced_total", "Recipients reported to the sender, as failed or as delayed");
     describe_counter!("estafeta_edge_undeliverable_reports_total", "Failures of messages that have no sender to tell");
     describe_counter!(

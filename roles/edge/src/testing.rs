@@ -18,8 +18,8 @@ use estafeta_core::directory::memory::MemoryDirectory;
 use estafeta_core::directory::{Alias, Directory, DirectoryRouter, NewAccount};
 use estafeta_core::judge::{Action, Envelope, Judge, JudgeRouter, Verdict};
 use estafeta_core::members::MembersView;
+use estafeta_core::nobody::Nobody;
 use estafeta_core::route::{Local, Routes};
-use estafeta_core::sessions::{Session, SessionRequest, Sessions};
 use estafeta_core::settings::{SettingsStore, SettingsView};
 use estafeta_core::{Address, DeliveryId, Failure, Message, Secret, ServiceName};
 use estafeta_net::drain::Drain;
@@ -154,15 +154,6 @@ impl Delivery for Mailboxes {
     }
 }
 
-struct NoSessions;
-
-#[async_trait]
-impl Sessions for NoSessions {
-    async fn open(&self, _: &SessionRequest) -> Result<Box<dyn Session>, Failure> {
-        Err(Failure::unavailable("not in this world"))
-    }
-}
-
 /// MX records; every host that they name is this machine.
 #[derive(Default)]
 pub struct Zone {
@@ -293,7 +284,8 @@ impl World {
             directory_uncached: people,
             judge: filters,
             delivery: mailboxes.clone(),
-            sessions: Arc::new(NoSessions),
+            sessions: Arc::new(Nobody),
+            submit: Arc::new(Nobody),
             settings: memory.clone(),
             administration: memory.clone(),
         };

@@ -12,6 +12,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 
 use crate::accounts::Accounts;
 use crate::config::WhenOverQuota;
+use crate::receipt::Receipts;
 use crate::store::{Consignment, Delivered, Folder, StoreError};
 
 /// How many accounts of a parcel are written at the same moment. They share commits.
@@ -119,7 +120,16 @@ fn answer(code: u16, status: &str, text: &str) -> Answer {
 
 #[async_trait]
 impl Delivery for LocalDelivery {
+    /// Edge asks for no receipts: it writes its reports itself.
     async fn deliver(&self, parcel: &Parcel) -> Vec<Outcome> {
+        self.deliver_with(parcel, &Receipts::default()).await
+    }
+}
+
+impl LocalDelivery {
+    /// Delivers to each recipient, one outcome a recipient; with what the sender is told of it, in the same transactions. Of
+    /// what is marked as spam nobody is told: its sender may be anybody.
+    pub(crate) async fn deliver_with(&self, parcel: &Parcel, receipts: &Receipts) -> Vec<Outcome> {
         let consignment = match self.accounts.store().consign(parcel.id, &parcel.message).await {
             Ok(consignment) => consignment,
             Err(error) => {
@@ -128,10 +138,12 @@ impl Delivery for LocalDelivery {
                 return vec![outcome; parcel.recipients.len()];
             }
         };
-        let spam = self.junk && is_spam(&parcel.message);
+        let spam = is_spam(&parcel.message);
         let deliver = async |same: Vec<usize>| {
             let recipient = &parcel.recipients[same[0]];
-            let folder = if spam { Folder::Junk } else { detailed(recipient) };
+            let folder = if self.junk && spam { Folder::Junk } else { detailed(recipient) };
+            let receipt = if spam { None } else { receipts.letter(parcel, &same) };
+            let consignment = receipt.map_or_else(|| consignment.clone(), |letter| consignment.with_receipt(letter));
             let one = self.deliver_one(&consignment, parcel.id, recipient, parcel.sender.as_ref(), folder);
             let outcome = AssertUnwindSafe(one).catch_unwind().await.unwrap_or_else(|_| {
                 tracing::error!(id = %parcel.id, to = %recipient.account.address, "a delivery broke off: a bug");

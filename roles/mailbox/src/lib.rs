@@ -3,6 +3,7 @@
 //! - [`store`]: messages on disk, and what changed;
 //! - [`accounts`]: whose mail lives here;
 //! - [`delivery`], [`lmtp`]: the contract `Delivery` on this node, and its listener;
+//! - `receipt`, `outbox`: what senders are told of a delivery, and how it leaves;
 //! - [`sessions`], [`imap`], [`pop3`]: the contract `Sessions` on this node, and the engines, each with its listener;
 //! - [`relay`]: the clients of both contracts, for other nodes;
 //! - `transfer`: out to Maildir and mbox, and in again; `relocation`: from another store group; `undelete`: what was expunged;
@@ -17,7 +18,9 @@ pub mod health;
 mod imap;
 pub mod lmtp;
 mod operations;
+mod outbox;
 pub mod pop3;
+mod receipt;
 pub mod relay;
 mod relocation;
 mod role;

@@ -20,7 +20,7 @@ use crate::relocation::Relocation;
 use crate::sessions::LocalSessions;
 use crate::store::{GarbageAges, Store, StoreError, StoreOptions};
 use crate::tasks::Tasks;
-use crate::{health, imap, pop3, relay};
+use crate::{health, imap, outbox, pop3, relay};
 
 /// The service: messages from edge.
 pub const LMTP: ServiceName = ServiceName::fixed("lmtp");
@@ -135,6 +135,8 @@ impl Plan for Config {
             let listeners = config.listen(&context, &accounts, delivery)?;
             let collector = store.clone();
             context.drain.spawn("garbage collection", collect(collector, config.garbage_ages(), context.drain.clone()));
+            let (submit, drain) = (context.contracts.submit.clone(), context.drain.clone());
+            context.drain.spawn("outbox", outbox::send(store.clone(), submit, drain));
             let (indexed, drain) = (store.clone(), context.drain.clone());
             context.drain.spawn("search index", async move {
                 tokio::select! {
@@ -281,6 +283,10 @@ fn describe_metrics() {
     metrics::describe_counter!(
         "estafeta_mailbox_indexed_messages_total",
         "Messages that were put into the search index."
+    );
+    metrics::describe_gauge!(
+        "estafeta_mailbox_outbox_messages",
+        "Messages of the store group's own that wait to be handed to edge."
     );
     metrics::describe_counter!(
         "estafeta_mailbox_bodies_deleted_total",

@@ -1,7 +1,10 @@
 //! The messages of the demonstration: a real one, a spam, and two viruses that are none.
 
+use std::time::SystemTime;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use estafeta_protocols::date::DateTime;
 
 use super::layout::DOMAIN;
 
@@ -22,15 +25,8 @@ fn headers(subject: &str, to: &str) -> String {
     let id = fastrand::u64(..);
     format!(
         "From: A Stranger <{STRANGER}>\r\nTo: <{to}>\r\nSubject: {subject}\r\nDate: {}\r\nMessage-ID: <{id:016x}@elsewhere.example>\r\nMIME-Version: 1.0\r\n",
-        now()
+        DateTime::of(SystemTime::now()).rfc5322()
     )
-}
-
-/// The date as RFC 5322 §3.3 writes it.
-fn now() -> String {
-    let now = time::OffsetDateTime::now_utc();
-    let month = &now.month().to_string()[..3];
-    format!("{} {month} {} {:02}:{:02}:{:02} +0000", now.day(), now.year(), now.hour(), now.minute(), now.second())
 }
 
 /// A real message.

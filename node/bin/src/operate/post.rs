@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use estafeta_core::members::{Candidate, MembersView};
-use estafeta_core::{Address, NodeName, ServiceName};
+use estafeta_core::{Address, Message, NodeName, ServiceName};
 use estafeta_net::connection::Connection;
-use estafeta_net::drain::Drain;
-use estafeta_net::drive::{Flow, Handler, Output, Timeouts, drive};
+use estafeta_net::drive::Timeouts;
+use estafeta_net::smtp;
 use estafeta_net::tls::{CONNECT, Tls};
-use estafeta_protocols::machine::{Machine, Step};
-use estafeta_protocols::smtp::client::{Client, Config, Envelope, Event, Outcome, Tls as SmtpTls};
-use estafeta_protocols::smtp::{Dialect, Mailbox, ReversePath};
+use estafeta_protocols::smtp::Dialect;
+use estafeta_protocols::smtp::client::{Client, Config, Envelope, Outcome, Tls as SmtpTls};
 use tokio::net::TcpStream;
 
 /// How long an edge node may be silent: it may wait for a verdict and a mailbox.
@@ -52,11 +51,11 @@ impl Post {
     }
 
     async fn send_to(&self, candidate: &Candidate, recipients: &[Address], message: &Bytes) -> Result<(), String> {
-        let recipients: Result<Vec<_>, _> =
-            recipients.iter().map(|address| Mailbox::parse(&address.to_string())).collect();
+        let (sender, recipients) =
+            smtp::paths(None, recipients).ok_or("an address of these cannot be written in SMTP")?;
         let envelope = Envelope {
-            sender: ReversePath::Null,
-            recipients: recipients.map_err(|error| error.to_string())?,
+            sender,
+            recipients,
             originals: Vec::new(),
             size_bytes: message.len() as u64,
             eight_bit: !message.is_ascii(),
@@ -69,68 +68,17 @@ impl Post {
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|error| format!("{address}: {error}"))?;
         let connection = Connection::clear(stream).map_err(|error| error.to_string())?;
-        let mut machine = Client::new(Config {
+        let machine = Client::new(Config {
             dialect: Dialect::Smtp,
             hostname: self.hostname.clone(),
             tls: SmtpTls::Opportunistic,
             login: None,
             chunking: false,
         });
-        let mut letter = Letter { envelope: Some(envelope), content: Some(message.clone()), result: None };
         let timeouts = Timeouts { read: SILENCE, write: SILENCE };
         let upgrade = self.tls.upgrade_to(candidate.node.as_str());
-        let driven = drive(connection, &mut machine, &mut letter, upgrade, timeouts, &Drain::new()).await;
-        letter.wind_up(&mut machine);
-        match (letter.result, driven) {
-            (Some(result), _) => result,
-            (None, Err(error)) => Err(error.to_string()),
-            (None, Ok(_)) => Err("the connection ended before the message was sent".into()),
-        }
-    }
-}
-
-/// One message on its way.
-struct Letter {
-    envelope: Option<Envelope>,
-    content: Option<Bytes>,
-    result: Option<Result<(), String>>,
-}
-
-impl Letter {
-    fn take(&mut self, event: Event, machine: &mut Client) {
-        match event {
-            Event::Ready => match self.envelope.take() {
-                Some(envelope) => machine.send(envelope),
-                None => machine.quit(),
-            },
-            Event::Content => match self.content.take() {
-                Some(content) => machine.content(content),
-                None => machine.finish(),
-            },
-            Event::Outcome(outcome) => self.result = Some(verdict(&outcome)),
-            Event::Failed(problem) => self.result = self.result.take().or(Some(Err(problem.to_string()))),
-        }
-    }
-
-    /// What the machine still has to say once the connection has ended.
-    fn wind_up(&mut self, machine: &mut Client) {
-        machine.end();
-        loop {
-            match machine.next() {
-                Step::Event(Event::Ready) => machine.quit(),
-                Step::Event(Event::Content) => machine.abort(),
-                Step::Event(event) => self.take(event, machine),
-                Step::Write(_) => {}
-                Step::Read | Step::StartTls | Step::Compress | Step::Close => return,
-            }
-        }
-    }
-}
-
-impl Handler<Client> for Letter {
-    async fn handle(&mut self, event: Event, machine: &mut Client, _: &mut Output<'_>) -> io::Result<Flow> {
-        self.take(event, machine);
-        Ok(Flow::Continue)
+        let message = Message::new(message.clone());
+        verdict(&smtp::send(connection, machine, (envelope, &message), upgrade, timeouts).await?)
     }
 }
 
@@ -141,32 +89,5 @@ fn verdict(outcome: &Outcome) -> Result<(), String> {
             None => refusal.to_string(),
         }),
         None => Ok(()),
-    }
-}
-
-/// The time as RFC 5322 §3.3 writes it.
-pub fn date(now: time::OffsetDateTime) -> String {
-    let day = |weekday: time::Weekday| weekday.to_string().chars().take(3).collect::<String>();
-    let month = now.month().to_string().chars().take(3).collect::<String>();
-    format!(
-        "{}, {:02} {month} {} {:02}:{:02}:{:02} +0000",
-        day(now.weekday()),
-        now.day(),
-        now.year(),
-        now.hour(),
-        now.minute(),
-        now.second()
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_are_those_of_mail() {
-        let at = |seconds| date(time::OffsetDateTime::from_unix_timestamp(seconds).unwrap());
-        assert_eq!(at(0), "Thu, 01 Jan 1970 00:00:00 +0000");
-        assert_eq!(at(1_795_353_862), "Sun, 22 Nov 2026 13:24:22 +0000");
     }
 }

@@ -66,8 +66,17 @@ pub fn pop3_over_tls(probing: Probing) -> Answer {
 
 /// LMTP between nodes: greeting, LHLO, QUIT.
 pub async fn lmtp_between_nodes(probing: Probing, asked_by: &[RoleName]) -> Result<(), String> {
+    smtp_between(probing, asked_by, "LHLO").await
+}
+
+/// SMTP between nodes: greeting, EHLO, QUIT.
+pub async fn smtp_between_nodes(probing: Probing, asked_by: &[RoleName]) -> Result<(), String> {
+    smtp_between(probing, asked_by, "EHLO").await
+}
+
+async fn smtp_between(probing: Probing, asked_by: &[RoleName], hello: &str) -> Result<(), String> {
     match between_nodes(&probing, asked_by).await? {
-        Some(stream) => conversation::smtp(Conversation::new(stream), "LHLO", &probing.remote.hostname).await,
+        Some(stream) => conversation::smtp(Conversation::new(stream), hello, &probing.remote.hostname).await,
         None => Ok(()),
     }
 }

@@ -116,8 +116,8 @@ fn mail(path: &str, offered: Offered) -> Result<Command, Reply> {
 fn recipient(path: &str, offered: Offered) -> Result<Command, Reply> {
     // RFC 3463 §3.2: X.1.3 bad destination mailbox address syntax.
     let (path, rest) = ForwardPath::read(path).map_err(|error| bad_path(Enhanced(5, 1, 3), error))?;
-    let RecipientParameters { original } = RecipientParameters::read(rest, offered.dsn)?;
-    Ok(Command::Recipient(Recipient { path, original }))
+    let RecipientParameters { original, notify_success } = RecipientParameters::read(rest, offered.dsn)?;
+    Ok(Command::Recipient(Recipient { path, original, notify_success }))
 }
 
 fn bad_path(enhanced: Enhanced, error: PathError) -> Reply {

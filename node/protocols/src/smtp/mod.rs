@@ -28,6 +28,9 @@ pub enum Dialect {
     Smtp,
     /// From a user's program, who has to authenticate (RFC 6409): ports 587 and 465.
     Submission,
+    /// Between nodes of one cluster, which have proved who they are: as `Smtp`, and DSN, so that the envelope id can carry the
+    /// delivery id.
+    Nodes,
     /// Into a store, with one answer a recipient at the end of the data (RFC 2033).
     Lmtp,
 }

@@ -1,10 +1,11 @@
 //! The parameters behind the paths of MAIL and RCPT, `SP keyword ["=" value]` (RFC 5321 §4.1.2).
 //!
-//! Invariant: a parameter is obeyed, or it is refused; none is ignored but `AUTH=` (RFC 4954 §5, which allows it) and
-//! those of DSN that ask for reports (NOTIFY, RET), since reports are written by whoever holds the queue, never by a
-//! store; they are checked all the same.
+//! Invariant: a parameter is obeyed, or it is refused; none is ignored but `AUTH=` (RFC 4954 §5, which allows it) and what of
+//! DSN is about reports of failure and delay (RET, and the rest of NOTIFY): those are written by whoever holds the queue,
+//! never by a store. They are checked all the same.
 
 use super::reply::{Enhanced, Reply};
+use super::server::OriginalRecipient;
 
 /// The longest envelope id, in bytes, decoded (RFC 3461 §4.4).
 pub(super) const ENVELOPE_ID_LIMIT_BYTES: usize = 100;
@@ -67,7 +68,8 @@ impl MailParameters {
 /// What RCPT says about the recipient.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct RecipientParameters {
-    pub(super) original: Option<String>,
+    pub(super) original: Option<OriginalRecipient>,
+    pub(super) notify_success: bool,
 }
 
 impl RecipientParameters {
@@ -76,13 +78,15 @@ impl RecipientParameters {
         let mut read = Self::default();
         each(text, |keyword, value| match (keyword, value) {
             // RFC 3461 §4.1: "NEVER" / 1#("SUCCESS" / "FAILURE" / "DELAY")
-            ("NOTIFY", Some(value)) if dsn && is_notify(value) => Ok(()),
+            ("NOTIFY", Some(value)) if dsn => {
+                read.notify_success = reads_notify(value).ok_or(SYNTAX)?;
+                Ok(())
+            }
             // RFC 3461 §4.2: addr-type ";" xtext
             ("ORCPT", Some(value)) if dsn && value.len() <= ORIGINAL_LIMIT_BYTES => {
                 let (kind, address) = value.split_once(';').ok_or(SYNTAX)?;
                 let address = decode_xtext(address).filter(|_| !kind.is_empty()).ok_or(SYNTAX)?;
-                // What addresses of other kinds mean is not known here.
-                read.original = Some(address).filter(|_| kind.eq_ignore_ascii_case("rfc822"));
+                read.original = Some(OriginalRecipient { kind: kind.to_owned(), address });
                 Ok(())
             }
             ("NOTIFY" | "ORCPT", _) if dsn => Err(SYNTAX),
@@ -92,9 +96,12 @@ impl RecipientParameters {
     }
 }
 
-fn is_notify(value: &str) -> bool {
-    let known = |word: &str| ["SUCCESS", "FAILURE", "DELAY"].iter().any(|known| word.eq_ignore_ascii_case(known));
-    value.eq_ignore_ascii_case("NEVER") || value.split(',').all(known)
+/// Whether NOTIFY asks to be told of a success; none when it is none.
+fn reads_notify(value: &str) -> Option<bool> {
+    let is = |word: &str, known: &str| word.eq_ignore_ascii_case(known);
+    let known = |word: &str| ["SUCCESS", "FAILURE", "DELAY"].iter().any(|known| is(word, known));
+    let valid = is(value, "NEVER") || value.split(',').all(known);
+    valid.then(|| value.split(',').any(|word| is(word, "SUCCESS")))
 }
 
 /// Takes the parameters apart, keywords in capitals; each may stand once.
@@ -200,11 +207,19 @@ mod tests {
 
     #[test]
     fn what_is_said_of_a_recipient() {
-        let read = |text: &str| RecipientParameters::read(text, true).map(|read| read.original);
-        for plain in ["", " NOTIFY=NEVER", " notify=success,Failure,DELAY", " ORCPT=x400;a+20b"] {
-            assert_eq!(read(plain), Ok(None), "{plain}");
+        let read = |text: &str| RecipientParameters::read(text, true);
+        for plain in ["", " NOTIFY=NEVER", " NOTIFY=FAILURE,DELAY"] {
+            assert_eq!(read(plain), Ok(RecipientParameters::default()), "{plain}");
         }
-        assert_eq!(read(" NOTIFY=DELAY ORCPT=rfc822;a+2Bb@c.example"), Ok(Some("a+b@c.example".to_owned())));
+        let original =
+            |kind: &str, address: &str| Some(OriginalRecipient { kind: kind.to_owned(), address: address.to_owned() });
+        for (text, expected, notify_success) in [
+            (" notify=Failure,success", None, true),
+            (" ORCPT=x400;a+20b", original("x400", "a b"), false),
+            (" NOTIFY=SUCCESS ORCPT=rfc822;a+2Bb@c.example", original("rfc822", "a+b@c.example"), true),
+        ] {
+            assert_eq!(read(text), Ok(RecipientParameters { original: expected, notify_success }), "{text}");
+        }
         for syntax in
             [" NOTIFY", " NOTIFY=", " NOTIFY=NEVER,DELAY", " NOTIFY=,", " ORCPT=a@b", " ORCPT=;a", " ORCPT=rfc822;+0A"]
         {

@@ -3,44 +3,17 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use estafeta_core::administration::{Administration, OperationContext, Perform};
 use estafeta_core::contracts::Contracts;
-use estafeta_core::delivery::{Delivery, Outcome, Parcel};
-use estafeta_core::judge::{Envelope, Judge, Verdict};
 use estafeta_core::members::{Member, Members, MembersView, Readiness};
-use estafeta_core::sessions::{Session, SessionRequest, Sessions};
+use estafeta_core::nobody::Nobody;
 use estafeta_core::settings::{SettingsStore as _, SettingsView};
-use estafeta_core::{Failure, Message, Reason, RoleName};
+use estafeta_core::{Failure, Reason, RoleName};
 use serde_json::{Value, json};
 
 use super::domain::{DomainAdministration, settings_client};
 use super::*;
 use crate::store::Store;
-
-/// What none of these operations asks.
-struct Nobody;
-
-#[async_trait]
-impl Judge for Nobody {
-    async fn judge(&self, _: &Envelope, _: &Message) -> Result<Verdict, Failure> {
-        Err(Failure::unavailable("nobody"))
-    }
-}
-
-#[async_trait]
-impl Delivery for Nobody {
-    async fn deliver(&self, _: &Parcel) -> Vec<Outcome> {
-        Vec::new()
-    }
-}
-
-#[async_trait]
-impl Sessions for Nobody {
-    async fn open(&self, _: &SessionRequest) -> Result<Box<dyn Session>, Failure> {
-        Err(Failure::unavailable("nobody"))
-    }
-}
 
 /// The contracts of a node that is a directory and nothing else.
 pub(crate) fn contracts(store: Store, domains: Arc<DomainAdministration>) -> Contracts {
@@ -50,6 +23,7 @@ pub(crate) fn contracts(store: Store, domains: Arc<DomainAdministration>) -> Con
         judge: Arc::new(Nobody),
         delivery: Arc::new(Nobody),
         sessions: Arc::new(Nobody),
+        submit: Arc::new(Nobody),
         settings: settings_client(domains.clone()),
         administration: domains,
     }

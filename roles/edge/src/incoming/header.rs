@@ -6,6 +6,7 @@
 
 use bytes::{Bytes, BytesMut};
 use estafeta_core::Message;
+use estafeta_protocols::header::Fields;
 use estafeta_storage::StorageError;
 use estafeta_storage::spool::SpoolDirectory;
 
@@ -85,7 +86,7 @@ pub fn sweep(body: &Bytes, origin: Origin) -> Result<Swept, TooLarge> {
             removed.push(field);
         }
     }
-    let header_end = fields.position;
+    let header_end = fields.position();
     swept.is_utf8 = !body[..header_end].is_ascii();
     // RFC 5322 §2.1: an empty line stands between header and body.
     let separated = body.len() == header_end || body[header_end..].starts_with(b"\r\n");
@@ -106,80 +107,11 @@ pub fn sweep(body: &Bytes, origin: Origin) -> Result<Swept, TooLarge> {
     Ok(swept)
 }
 
-/// The header of a message, at most `limit_bytes` of it, ending at a field's end: for a report about the message.
-pub fn excerpt(message: &Message, limit_bytes: usize) -> Bytes {
-    let mut header = BytesMut::new();
-    for part in message.parts() {
-        let mut fields = Fields::of(part);
-        let end = fields.by_ref().map(|field| field.end).take_while(|end| header.len() + end <= limit_bytes).last();
-        header.extend_from_slice(&part[..end.unwrap_or(0)]);
-        if fields.position < part.len() {
-            break;
-        }
-    }
-    header.freeze()
-}
-
 fn is_one_of(name: &[u8], known: &[&str]) -> bool {
     known.iter().any(|known| match known.strip_suffix('*') {
         Some(start) => name.len() >= start.len() && name[..start.len()].eq_ignore_ascii_case(start.as_bytes()),
         None => name.eq_ignore_ascii_case(known.as_bytes()),
     })
-}
-
-/// One field, with its continuation lines and its line end: a range of the message.
-#[derive(Debug, Clone, Copy)]
-struct Field {
-    start: usize,
-    colon: usize,
-    end: usize,
-}
-
-impl Field {
-    /// The name. White space before the colon is old syntax (RFC 5322 §4.5), but must not hide a name from us.
-    fn name<'a>(&self, message: &'a [u8]) -> &'a [u8] {
-        message[self.start..self.colon].trim_ascii_end()
-    }
-}
-
-/// The fields of a header. Ends at the empty line, or at the first line that cannot be one of a header.
-struct Fields<'a> {
-    message: &'a [u8],
-    position: usize,
-}
-
-impl<'a> Fields<'a> {
-    fn of(message: &'a [u8]) -> Self {
-        Self { message, position: 0 }
-    }
-}
-
-impl Iterator for Fields<'_> {
-    type Item = Field;
-
-    fn next(&mut self) -> Option<Field> {
-        let start = self.position;
-        let rest = &self.message[start..];
-        // field-name = 1*(%d33-57 / %d59-126), RFC 5322 §2.2.
-        let colon = rest.iter().position(|&byte| !matches!(byte, b'!'..=b'9' | b';'..=b'~'))?;
-        let spaces = rest[colon..].iter().take_while(|&&byte| matches!(byte, b' ' | b'\t')).count();
-        if colon == 0 || rest.get(colon + spaces) != Some(&b':') {
-            return None;
-        }
-        let mut end = start;
-        loop {
-            end += line_length(&self.message[end..]);
-            if !matches!(self.message.get(end), Some(b' ' | b'\t')) {
-                break;
-            }
-        }
-        self.position = end;
-        Some(Field { start, colon: start + colon, end })
-    }
-}
-
-fn line_length(text: &[u8]) -> usize {
-    text.iter().position(|&byte| byte == b'\n').map_or(text.len(), |index| index + 1)
 }
 
 #[cfg(test)]
@@ -247,15 +179,6 @@ mod tests {
         assert!(sweep(&body.into(), Origin::Foreign).is_ok());
         assert!(swept("Subject: é\r\n\r\n", Origin::Foreign).1.is_utf8);
         assert!(!swept("Subject: e\r\n\r\né\r\n", Origin::Foreign).1.is_utf8);
-    }
-
-    #[test]
-    fn an_excerpt_is_whole_fields_of_the_header() {
-        let message = Message::new("B: 2\r\nC: 3\r\n\r\nbody: 4\r\n".into()).with_prefix("A: 1\r\n");
-        assert_eq!(excerpt(&message, 1000), "A: 1\r\nB: 2\r\nC: 3\r\n");
-        assert_eq!(excerpt(&message, 13), "A: 1\r\nB: 2\r\n");
-        let message = Message::new("\r\nbody\r\n".into()).with_prefix("A: 1\r\n");
-        assert_eq!(excerpt(&message, 1000), "A: 1\r\n");
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use estafeta_core::delivery::{SPAM_HEADER, SPAM_HEADER_YES};
 use estafeta_core::judge::{Action, Verdict};
 use estafeta_core::sessions::TlsFacts;
 use estafeta_core::{Address, DeliveryId};
-use mail_parser::DateTime;
+use estafeta_protocols::date::DateTime;
 
 /// The most bytes of one value that a filter gives.
 const VALUE_LIMIT_BYTES: usize = 4_000;
@@ -31,12 +31,6 @@ pub struct Hop {
     pub smtputf8: bool,
 }
 
-/// The moment as RFC 5322 §3.3 writes it.
-pub fn date(time: SystemTime) -> String {
-    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    DateTime::from_timestamp(i64::try_from(seconds).unwrap_or_default()).to_rfc822()
-}
-
 /// The `Received` field of this hop. The recipient is named when there is but one: others must not learn of each other.
 pub fn received(hop: &Hop, hostname: &str, id: DeliveryId, recipients: &[Address], now: SystemTime) -> String {
     let mut line = format!(
@@ -52,7 +46,7 @@ pub fn received(hop: &Hop, hostname: &str, id: DeliveryId, recipients: &[Address
     if let [recipient] = recipients {
         line.push_str(&format!("\r\n\tfor <{recipient}>"));
     }
-    line.push_str(&format!(";\r\n\t{}\r\n", date(now)));
+    line.push_str(&format!(";\r\n\t{}\r\n", DateTime::of(now).rfc5322()));
     line
 }
 
@@ -105,7 +99,7 @@ pub fn unjudged() -> String {
 pub fn missing(has_date: bool, has_message_id: bool, id: DeliveryId, hostname: &str, now: SystemTime) -> String {
     let mut lines = String::new();
     if !has_date {
-        lines.push_str(&field("Date", &date(now)));
+        lines.push_str(&field("Date", &DateTime::of(now).rfc5322()));
     }
     if !has_message_id {
         lines.push_str(&field("Message-ID", &format!("<{id}@{hostname}>")));
@@ -160,7 +154,7 @@ mod tests {
             received(&hop(), "mx.example.edu", id, std::slice::from_ref(&to), now),
             "Received: from client.example ([192.0.2.1])\r\n\tby mx.example.edu with ESMTP\r\n\
              \tid 0192f5a1-0000-7000-8000-000000000000\r\n\tfor <ana@example.edu>;\r\n\
-             \tThu, 1 Jan 1970 00:00:00 +0000\r\n"
+             \tThu, 01 Jan 1970 00:00:00 +0000\r\n"
         );
         let tls = TlsFacts { version: "TLSv1_3".into(), cipher: "TLS13_AES_256_GCM_SHA384".into() };
         let other = Hop {
@@ -208,7 +202,7 @@ mod tests {
         assert_eq!(missing(true, true, id, "mx", SystemTime::UNIX_EPOCH), "");
         assert_eq!(
             missing(false, false, id, "mx", SystemTime::UNIX_EPOCH),
-            format!("Date: Thu, 1 Jan 1970 00:00:00 +0000\r\nMessage-ID: <{id}@mx>\r\n")
+            format!("Date: Thu, 01 Jan 1970 00:00:00 +0000\r\nMessage-ID: <{id}@mx>\r\n")
         );
     }
 }

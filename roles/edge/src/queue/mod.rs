@@ -178,6 +178,11 @@ impl Queue {
         Ok(())
     }
 
+    /// Whether a letter is kept under this id, for whomever.
+    pub async fn holds(&self, id: DeliveryId) -> Result<bool, StorageError> {
+        sql::holds(&mut self.database.reader().await?, id).await
+    }
+
     /// The destinations that something is due for.
     pub async fn due(&self, now: SystemTime) -> Result<Vec<Due>, StorageError> {
         sql::due(&mut self.database.reader().await?, now).await

@@ -3,45 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use async_trait::async_trait;
 use estafeta_cluster::files::AuthorityFiles;
+use estafeta_core::RoleName;
 use estafeta_core::contracts::Contracts;
-use estafeta_core::delivery::{Delivery, Outcome, Parcel};
 use estafeta_core::directory::memory::MemoryDirectory;
-use estafeta_core::judge::{Envelope, Judge, Verdict};
 use estafeta_core::members::{Candidate, Endpoint};
-use estafeta_core::sessions::{Session, SessionRequest, Sessions};
-use estafeta_core::{Failure, Message, RoleName};
+use estafeta_core::nobody::Nobody;
 use estafeta_filter::SERVICE;
 use estafeta_net::drain::Drain;
 use estafeta_net::role::{Context, Plan, Transport};
 use estafeta_net::sockets::Sockets;
 
 use super::{config, dns::FakeDns, remote::tls};
-
-/// What the filter never asks.
-struct Nobody;
-
-#[async_trait]
-impl Judge for Nobody {
-    async fn judge(&self, _: &Envelope, _: &Message) -> Result<Verdict, Failure> {
-        Err(Failure::unavailable("nobody"))
-    }
-}
-
-#[async_trait]
-impl Delivery for Nobody {
-    async fn deliver(&self, _: &Parcel) -> Vec<Outcome> {
-        Vec::new()
-    }
-}
-
-#[async_trait]
-impl Sessions for Nobody {
-    async fn open(&self, _: &SessionRequest) -> Result<Box<dyn Session>, Failure> {
-        Err(Failure::unavailable("nobody"))
-    }
-}
 
 /// A role whose listeners were not its run's would stand there deaf after a panic of one, and nobody would start it anew.
 #[tokio::test]
@@ -58,6 +31,7 @@ async fn the_role_listens_while_it_runs_and_not_longer() {
         judge: Arc::new(Nobody),
         delivery: Arc::new(Nobody),
         sessions: Arc::new(Nobody),
+        submit: Arc::new(Nobody),
         settings: memory.clone(),
         administration: memory,
     };

@@ -3,24 +3,25 @@
 //! The envelope id is the delivery id, by which a repeat is known; a foreign client that gives none gets an id of its
 //! own for each transaction. One answer a recipient, after the commit.
 //!
-//! DSN (RFC 3461): ORCPT is who the sender named. NOTIFY and RET are for whoever holds the queue, and writes the reports;
-//! no report is written here, not of a success either.
+//! DSN (RFC 3461): ORCPT is who the sender named; NOTIFY=SUCCESS is obeyed ([`crate::receipt`]). The rest of NOTIFY, and RET, are for
+//! whoever holds the queue, and writes the reports of failure and delay.
 
 use std::io;
 use std::sync::Arc;
 
-use estafeta_core::delivery::{Delivery, Outcome, Parcel, Recipient};
+use estafeta_core::delivery::{Outcome, Parcel, Recipient};
 use estafeta_core::{Address, DeliveryId, Message};
 use estafeta_net::connection::Connection;
 use estafeta_net::drain::Drain;
 use estafeta_net::drive::{Flow, Handler, Output, Timeouts, Upgrade, drive};
-use estafeta_protocols::smtp::server::{self, Config, Event, Limits, Mail, Server, Tls};
+use estafeta_protocols::smtp::server::{self, Config, Event, Limits, Mail, OriginalRecipient, Server, Tls};
 use estafeta_protocols::smtp::{Dialect, Enhanced, ForwardPath, Mailbox, Reply, ReversePath};
 use estafeta_storage::StorageError;
 use estafeta_storage::spool::Spool;
 
 use crate::accounts::Accounts;
 use crate::delivery::{LocalDelivery, outcome_of};
+use crate::receipt::{Asked, Receipts};
 
 /// How many transactions, and how many refusals, a connection may see: other nodes keep theirs for long.
 const TRANSACTIONS_LIMIT: usize = 100_000;
@@ -65,6 +66,7 @@ struct Transaction {
     id: DeliveryId,
     sender: Option<Address>,
     recipients: Vec<Recipient>,
+    receipts: Receipts,
     /// Once the message begins.
     spool: Option<Spool>,
 }
@@ -79,7 +81,9 @@ impl Conversation<'_> {
             // rather than not at all: it is only shown.
             ReversePath::Mailbox(mailbox) => address(&mailbox),
         };
-        self.transaction = Some(Transaction { id, sender, recipients: Vec::new(), spool: None });
+        let receipts =
+            Receipts { hostname: self.lmtp.hostname.clone(), envelope_id: mail.envelope_id, ..Receipts::default() };
+        self.transaction = Some(Transaction { id, sender, recipients: Vec::new(), receipts, spool: None });
         Ok(())
     }
 
@@ -90,7 +94,12 @@ impl Conversation<'_> {
         let Some(transaction) = &mut self.transaction else { return Err(UNEXPECTED) };
         match self.lmtp.accounts.recipient(&address).await {
             Ok(account) => {
-                let named = recipient.original.and_then(|original| original.parse::<Address>().ok());
+                if recipient.notify_success {
+                    let asked = Asked { address: address.clone(), original: recipient.original.clone() };
+                    transaction.receipts.asked.insert(transaction.recipients.len(), asked);
+                }
+                let named = recipient.original.as_ref().and_then(OriginalRecipient::of_mail);
+                let named = named.and_then(|named| named.parse::<Address>().ok());
                 // The folder is what RCPT says, whoever was named first.
                 let detail = |address: &Address| {
                     let own = address.key() == account.address.key();
@@ -115,12 +124,13 @@ impl Conversation<'_> {
 
     /// One reply a recipient.
     async fn deliver(&mut self) -> Result<Vec<Reply>, Reply> {
-        let Transaction { id, sender, recipients, spool } = self.transaction.take().ok_or(UNEXPECTED)?;
+        let Transaction { id, sender, recipients, receipts, spool } = self.transaction.take().ok_or(UNEXPECTED)?;
         let message = match spool {
             Some(spool) => spool.finish().await.map_err(refusal)?,
             None => Message::default(),
         };
-        let outcomes = self.lmtp.delivery.deliver(&Parcel { id, sender, recipients, message }).await;
+        let parcel = Parcel { id, sender, recipients, message };
+        let outcomes = self.lmtp.delivery.deliver_with(&parcel, &receipts).await;
         Ok(outcomes.into_iter().map(reply).collect())
     }
 }

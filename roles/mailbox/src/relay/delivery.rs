@@ -3,22 +3,19 @@
 //! Connections are kept for the next parcel. A connection that turns out to have died meanwhile is replaced once: to
 //! send the same parcel again is safe, for the mailbox knows the delivery id.
 
-use std::collections::VecDeque;
-use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use estafeta_core::delivery::{Answer, Delivery, Outcome, Parcel, Recipient, later};
 use estafeta_core::members::Candidate;
 use estafeta_core::{Address, Failure};
 use estafeta_net::connection::Connection;
-use estafeta_net::drain::Drain;
-use estafeta_net::drive::{Ended, Flow, Handler, Output, Timeouts, Upgrade, drive};
+use estafeta_net::drive::Timeouts;
 use estafeta_net::role::Remote;
-use estafeta_protocols::smtp::client::{self, Client, Config, Envelope, Event, Tls};
-use estafeta_protocols::smtp::{Dialect, Mailbox, Reply, ReversePath, Severity};
+use estafeta_net::smtp;
+use estafeta_protocols::smtp::client::{self, Client, Config, Envelope, Tls};
+use estafeta_protocols::smtp::{Dialect, Mailbox, Reply, Severity};
 
 /// How long a parcel may take in all, in which an edge node waits with its own client.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -103,22 +100,15 @@ impl RemoteDelivery {
     async fn converse(
         &self,
         connection: Connection,
-        mut machine: Client,
+        machine: Client,
         parcel: &Parcel,
         envelope: Option<Envelope>,
     ) -> Result<client::Outcome, Failure> {
-        let parts = parcel.message.parts().into_iter().cloned().collect();
-        let mut sender = Sender { envelope, parts, outcome: None, problem: None };
-        let ended = drive(connection, &mut machine, &mut sender, Upgrade::Never, TIMEOUTS, &Drain::new()).await;
-        if let Ok(Ended::HandedOver(connection, _)) = ended {
+        let sent = smtp::send_and_keep(connection, machine, (envelope, &parcel.message), TIMEOUTS).await;
+        if let Some((connection, machine)) = sent.kept {
             self.keep(connection, machine);
-        } else if let Err(error) = ended {
-            sender.problem.get_or_insert(error.to_string());
         }
-        sender.outcome.ok_or_else(|| {
-            let problem = sender.problem.unwrap_or_else(|| "no answer".into());
-            Failure::unavailable(format!("node {}: {problem}", self.candidate.node))
-        })
+        sent.outcome.map_err(|problem| Failure::unavailable(format!("node {}: {problem}", self.candidate.node)))
     }
 }
 
@@ -154,14 +144,11 @@ impl Delivery for RemoteDelivery {
 }
 
 fn envelope(parcel: &Parcel) -> Option<Envelope> {
-    let path = |address: &Address| Mailbox::parse(&address.to_string()).ok();
-    let sender = match &parcel.sender {
-        None => ReversePath::Null,
-        Some(address) => ReversePath::Mailbox(path(address)?),
-    };
+    let recipients: Vec<_> = parcel.recipients.iter().map(addressed).collect();
+    let (sender, recipients) = smtp::paths(parcel.sender.as_ref(), &recipients)?;
     Some(Envelope {
         sender,
-        recipients: parcel.recipients.iter().map(|recipient| path(&addressed(recipient))).collect::<Option<_>>()?,
+        recipients,
         originals: parcel.recipients.iter().map(original).collect(),
         size_bytes: parcel.message.len() as u64,
         eight_bit: parcel.message.parts().iter().any(|part| !part.is_ascii()),
@@ -194,31 +181,4 @@ fn outcome_of(reply: Reply) -> Outcome {
     let status = reply.enhanced.map_or_else(|| default.to_owned(), |enhanced| enhanced.to_string());
     let answer = Answer { code: reply.code, status, text: reply.text.into_owned() };
     if severity == Severity::Permanent { Outcome::Refused(answer) } else { Outcome::Later(answer) }
-}
-
-/// Gives one envelope and its content, and hears the outcome.
-struct Sender {
-    envelope: Option<Envelope>,
-    parts: VecDeque<Bytes>,
-    outcome: Option<client::Outcome>,
-    problem: Option<String>,
-}
-
-impl Handler<Client> for Sender {
-    async fn handle(&mut self, event: Event, machine: &mut Client, _: &mut Output<'_>) -> io::Result<Flow> {
-        match event {
-            Event::Ready => match self.envelope.take() {
-                Some(envelope) => machine.send(envelope),
-                // The outcome is known, and the connection is good for another parcel.
-                None => return Ok(Flow::HandOver),
-            },
-            Event::Content => match self.parts.pop_front() {
-                Some(part) => machine.content(part),
-                None => machine.finish(),
-            },
-            Event::Outcome(outcome) => self.outcome = Some(outcome),
-            Event::Failed(problem) => self.problem = Some(problem.to_string()),
-        }
-        Ok(Flow::Continue)
-    }
 }

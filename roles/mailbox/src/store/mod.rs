@@ -34,6 +34,7 @@ mod mending;
 mod message;
 mod metadata;
 mod name;
+mod outbox;
 mod overview;
 mod quota;
 pub mod relocation;
@@ -59,6 +60,7 @@ use estafeta_storage::spool::{Spool, SpoolDirectory};
 use estafeta_storage::sql::{Database, DatabaseOptions, Engine, Place, Servers};
 
 use quick_cache::sync::Cache;
+use tokio::sync::Notify;
 
 use hub::Hub;
 use known::KnownMailboxes;
@@ -84,6 +86,7 @@ pub use message::{
 };
 pub use metadata::{ENTRIES, ENTRY_NAME_BYTES, ENTRY_VALUE_BYTES, EntryName, Scope};
 pub use name::{DELIMITER, MailboxName, MailboxNameError, SpecialUse};
+pub use outbox::{Letter, Waiting};
 pub use overview::{EntryPrint, Overview, Seen, Standing, print};
 pub use quota::Holding;
 pub use search::Indexed;
@@ -148,6 +151,8 @@ struct Inner {
     hub: Hub,
     search: SearchIndex,
     known: KnownMailboxes,
+    /// Wakes whoever sends letters.
+    letters: Notify,
     /// The rows of accounts that had mail lately. A word of it is only good for what looks whether it still is.
     rows: Cache<AccountId, AccountRow>,
     message_limit_bytes: u32,
@@ -195,6 +200,7 @@ impl Store {
             hub,
             search,
             known: KnownMailboxes::default(),
+            letters: Notify::new(),
             rows: Cache::new(REMEMBERED_ACCOUNTS),
             message_limit_bytes: options.message_limit_bytes,
             warn_at_percent: options.warn_at_percent.into(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use estafeta_core::directory::Account;
-use estafeta_protocols::imap::types::DateTime;
+use estafeta_protocols::date::DateTime;
 use estafeta_storage::sql::Connection;
 
 use super::body::{Body, Linking};
@@ -121,8 +121,7 @@ impl Meter {
     /// What stands before a warning: all that differs from one to the next.
     fn prefix(&self) -> Vec<u8> {
         let address = &self.account.address;
-        // RFC 5322 §3.3 has spaces where INTERNALDATE has hyphens.
-        let date = DateTime::from_unix_seconds(now_seconds()).to_string().trim_start().replacen('-', " ", 2);
+        let date = DateTime::from_unix_seconds(now_seconds()).rfc5322();
         // Always of the same length, for what is measured is not what is written.
         let id = format!("{:032x}@{}", fastrand::u128(..), address.domain());
         let trace = format!("Return-Path: <>\r\nDelivered-To: {address}\r\n");

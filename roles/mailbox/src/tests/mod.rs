@@ -3,6 +3,7 @@
 mod dovecot;
 pub mod engine;
 mod odd;
+mod receipts;
 mod suites;
 
 use std::collections::BTreeMap;
@@ -16,10 +17,11 @@ use estafeta_core::contracts::Contracts;
 use estafeta_core::delivery::{Delivery, Outcome, Parcel};
 use estafeta_core::directory::memory::MemoryDirectory;
 use estafeta_core::directory::{Account, AccountChange, Directory, NewAccount};
-use estafeta_core::judge::{Envelope, Judge, Verdict};
 use estafeta_core::members::{Candidate, Endpoint, Members, MembersView};
+use estafeta_core::nobody::Nobody;
 use estafeta_core::sessions::{Session, SessionRequest, Sessions};
 use estafeta_core::settings::{SettingsStore as _, SettingsView};
+use estafeta_core::submit::{Submission, Submit};
 use estafeta_core::{Failure, Message, RoleName, ServiceName};
 use estafeta_net::drain::Drain;
 use estafeta_net::role::{Clients, Context, Plan as _, Provides, Remote, Transport};
@@ -29,30 +31,6 @@ use tempfile::TempDir;
 
 use crate::{Config, LMTP, MAILBOX_IMAP, MAILBOX_POP3};
 
-/// A contract that nothing here asks.
-struct Nobody;
-
-#[async_trait]
-impl Judge for Nobody {
-    async fn judge(&self, _: &Envelope, _: &Message) -> Result<Verdict, Failure> {
-        Err(Failure::unavailable("nobody judges here"))
-    }
-}
-
-#[async_trait]
-impl Delivery for Nobody {
-    async fn deliver(&self, parcel: &Parcel) -> Vec<Outcome> {
-        vec![estafeta_core::delivery::later("nobody delivers here"); parcel.recipients.len()]
-    }
-}
-
-#[async_trait]
-impl Sessions for Nobody {
-    async fn open(&self, _: &SessionRequest) -> Result<Box<dyn Session>, Failure> {
-        Err(Failure::unavailable("nobody opens here"))
-    }
-}
-
 /// The contracts of a node that knows a directory, and nobody else.
 pub(crate) fn contracts(directory: &Arc<MemoryDirectory>) -> Contracts {
     Contracts {
@@ -61,6 +39,7 @@ pub(crate) fn contracts(directory: &Arc<MemoryDirectory>) -> Contracts {
         judge: Arc::new(Nobody),
         delivery: Arc::new(Nobody),
         sessions: Arc::new(Nobody),
+        submit: Arc::new(Nobody),
         settings: directory.clone(),
         administration: directory.clone(),
     }
@@ -82,6 +61,11 @@ impl Node {
     }
 
     async fn start_with(section: &str) -> Self {
+        Self::start_beside(section, Arc::new(Nobody)).await
+    }
+
+    /// Where mail of its own goes there.
+    async fn start_beside(section: &str, submit: Arc<dyn Submit>) -> Self {
         let files = tempfile::tempdir().unwrap();
         let authority = AuthorityFiles::init(&files.path().join("authority"), SystemTime::now()).unwrap();
         let directory = Arc::new(MemoryDirectory::default());
@@ -103,7 +87,7 @@ impl Node {
             data: files.path().join("data"),
             sockets: Arc::new(sockets),
             tls: tls(&authority, "mailbox1", RoleName::MAILBOX),
-            contracts: contracts(&directory),
+            contracts: Contracts { submit, ..contracts(&directory) },
             members: MembersView::new(Members::default()),
             settings: SettingsView::default(),
             issuer: None,

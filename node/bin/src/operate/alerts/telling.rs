@@ -3,10 +3,11 @@
 
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use estafeta_core::Address;
+use estafeta_protocols::date::DateTime;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::sync::mpsc;
@@ -14,7 +15,7 @@ use tokio::sync::mpsc;
 use super::book::{Alert, Turn};
 use super::webhook;
 use crate::operate::config::AlertsConfig;
-use crate::operate::post::{self, Post};
+use crate::operate::post::Post;
 
 /// How many alerts wait to be told; what comes while so many wait stands in the log alone.
 pub const WAITING_LIMIT: usize = 100;
@@ -92,10 +93,9 @@ fn json(post: &Post, alert: &Alert) -> Vec<u8> {
 fn letter(post: &Post, first: &Address, to: &[Address], alert: &Alert, id: &str) -> String {
     let (word, about) = (if alert.turn == Turn::Began { "PROBLEM" } else { "over" }, &alert.about);
     let to: Vec<String> = to.iter().map(Address::to_string).collect();
-    let since = time::OffsetDateTime::from_unix_timestamp(i64::try_from(alert.since_seconds).unwrap_or_default());
-    let since = since.map(post::date).unwrap_or_default();
+    let since = DateTime::from_unix_seconds(i64::try_from(alert.since_seconds).unwrap_or_default()).rfc5322();
     let state = if alert.turn == Turn::Began { "It is not repeated while it lasts." } else { "It is over." };
-    let date = post::date(time::OffsetDateTime::now_utc());
+    let date = DateTime::of(SystemTime::now()).rfc5322();
     // RFC 3834 §5: nobody's vacation answers it.
     format!(
         "From: Estafeta <postmaster@{domain}>\r\nTo: {to}\r\nSubject: [estafeta] {word}: {about}\r\nDate: {date}\r\n\

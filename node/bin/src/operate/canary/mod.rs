@@ -5,18 +5,19 @@
 
 mod imap;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use estafeta_core::members::Candidate;
 use estafeta_core::{Secret, ServiceName};
 use estafeta_net::tls::CONNECT;
+use estafeta_protocols::date::DateTime;
 use tokio::net::TcpStream;
 
 use self::imap::Imap;
 use super::config::CanaryConfig;
 use super::facts::{self, CANARY, TROUBLE};
-use super::post::{self, Post};
+use super::post::Post;
 use super::trust;
 
 /// The header field by which its messages are known.
@@ -116,7 +117,7 @@ impl Canary {
 
     fn message(&self, id: &str) -> Bytes {
         let account = &self.config.account;
-        let date = post::date(time::OffsetDateTime::now_utc());
+        let date = DateTime::of(SystemTime::now()).rfc5322();
         // RFC 3834 §5: nobody's vacation answers it.
         Bytes::from(format!(
             "From: <{account}>\r\nTo: <{account}>\r\nSubject: canary {id}\r\nDate: {date}\r\nMessage-ID: <{id}@{host}>\r\n\

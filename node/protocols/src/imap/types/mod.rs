@@ -1,7 +1,6 @@
 //! The values that commands and responses speak of. Each type holds only legal values: what parses, encodes, and
 //! parses again to the same.
 
-mod date;
 mod dialect;
 mod flag;
 mod list_pattern;
@@ -15,7 +14,6 @@ mod uid;
 mod url;
 mod window;
 
-pub use date::{Date, DateTime};
 pub use dialect::Dialect;
 pub use flag::{Flag, Flags, Keyword};
 pub use list_pattern::ListPattern;
@@ -29,3 +27,5 @@ pub use url::MessageUrl;
 pub use window::Window;
 
 pub(crate) use section::header_name;
+
+pub use crate::date::{Date, DateTime};

@@ -57,8 +57,7 @@ impl Default for Limits {
 /// What a server machine needs to know before the first byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// What is spoken. Submission asks for authentication, and for TLS before that; LMTP offers DSN, so that the
-    /// envelope id can carry the delivery id.
+    /// What is spoken. Submission asks for authentication, and for TLS before that.
     pub dialect: Dialect,
     /// This server's name, a domain: it stands in the greeting.
     pub hostname: String,

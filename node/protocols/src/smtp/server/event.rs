@@ -55,7 +55,7 @@ pub struct Mail {
     pub eight_bit: bool,
     /// Whether the message or the envelope needs SMTPUTF8 (RFC 6531).
     pub smtputf8: bool,
-    /// The envelope id (`ENVID=`, RFC 3461 §4.4), decoded: printable ASCII, at most 100 bytes. Only under LMTP.
+    /// The envelope id (`ENVID=`, RFC 3461 §4.4), decoded: printable ASCII, at most 100 bytes. Only where DSN is offered.
     pub envelope_id: Option<String>,
 }
 
@@ -64,6 +64,24 @@ pub struct Mail {
 pub struct Recipient {
     /// Where the message goes.
     pub path: ForwardPath,
-    /// Whom the sender named (`ORCPT=rfc822;`, RFC 3461 §4.2), decoded: printable ASCII. Only under LMTP.
-    pub original: Option<String>,
+    /// Whom the sender named (`ORCPT=`, RFC 3461 §4.2). Only where DSN is offered.
+    pub original: Option<OriginalRecipient>,
+    /// Whether the sender wants to be told when it is delivered (`NOTIFY=SUCCESS`, RFC 3461 §4.1). Only where DSN is offered.
+    pub notify_success: bool,
+}
+
+/// Whom a sender named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginalRecipient {
+    /// The type of the address: `rfc822`, whatever the case of its letters, for one of mail.
+    pub kind: String,
+    /// The address, decoded: printable ASCII.
+    pub address: String,
+}
+
+impl OriginalRecipient {
+    /// The address, if it is one of mail.
+    pub fn of_mail(&self) -> Option<&str> {
+        Some(self.address.as_str()).filter(|_| self.kind.eq_ignore_ascii_case("rfc822"))
+    }
 }

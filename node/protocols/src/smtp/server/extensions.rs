@@ -15,8 +15,8 @@ impl Server {
 
     pub(super) fn offered(&self) -> Offered {
         Offered {
-            // RFC 3461, for the sake of ENVID, which carries the delivery id between the cluster's nodes.
-            dsn: self.config.dialect == Dialect::Lmtp,
+            // RFC 3461: ENVID carries the delivery id between the cluster's nodes.
+            dsn: matches!(self.config.dialect, Dialect::Lmtp | Dialect::Nodes),
             auth: self.config.dialect == Dialect::Submission && self.secured,
         }
     }

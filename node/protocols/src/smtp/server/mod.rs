@@ -20,7 +20,7 @@ mod tests;
 use bytes::{Bytes, BytesMut};
 
 pub use config::{Config, Limits, Tls};
-pub use event::{Event, Hello, Mail, Recipient};
+pub use event::{Event, Hello, Mail, OriginalRecipient, Recipient};
 
 use self::body::Body;
 use super::Dialect;

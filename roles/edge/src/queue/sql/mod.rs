@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use estafeta_core::{Address, DeliveryId};
+use estafeta_protocols::date::DateTime;
 use estafeta_storage::StorageError;
 use estafeta_storage::sql::Migration;
-use mail_parser::DateTime;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -64,6 +64,11 @@ where
 pub(super) async fn ids(connection: &mut Connection) -> Result<Vec<DeliveryId>, StorageError> {
     let rows = query("SELECT id FROM letters").fetch_all(connection).await?;
     rows.iter().map(|row| id_of(row, "id")).collect()
+}
+
+pub(super) async fn holds(connection: &mut Connection, id: DeliveryId) -> Result<bool, StorageError> {
+    let row = query("SELECT 1 FROM letters WHERE id = ?").bind(&id.0.as_bytes()[..]).fetch_optional(connection).await?;
+    Ok(row.is_some())
 }
 
 /// Inserts letters whose recipients are due at once.
@@ -266,7 +271,7 @@ pub(super) async fn list(connection: &mut Connection, limit: usize) -> Result<Ve
     rows.iter()
         .map(|row| {
             let moment =
-                |column: &str| row.try_get(column).map(|ms: i64| DateTime::from_timestamp(ms / 1000).to_rfc3339());
+                |column: &str| row.try_get(column).map(|ms: i64| DateTime::from_unix_seconds(ms / 1000).rfc3339());
             Ok(Listed {
                 id: id_of(row, "id")?.to_string(),
                 sender: row.try_get::<Option<String>>("sender")?.unwrap_or_default(),

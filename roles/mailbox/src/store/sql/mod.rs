@@ -17,6 +17,7 @@ pub mod mailboxes;
 mod marks;
 pub mod messages;
 pub mod metadata;
+pub mod outbox;
 pub mod overview;
 pub mod pages;
 pub mod relocation;

@@ -202,6 +202,19 @@ CREATE TABLE deliveries (
 ) WITHOUT ROWID;
 CREATE INDEX deliveries_at ON deliveries (at);
 
+-- Mail that the store itself sends: written in the transaction of its cause, and gone once somebody has taken it over. It is
+-- tried when it is due; whoever tries it has moved that into the future.
+CREATE TABLE outbox (
+    delivery BLOB NOT NULL CHECK (length(delivery) = 16),
+    recipient TEXT NOT NULL,
+    message BLOB NOT NULL,
+    written INTEGER NOT NULL,
+    due INTEGER NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (delivery)
+);
+CREATE INDEX outbox_due ON outbox (due);
+
 -- How far mail of elsewhere has come over.
 CREATE TABLE imports (
     account INTEGER NOT NULL REFERENCES accounts,

@@ -8,6 +8,7 @@ mod messages;
 mod model;
 mod names;
 mod objects;
+mod outbox;
 mod power;
 mod search;
 mod transfer;

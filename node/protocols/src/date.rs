@@ -1,6 +1,7 @@
 //! Days and moments, without a clock and without a calendar library: the proleptic Gregorian calendar.
 
 use std::fmt;
+use std::time::SystemTime;
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
@@ -100,6 +101,12 @@ impl DateTime {
         Self { unix_seconds, zone_minutes: 0 }
     }
 
+    /// That moment, written in UTC. What was before 1970 counts as its beginning.
+    pub fn of(time: SystemTime) -> Self {
+        let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        Self::from_unix_seconds(i64::try_from(seconds).unwrap_or(i64::MAX))
+    }
+
     /// Seconds after 1 January 1970 00:00 UTC.
     pub fn unix_seconds(self) -> i64 {
         self.unix_seconds
@@ -116,6 +123,18 @@ impl DateTime {
         let second = self.unix_seconds.rem_euclid(86_400);
         let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+
+    /// As RFC 5322 §3.3 has it, in UTC: `Wed, 02 Feb 1994 05:52:25 +0000`. Always of the same length.
+    pub fn rfc5322(self) -> String {
+        const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+        let days = self.unix_seconds.div_euclid(86_400);
+        let weekday = usize::try_from(days.rem_euclid(7)).unwrap_or(0);
+        let Date { year, month, day } = Date::from_days_since_epoch(days);
+        let month = MONTHS[usize::from(month) - 1];
+        let second = self.unix_seconds.rem_euclid(86_400);
+        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        format!("{}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} +0000", DAYS[weekday])
     }
 
     /// A moment as RFC 3339 §5.6 has it, fractions of a second left out, or a day (`full-date`): its beginning in UTC.
@@ -269,6 +288,17 @@ mod tests {
         // Whatever the store holds, it can be written.
         assert!(!DateTime::from_unix_seconds(i64::MAX).to_string().is_empty());
         assert!(!DateTime::from_unix_seconds(i64::MIN).to_string().is_empty());
+    }
+
+    #[test]
+    fn moments_of_rfc_5322() {
+        for (seconds, text) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 +0000"),
+            (-1, "Wed, 31 Dec 1969 23:59:59 +0000"),
+            (1_795_353_862, "Sun, 22 Nov 2026 13:24:22 +0000"),
+        ] {
+            assert_eq!(DateTime::from_unix_seconds(seconds).rfc5322(), text);
+        }
     }
 
     #[test]

@@ -1,0 +1,36 @@
+//! The contract `Submit`: mail that the cluster itself sends. Asked by mailbox, directory and filter; remote, SMTP with the
+//! delivery id as ENVID.
+
+mod router;
+#[cfg(feature = "suite")]
+pub mod suite;
+
+use async_trait::async_trait;
+
+use crate::address::Address;
+use crate::failure::Failure;
+use crate::message::{DeliveryId, Message};
+
+pub use router::SubmitRouter;
+
+/// A message of the cluster's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submission {
+    /// Names it, across repeats: who asks again does so under the same id.
+    pub id: DeliveryId,
+    /// Where bounces go; none for the null reverse-path. Any may be used.
+    pub sender: Option<Address>,
+    /// To whom, in this cluster or elsewhere; at least one.
+    pub recipients: Vec<Address>,
+    /// The message, from its header on.
+    pub message: Message,
+}
+
+/// The contract.
+#[async_trait]
+pub trait Submit: Send + Sync {
+    /// Takes the responsibility for a message: what is answered with success is durable, and is delivered, or reported to its
+    /// sender. A repeat under the same id is sent once while the first is still under way; a mailbox of this cluster stores it
+    /// once however late it comes. [`crate::Reason::Unavailable`] when nobody can take it now.
+    async fn submit(&self, submission: &Submission) -> Result<(), Failure>;
+}

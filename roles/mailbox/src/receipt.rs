@@ -1,0 +1,72 @@
+//! What a sender is told of a message that has come into mailboxes, where they asked to be told (RFC 3461 §4.1,
+//! `NOTIFY=SUCCESS`).
+//!
+//! Only who hands mail over by LMTP and offers its senders DSN asks so: what did not come in, or comes late, it reports itself.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use estafeta_core::delivery::Parcel;
+use estafeta_core::{Address, DeliveryId};
+use estafeta_protocols::date::DateTime;
+use estafeta_protocols::dsn::{Action, Notification, QUOTED_LIMIT_BYTES, Recipient};
+use estafeta_protocols::header;
+use estafeta_protocols::smtp::Enhanced;
+use estafeta_protocols::smtp::server::OriginalRecipient;
+
+use crate::store::Letter;
+
+/// What was asked for in a transaction. By default, nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Receipts {
+    /// The host that tells.
+    pub hostname: String,
+    /// How the sender calls the message.
+    pub envelope_id: Option<String>,
+    /// Of which recipients of the parcel, by their numbers.
+    pub asked: BTreeMap<usize, Asked>,
+}
+
+/// One recipient of which the sender wants to hear.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// As it was named here.
+    pub address: Address,
+    /// As the sender named it.
+    pub original: Option<OriginalRecipient>,
+}
+
+impl Receipts {
+    /// The letter that tells the sender of a parcel that it was delivered to these of its recipients; none when nobody asked, or
+    /// there is nobody to tell.
+    pub fn letter(&self, parcel: &Parcel, recipients: &[usize]) -> Option<Letter> {
+        let asked: Vec<&Asked> = recipients.iter().filter_map(|number| self.asked.get(number)).collect();
+        // RFC 3461 §6.2: nothing is told of what comes from nobody.
+        let sender = parcel.sender.as_ref().filter(|_| !asked.is_empty())?;
+        let addresses: Vec<String> = asked.iter().map(|one| one.address.to_string()).collect();
+        let recipients: Vec<Recipient<'_>> = asked
+            .iter()
+            .zip(&addresses)
+            .map(|(one, address)| Recipient {
+                address,
+                original: one.original.as_ref().map(|original| (&original.kind[..], &original.address[..])),
+                status: Enhanced(2, 0, 0),
+                said: None,
+            })
+            .collect();
+        let (id, now) = (DeliveryId::generate(), DateTime::of(SystemTime::now()));
+        let notification = Notification {
+            action: Action::Delivered,
+            hostname: &self.hostname,
+            id: &id.to_string(),
+            to: &sender.to_string(),
+            now,
+            delivery: &parcel.id.to_string(),
+            envelope_id: self.envelope_id.as_deref(),
+            arrived: now,
+            header: &header::excerpt(parcel.message.parts().map(|part| &part[..]), QUOTED_LIMIT_BYTES),
+            recipients: &recipients,
+        };
+        Some(Letter { id, recipient: sender.clone(), message: notification.write().into() })
+    }
+}
