@@ -140,6 +140,13 @@ impl Hub {
         state.watched.keys().filter_map(mailbox).collect()
     }
 
+    /// The accounts of which is watched now whether they live here.
+    pub(super) fn watched_homes(&self) -> Vec<AccountRow> {
+        let state = self.state();
+        let home = |subject: &Subject| if let Subject::Home(row) = subject { Some(*row) } else { None };
+        state.watched.keys().filter_map(home).collect()
+    }
+
     /// Wakes on changes of any of these that are committed from now on.
     pub(super) fn watch(&self, subjects: impl IntoIterator<Item = Subject>) -> Watcher {
         let (sender, receiver) = watch::channel(());
@@ -282,7 +289,7 @@ mod tests {
         assert!(!watcher.take());
         there.missed();
         assert!(watcher.take());
-        assert_eq!(there.watched_mailboxes(), [MailboxRow(1)]);
+        assert_eq!((there.watched_mailboxes(), there.watched_homes()), (vec![MailboxRow(1)], vec![AccountRow(1)]));
         drop(watcher);
         assert!(there.state().watched.is_empty());
     }

@@ -1,7 +1,7 @@
 //! Accounts: which live here, and how much they hold.
 
 use estafeta_core::AccountId;
-use estafeta_storage::sql::{Connection, query};
+use estafeta_storage::sql::{Connection, query, query_built};
 
 use super::mailboxes::Counts;
 use super::relocation::State;
@@ -53,6 +53,23 @@ pub async fn check_home(connection: &mut Connection, account: AccountRow) -> Res
     let found = query("SELECT state FROM accounts WHERE id = ?").bind(account);
     let row = found.fetch_optional(connection).await?.ok_or(StoreError::Gone)?;
     check_present(row.try_get("state")?)
+}
+
+/// How many accounts one statement asks about.
+const ASKED_AT_ONCE: usize = 500;
+
+/// Those of these that do not live here any more, or are on their way.
+pub async fn left(connection: &mut Connection, accounts: &[AccountRow]) -> Result<Vec<AccountRow>, StoreError> {
+    let mut left = Vec::new();
+    for some in accounts.chunks(ASKED_AT_ONCE) {
+        // Only numbers of ours are put into the text.
+        let rows = some.iter().map(|row| row.0.to_string()).collect::<Vec<_>>().join(",");
+        let asked = query_built(format!("SELECT id FROM accounts WHERE id IN ({rows}) AND state <> 'present'"));
+        for row in asked.once().fetch_all(&mut *connection).await? {
+            left.push(row.try_get(0)?);
+        }
+    }
+    Ok(left)
 }
 
 /// What it holds.

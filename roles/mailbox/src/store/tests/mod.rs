@@ -2,6 +2,7 @@
 
 mod crash;
 mod delivery;
+mod elsewhere;
 mod failover;
 mod garbage;
 mod messages;
