@@ -69,6 +69,11 @@ impl Store {
         Ok(self.database.snapshot().await?)
     }
 
+    /// The domains whose mail is ours.
+    pub async fn our_domains(&self) -> Result<Vec<Domain>, Failure> {
+        Ok(domains::all(&mut self.reader().await?).await?)
+    }
+
     /// The account of this id.
     pub async fn account_of_id(&self, id: AccountId) -> Result<Option<Account>, Failure> {
         Ok(accounts::find_id(&mut self.reader().await?, id).await?)

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use estafeta_core::settings::SettingsStore as _;
 use estafeta_core::{AccountId, Address, Domain, Failure};
 
 use crate::expand::{Found, LookUp as _};
@@ -235,11 +234,6 @@ impl Walk {
             Scope::Subtree | Scope::Below => self.base.is(unit) || self.base.reaches(Scope::Below, unit, &[]),
         }
     }
-}
-
-/// The domains now.
-pub async fn domains(store: &Store) -> Result<Vec<Domain>, Failure> {
-    Ok(store.read().await?.domains)
 }
 
 #[cfg(test)]

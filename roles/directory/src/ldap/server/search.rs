@@ -102,7 +102,7 @@ impl Conversation {
             LdapSearchScope::Subtree => Scope::Subtree,
             LdapSearchScope::Children => Scope::Below,
         };
-        let domains = candidates::domains(&self.store).await?;
+        let domains = self.store.our_domains().await?;
         let public = scope == Scope::Base && matches!(base, Place::Root | Place::Subschema);
         let candidates = match &self.who {
             _ if public => Candidates::new(&self.store, &base, scope, Reach::Everything, &domains, None).await?,
@@ -117,11 +117,18 @@ impl Conversation {
                 Candidates::Few(own.into_iter().collect())
             }
             Who::Node => {
-                if base != Place::Root && candidates::at(&self.store, &base, &domains).await?.is_none() {
+                let own = candidates::at(&self.store, &base, &domains).await?;
+                if base != Place::Root && own.is_none() {
                     return Err(nothing(&base, &domains));
                 }
-                Candidates::new(&self.store, &base, scope, Reach::of(&request.filter), &domains, page.after.clone())
-                    .await?
+                match scope {
+                    // What nodes ask about each address that they know nothing of: nothing is read twice.
+                    Scope::Base => Candidates::Few(own.into_iter().collect()),
+                    _ => {
+                        let (reach, after) = (Reach::of(&request.filter), page.after.clone());
+                        Candidates::new(&self.store, &base, scope, reach, &domains, after).await?
+                    }
+                }
             }
         };
         let seconds = u64::try_from(request.timelimit).unwrap_or(0);
@@ -140,7 +147,7 @@ impl Conversation {
     pub(super) async fn compare(&self, request: LdapCompareRequest) -> Result<(), Refusal> {
         self.check_node()?;
         let place = place(&request.dn)?;
-        let domains = candidates::domains(&self.store).await?;
+        let domains = self.store.our_domains().await?;
         let entry = candidates::at(&self.store, &place, &domains).await?.ok_or_else(|| nothing(&place, &domains))?;
         let code = |code| Err(Refusal::new(code, ""));
         let Some(attribute) = schema::attribute(&request.atype) else {
