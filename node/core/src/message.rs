@@ -19,7 +19,21 @@ impl DeliveryId {
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
     }
+
+    /// As it goes between nodes, as ENVID (RFC 3461 §4.4). No stranger calls a message so by chance: what they call theirs comes
+    /// through other people's servers, and is not ours to know repeats by.
+    pub fn to_envelope_id(self) -> String {
+        format!("{ENVELOPE_ID}{self}")
+    }
+
+    /// The way back; none when it is a stranger's.
+    pub fn from_envelope_id(text: &str) -> Option<Self> {
+        text.strip_prefix(ENVELOPE_ID)?.parse().ok()
+    }
 }
+
+/// How the delivery ids of the cluster begin as envelope ids.
+const ENVELOPE_ID: &str = "estafeta-";
 
 impl fmt::Display for DeliveryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -62,19 +62,23 @@ async fn transact(
     timeouts: Timeouts,
 ) -> Sent {
     let driven = drive(connection, &mut machine, &mut sender, upgrade, timeouts, &Drain::new()).await;
-    let mut lost = "the connection ended before the message was sent".to_owned();
+    let mut broken = None;
     let kept = match driven {
         Ok(Ended::HandedOver(connection, _)) => Some(connection),
         Ok(Ended::Closed) => None,
         Err(error) => {
-            lost = error.to_string();
+            tracing::debug!(%error, "a connection by which a message was sent broke");
+            broken = Some(error.to_string());
             None
         }
     };
     if kept.is_none() {
         sender.wind_up(&mut machine);
     }
-    let outcome = sender.outcome.ok_or_else(|| sender.problem.unwrap_or(lost));
+    // How it broke says more than that it did.
+    let problem =
+        broken.or(sender.problem).unwrap_or_else(|| "the connection ended before the message was sent".into());
+    let outcome = sender.outcome.ok_or(problem);
     Sent { outcome, kept: kept.map(|connection| (connection, machine)) }
 }
 

@@ -138,8 +138,8 @@ impl Notification<'_> {
                 fold(&mut text, &format!("Original-Recipient: {}; {}", plain(kind), plain(address)));
             }
             let kind = if recipient.address.is_ascii() { "rfc822" } else { "utf-8" };
-            let (address, name, status) = (ascii(recipient.address), action.name(), recipient.status);
-            let _ = write!(text, "Final-Recipient: {kind}; {address}\r\nAction: {name}\r\nStatus: {status}\r\n");
+            fold(&mut text, &format!("Final-Recipient: {kind}; {}", ascii(recipient.address)));
+            let _ = write!(text, "Action: {}\r\nStatus: {}\r\n", action.name(), recipient.status);
             if let Some(said) = recipient.said {
                 fold(&mut text, &format!("Diagnostic-Code: smtp; {}", plain(said)));
             }
@@ -156,11 +156,14 @@ impl Notification<'_> {
     }
 }
 
-/// An address in ASCII: RFC 6533 §3 `utf-8-addr-xtext`.
+/// An address in ASCII: one that is not has the form `utf-8-addr-xtext` (RFC 6533 §3).
 fn ascii(address: &str) -> String {
+    if address.is_ascii() {
+        return address.to_owned();
+    }
     let mut text = String::new();
     for character in address.chars() {
-        if character.is_ascii() {
+        if matches!(character, '!'..='~') && !matches!(character, '+' | '=' | '\\') {
             text.push(character);
         } else {
             let _ = write!(text, "\\x{{{:X}}}", u32::from(character));
@@ -199,7 +202,7 @@ mod tests {
 
     fn write(action: Action, said: Option<&str>) -> String {
         let of = |address, said| Recipient { address, original: None, status: Enhanced(5, 1, 1), said };
-        let named = Recipient { original: Some(("rfc822", "jose@example.org")), ..of("josé@example.org", None) };
+        let named = Recipient { original: Some(("rfc822", "jose+x@example.org")), ..of("josé+x@example.org", None) };
         let now = DateTime::from_unix_seconds(0);
         Notification {
             action,
@@ -222,7 +225,7 @@ mod tests {
         assert!(text.contains("Final-Recipient: rfc822; nobody@example.org\r\nAction: failed\r\nStatus: 5.1.1\r\n"));
         assert!(text.contains("Diagnostic-Code: smtp; 550 5.1.1 No such user\r\n"));
         assert!(text.contains(
-            "Original-Recipient: rfc822; jose@example.org\r\nFinal-Recipient: utf-8; jos\\x{E9}@example.org\r\nAction"
+            "Original-Recipient: rfc822; jose+x@example.org\r\nFinal-Recipient: utf-8; jos\\x{E9}\\x{2B}x@example.org\r\nAction"
         ));
         assert!(text.contains("Original-Envelope-Id: QQ314159\r\nReporting-MTA: dns; mx.example.edu\r\n"));
         assert!(text.contains("Subject: secr??t\r\n"));

@@ -120,16 +120,7 @@ fn answer(code: u16, status: &str, text: &str) -> Answer {
 
 #[async_trait]
 impl Delivery for LocalDelivery {
-    /// Edge asks for no receipts: it writes its reports itself.
     async fn deliver(&self, parcel: &Parcel) -> Vec<Outcome> {
-        self.deliver_with(parcel, &Receipts::default()).await
-    }
-}
-
-impl LocalDelivery {
-    /// Delivers to each recipient, one outcome a recipient; with what the sender is told of it, in the same transactions. Of
-    /// what is marked as spam nobody is told: its sender may be anybody.
-    pub(crate) async fn deliver_with(&self, parcel: &Parcel, receipts: &Receipts) -> Vec<Outcome> {
         let consignment = match self.accounts.store().consign(parcel.id, &parcel.message).await {
             Ok(consignment) => consignment,
             Err(error) => {
@@ -138,12 +129,10 @@ impl LocalDelivery {
                 return vec![outcome; parcel.recipients.len()];
             }
         };
-        let spam = is_spam(&parcel.message);
+        let spam = self.junk && is_spam(&parcel.message);
         let deliver = async |same: Vec<usize>| {
             let recipient = &parcel.recipients[same[0]];
-            let folder = if self.junk && spam { Folder::Junk } else { detailed(recipient) };
-            let receipt = if spam { None } else { receipts.letter(parcel, &same) };
-            let consignment = receipt.map_or_else(|| consignment.clone(), |letter| consignment.with_receipt(letter));
+            let folder = if spam { Folder::Junk } else { detailed(recipient) };
             let one = self.deliver_one(&consignment, parcel.id, recipient, parcel.sender.as_ref(), folder);
             let outcome = AssertUnwindSafe(one).catch_unwind().await.unwrap_or_else(|_| {
                 tracing::error!(id = %parcel.id, to = %recipient.account.address, "a delivery broke off: a bug");
@@ -155,6 +144,32 @@ impl LocalDelivery {
         let mut delivered = stream::iter(by_account(&parcel.recipients)).map(deliver).buffer_unordered(AT_ONCE);
         while let Some((same, outcome)) = delivered.next().await {
             same.into_iter().for_each(|index| outcomes[index] = outcome.clone());
+        }
+        outcomes
+    }
+}
+
+impl LocalDelivery {
+    /// Delivers, and has the sender told of those of whom that was asked. Of what is marked as spam nobody is told: its sender may
+    /// be anybody.
+    pub(crate) async fn deliver_and_tell(&self, parcel: &Parcel, receipts: &Receipts) -> Vec<Outcome> {
+        let mut outcomes = self.deliver(parcel).await;
+        let letter = receipts.letter(parcel, &outcomes).filter(|_| !is_spam(&parcel.message));
+        let Some(letter) = letter else { return outcomes };
+        let report = letter.id;
+        match self.accounts.store().write_letter(letter).await {
+            Ok(true) => tracing::info!(id = %parcel.id, %report, "the sender is told of the delivery"),
+            Ok(false) => {
+                tracing::warn!(id = %parcel.id, "the sender is not told of the delivery: too many letters wait for edge");
+                metrics::counter!("estafeta_mailbox_letters_total", "outcome" => "not-written").increment(1);
+            }
+            Err(error) => {
+                tracing::warn!(id = %parcel.id, %error, "the sender cannot be told of the delivery: it comes again");
+                let later = self.outcome(&Refusal::Store(error));
+                let told = outcomes.iter_mut().enumerate().filter(|(number, _)| receipts.asked.contains_key(number));
+                told.filter(|(_, outcome)| **outcome == Outcome::Delivered)
+                    .for_each(|(_, outcome)| *outcome = later.clone());
+            }
         }
         outcomes
     }

@@ -1,18 +1,24 @@
 //! Hands over what the store itself sends, by the contract `Submit`, to an edge node.
+//!
+//! Invariants: no more is claimed than is tried at once, and an attempt ends well before its claim does; what edge has taken is
+//! written down as taken however often that fails, or it would be sent again; once the drain begins, nothing more is claimed.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use estafeta_core::submit::{Submission, Submit};
 use estafeta_core::{Failure, Message};
 use estafeta_net::drain::Drain;
-use futures_util::{StreamExt, stream};
+use estafeta_protocols::date::DateTime;
+use futures_util::future::join_all;
 
 use crate::store::{Store, StoreError, Waiting};
 
-/// How many letters are taken at a time, and how many of them are under way at the same moment.
-const BATCH: u32 = 100;
-const AT_ONCE: usize = 10;
+/// How many letters are under way at the same moment.
+const AT_ONCE: u32 = 10;
+
+/// How long an attempt may take, over all edge nodes.
+const ATTEMPT: Duration = Duration::from_secs(120);
 
 /// The longest between two looks: another node may have written a letter and ended.
 const LOOK: Duration = Duration::from_secs(60);
@@ -21,66 +27,111 @@ const LOOK: Duration = Duration::from_secs(60);
 const SHORTEST_SECONDS: u32 = 10;
 const LONGEST_SECONDS: u32 = 600;
 
+/// The pause until it is tried again to write down what became of a letter.
+const WRITE_AGAIN: Duration = Duration::from_secs(1);
+
 /// After how long a letter is given up, in seconds (RFC 5321 §4.5.4.1 asks for 4 to 5 days).
 const GIVEN_UP_SECONDS: i64 = 5 * 24 * 3600;
 
 /// Hands letters over until the drain begins.
 pub async fn send(store: Store, submit: Arc<dyn Submit>, drain: Drain) {
-    loop {
-        let pause = match hand_over(&store, &submit).await {
-            Ok(pause) => pause,
-            Err(error) => {
-                tracing::warn!(%error, "the outbox is looked at next time");
-                LOOK
+    let outbox = Outbox { store, submit, drain };
+    while !outbox.drain.has_begun() {
+        let pause = outbox.hand_over().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the outbox is looked at next time");
+            LOOK
+        });
+        tokio::select! {
+            () = outbox.store.letter_written() => {}
+            () = tokio::time::sleep(pause) => {}
+            () = outbox.drain.begun() => {}
+        }
+    }
+}
+
+struct Outbox {
+    store: Store,
+    submit: Arc<dyn Submit>,
+    drain: Drain,
+}
+
+impl Outbox {
+    /// Tries what is due, and says when to look again.
+    async fn hand_over(&self) -> Result<Duration, StoreError> {
+        while !self.drain.has_begun() {
+            let (waiting, due_seconds) = self.store.letters_waiting().await?;
+            metrics::gauge!("estafeta_mailbox_outbox_messages").set(f64::from(waiting));
+            if due_seconds != Some(0) {
+                return Ok(due_seconds.map_or(LOOK, |seconds| Duration::from_secs(seconds).min(LOOK)));
+            }
+            let claimed = self.store.claim_letters(AT_ONCE).await?;
+            let tried = join_all(claimed.iter().map(|waiting| self.try_one(waiting))).await;
+            let failed: Vec<_> = tried.into_iter().flatten().collect();
+            if let Some(failure) = failed.first() {
+                let letters = failed.len();
+                tracing::warn!(letters, waiting, %failure, "letters cannot be handed to edge: they are tried again");
+            }
+        }
+        Ok(LOOK)
+    }
+
+    /// Tries one. Gives the failure when it is to be tried again.
+    async fn try_one(&self, waiting: &Waiting) -> Option<Failure> {
+        let Waiting { letter, written, attempts } = waiting;
+        let (id, to) = (letter.id, &letter.recipient);
+        let submission = Submission {
+            id,
+            sender: None,
+            recipients: vec![to.clone()],
+            message: Message::new(letter.message.clone()),
+        };
+        let late = |_| Err(Failure::unavailable(format_args!("not taken within {} s", ATTEMPT.as_secs())));
+        let tried = tokio::time::timeout(ATTEMPT, self.submit.submit(&submission)).await.unwrap_or_else(late);
+        let old = DateTime::of(SystemTime::now()).unix_seconds() - written > GIVEN_UP_SECONDS;
+        let count = |outcome| metrics::counter!("estafeta_mailbox_letters_total", "outcome" => outcome).increment(1);
+        let (fate, failure) = match tried {
+            Ok(()) => {
+                tracing::info!(%id, %to, attempts, "a letter was handed to edge");
+                count("handed-over");
+                (Fate::Gone, None)
+            }
+            Err(failure) if old => {
+                tracing::error!(%id, %to, %failure, attempts, "a letter is given up");
+                count("given-up");
+                (Fate::Gone, None)
+            }
+            Err(failure) => {
+                tracing::debug!(%id, %to, %failure, attempts, "a letter is tried again");
+                let longer = 1_u32.checked_shl(attempts.saturating_sub(1)).unwrap_or(u32::MAX);
+                (Fate::Due(SHORTEST_SECONDS.saturating_mul(longer).min(LONGEST_SECONDS)), Some(failure))
             }
         };
-        tokio::select! {
-            () = store.letter_written() => {}
-            () = tokio::time::sleep(pause) => {}
-            () = drain.begun() => return,
+        self.write_down(waiting, fate).await;
+        failure
+    }
+
+    /// Writes down what became of a letter, however long the database is away, unless the node goes down.
+    async fn write_down(&self, waiting: &Waiting, fate: Fate) {
+        loop {
+            let written = match fate {
+                Fate::Gone => self.store.letter_taken(waiting.letter.id).await,
+                Fate::Due(seconds) => self.store.postpone_letter(waiting, seconds).await,
+            };
+            let Err(error) = written else { return };
+            tracing::error!(id = %waiting.letter.id, %error, "it cannot be written down what became of a letter");
+            if self.drain.has_begun() {
+                return;
+            }
+            tokio::time::sleep(WRITE_AGAIN).await;
         }
     }
 }
 
-/// Tries what is due, and says when to look again.
-async fn hand_over(store: &Store, submit: &Arc<dyn Submit>) -> Result<Duration, StoreError> {
-    loop {
-        let (waiting, due_seconds) = store.letters_waiting().await?;
-        metrics::gauge!("estafeta_mailbox_outbox_messages").set(f64::from(waiting));
-        if due_seconds != Some(0) {
-            return Ok(due_seconds.map_or(LOOK, |seconds| Duration::from_secs(seconds).min(LOOK)));
-        }
-        let claimed = store.claim_letters(BATCH).await?;
-        let mut trying = stream::iter(claimed).map(|waiting| try_one(store, submit, waiting)).buffer_unordered(AT_ONCE);
-        while let Some(tried) = trying.next().await {
-            tried?;
-        }
-    }
-}
-
-async fn try_one(store: &Store, submit: &Arc<dyn Submit>, waiting: Waiting) -> Result<(), StoreError> {
-    let Waiting { letter, written, attempts } = waiting;
-    let (id, to) = (letter.id, letter.recipient.clone());
-    let submission =
-        Submission { id, sender: None, recipients: vec![letter.recipient], message: Message::new(letter.message) };
-    match submit.submit(&submission).await {
-        Ok(()) => {
-            tracing::info!(%id, %to, attempts, "a letter was handed to edge");
-            store.letter_taken(id).await
-        }
-        Err(failure) if is_hopeless(&failure, written) => {
-            tracing::error!(%id, %to, %failure, attempts, "a letter is given up");
-            store.letter_taken(id).await
-        }
-        Err(failure) => {
-            tracing::warn!(%id, %to, %failure, attempts, "a letter cannot be handed to edge: it is tried again");
-            let seconds = SHORTEST_SECONDS.saturating_mul(1_u32.checked_shl(attempts - 1).unwrap_or(u32::MAX));
-            store.postpone_letter(id, seconds.min(LONGEST_SECONDS)).await
-        }
-    }
-}
-
-fn is_hopeless(failure: &Failure, written: i64) -> bool {
-    let now = estafeta_protocols::date::DateTime::of(std::time::SystemTime::now()).unix_seconds();
-    !failure.is_temporary() || now - written > GIVEN_UP_SECONDS
+/// What became of a letter.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    /// It was taken over, or is given up.
+    Gone,
+    /// It is tried again, in so many seconds.
+    Due(u32),
 }

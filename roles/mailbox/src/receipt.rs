@@ -2,14 +2,16 @@
 //! `NOTIFY=SUCCESS`).
 //!
 //! Only who hands mail over by LMTP and offers its senders DSN asks so: what did not come in, or comes late, it reports itself.
+//! One letter tells of all recipients of a transaction, and is durable before that is answered; when it cannot be written, those who
+//! asked are asked to come again.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use estafeta_core::delivery::Parcel;
+use estafeta_core::delivery::{Outcome, Parcel};
 use estafeta_core::{Address, DeliveryId};
 use estafeta_protocols::date::DateTime;
-use estafeta_protocols::dsn::{Action, Notification, QUOTED_LIMIT_BYTES, Recipient};
+use estafeta_protocols::dsn::{Action, Notification, Recipient};
 use estafeta_protocols::header;
 use estafeta_protocols::smtp::Enhanced;
 use estafeta_protocols::smtp::server::OriginalRecipient;
@@ -36,17 +38,19 @@ pub struct Asked {
     pub original: Option<OriginalRecipient>,
 }
 
+/// The most of the message's header that is quoted, in bytes: who asks may have forged the sender, who shall not get much.
+const QUOTED_BYTES: usize = 4 * 1024;
+
 impl Receipts {
-    /// The letter that tells the sender of a parcel that it was delivered to these of its recipients; none when nobody asked, or
-    /// there is nobody to tell.
-    pub fn letter(&self, parcel: &Parcel, recipients: &[usize]) -> Option<Letter> {
-        let asked: Vec<&Asked> = recipients.iter().filter_map(|number| self.asked.get(number)).collect();
+    /// The letter that tells the sender of a parcel to whom it was delivered; none when nobody asked, or there is nobody to tell.
+    pub fn letter(&self, parcel: &Parcel, outcomes: &[Outcome]) -> Option<Letter> {
+        let delivered = |number: &usize| outcomes.get(*number) == Some(&Outcome::Delivered);
+        let asked = self.asked.iter().filter(|(number, _)| delivered(number)).map(|(_, asked)| asked);
+        let asked: Vec<(&Asked, String)> = asked.map(|one| (one, one.address.to_string())).collect();
         // RFC 3461 §6.2: nothing is told of what comes from nobody.
         let sender = parcel.sender.as_ref().filter(|_| !asked.is_empty())?;
-        let addresses: Vec<String> = asked.iter().map(|one| one.address.to_string()).collect();
         let recipients: Vec<Recipient<'_>> = asked
             .iter()
-            .zip(&addresses)
             .map(|(one, address)| Recipient {
                 address,
                 original: one.original.as_ref().map(|original| (&original.kind[..], &original.address[..])),
@@ -64,7 +68,7 @@ impl Receipts {
             delivery: &parcel.id.to_string(),
             envelope_id: self.envelope_id.as_deref(),
             arrived: now,
-            header: &header::excerpt(parcel.message.parts().map(|part| &part[..]), QUOTED_LIMIT_BYTES),
+            header: &header::excerpt(parcel.message.parts().map(|part| &part[..]), QUOTED_BYTES),
             recipients: &recipients,
         };
         Some(Letter { id, recipient: sender.clone(), message: notification.write().into() })

@@ -289,6 +289,10 @@ fn describe_metrics() {
         "Messages of the store group's own that wait to be handed to edge."
     );
     metrics::describe_counter!(
+        "estafeta_mailbox_letters_total",
+        "Messages of the store group's own: handed over to edge, given up, or not written because too many wait."
+    );
+    metrics::describe_counter!(
         "estafeta_mailbox_bodies_deleted_total",
         "Bodies that were deleted because no message named them."
     );

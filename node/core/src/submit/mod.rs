@@ -30,7 +30,8 @@ pub struct Submission {
 #[async_trait]
 pub trait Submit: Send + Sync {
     /// Takes the responsibility for a message: what is answered with success is durable, and is delivered, or reported to its
-    /// sender. A repeat under the same id is sent once while the first is still under way; a mailbox of this cluster stores it
-    /// once however late it comes. [`crate::Reason::Unavailable`] when nobody can take it now.
+    /// sender. [`crate::Reason::Unavailable`] when nobody can take it now, or it is not known whether somebody has: ask again, under
+    /// the same id. A mailbox of this cluster stores it once then, however often it comes; an edge node sends it once while it
+    /// still has it, but another one knows nothing of that, so that elsewhere it may arrive twice.
     async fn submit(&self, submission: &Submission) -> Result<(), Failure>;
 }

@@ -44,7 +44,7 @@ impl Submit for RemoteSubmit {
             size_bytes: message.len() as u64,
             eight_bit: message.parts().iter().any(|part| !part.is_ascii()),
             smtputf8: has_utf8_header(message),
-            envelope_id: Some(id.to_string()),
+            envelope_id: Some(id.to_envelope_id()),
         };
         let sending = async {
             let connection = self.remote.tls.connect(&self.candidate).await?;

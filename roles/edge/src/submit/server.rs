@@ -97,7 +97,8 @@ impl Conversation {
             ReversePath::Null => None,
             ReversePath::Mailbox(mailbox) => Some(mailbox.as_str().parse().map_err(|_| BAD_ADDRESS)?),
         };
-        let id = mail.envelope_id.as_deref().and_then(|id| id.parse().ok()).unwrap_or_else(DeliveryId::generate);
+        let id =
+            mail.envelope_id.as_deref().and_then(DeliveryId::from_envelope_id).unwrap_or_else(DeliveryId::generate);
         self.hop.smtputf8 = mail.smtputf8;
         let spool = self.edge.spool.spool(self.edge.config.message_limit_bytes + 2);
         self.transaction = Some(Transaction { id, sender, recipients: Vec::new(), spool });

@@ -30,15 +30,13 @@ impl Taken for Waits {
             }
         }
         jobs.retain(|job| job.id == id);
+        let Some(first) = jobs.first() else { return Vec::new() };
         let mut recipients: Vec<_> = jobs.iter().flat_map(|job| &job.recipients).collect();
         recipients.sort_by_key(|recipient| recipient.number);
+        let numbers: std::collections::BTreeSet<_> = recipients.iter().map(|recipient| recipient.number).collect();
+        assert_eq!(numbers.len(), recipients.len(), "each waits once");
         let recipients: Vec<_> = recipients.into_iter().map(|recipient| recipient.waiting.address.clone()).collect();
-        let letter = |job: &crate::queue::Job| Envelope {
-            sender: job.sender.clone(),
-            recipients: recipients.clone(),
-            message: job.message.contiguous(),
-        };
-        jobs.first().map(letter).into_iter().collect()
+        vec![Envelope { sender: first.sender.clone(), recipients, message: first.message.contiguous() }]
     }
 }
 
@@ -124,11 +122,40 @@ async fn it_is_for_the_roles_that_send_mail_of_their_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_queue_leaves_it_to_another_node() {
+async fn who_has_no_room_or_goes_down_leaves_it_to_another_node() {
     let world = World::new("[queue]\nmessages_limit = 1", Zone::default()).await;
     let local = LocalSubmit(world.edge.clone());
-    local.submit(&report()).await.unwrap();
+    let first = report();
+    local.submit(&first).await.unwrap();
     assert_eq!(local.submit(&report()).await.unwrap_err().reason, Reason::Unavailable);
+    local.submit(&first).await.unwrap();
+    world.edge.drain.begin();
+    assert_eq!(local.submit(&first).await.unwrap_err().reason, Reason::Unavailable);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_twice_at_the_same_moment_is_one_letter() {
+    let nodes = Nodes::start().await;
+    let (local, remote) = (LocalSubmit(nodes.world.edge.clone()), nodes.remote(RoleName::MAILBOX));
+    for _ in 0..20 {
+        let one = report();
+        let (first, second) = tokio::join!(local.submit(&one), remote.submit(&one));
+        assert_eq!((first, second), (Ok(()), Ok(())));
+    }
+    assert_eq!(nodes.world.edge.queue.len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_may_go_away_in_the_middle() {
+    let world = World::new("", Zone::default()).await;
+    let local = LocalSubmit(world.edge.clone());
+    for number in 0..20 {
+        let patience = std::time::Duration::from_micros(number * 50);
+        let _ = tokio::time::timeout(patience, local.submit(&report())).await;
+    }
+    world.serve();
+    world.settled().await;
+    assert_eq!(world.edge.queue.len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -74,7 +74,8 @@ struct Transaction {
 impl Conversation<'_> {
     /// A transaction under the client's delivery id, or under a new one.
     fn begin(&mut self, mail: Mail) -> Result<(), Reply> {
-        let id = mail.envelope_id.as_deref().and_then(|id| id.parse().ok()).unwrap_or_else(DeliveryId::generate);
+        let id =
+            mail.envelope_id.as_deref().and_then(DeliveryId::from_envelope_id).unwrap_or_else(DeliveryId::generate);
         let sender = match mail.sender {
             ReversePath::Null => None,
             // A sender that this cluster cannot write down (an address literal) is delivered as a null path would be,
@@ -130,7 +131,7 @@ impl Conversation<'_> {
             None => Message::default(),
         };
         let parcel = Parcel { id, sender, recipients, message };
-        let outcomes = self.lmtp.delivery.deliver_with(&parcel, &receipts).await;
+        let outcomes = self.lmtp.delivery.deliver_and_tell(&parcel, &receipts).await;
         Ok(outcomes.into_iter().map(reply).collect())
     }
 }

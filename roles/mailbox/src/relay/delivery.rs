@@ -154,7 +154,7 @@ fn envelope(parcel: &Parcel) -> Option<Envelope> {
         eight_bit: parcel.message.parts().iter().any(|part| !part.is_ascii()),
         // A store takes any header that the cluster has accepted; Dovecot's does not offer SMTPUTF8, and does too.
         smtputf8: false,
-        envelope_id: Some(parcel.id.to_string()),
+        envelope_id: Some(parcel.id.to_envelope_id()),
     })
 }
 

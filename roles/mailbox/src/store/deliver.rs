@@ -8,8 +8,8 @@ use estafeta_core::{DeliveryId, Message};
 
 use super::body::{Body, Linking};
 use super::message::now_seconds;
-use super::sql::{deliveries, mailboxes, messages, outbox};
-use super::{AccountMail, Flags, Holding, Letter, MailboxName, SpecialUse, Store, StoreError, Uid};
+use super::sql::{deliveries, mailboxes, messages};
+use super::{AccountMail, Flags, Holding, MailboxName, SpecialUse, Store, StoreError, Uid};
 
 /// Where a delivery goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,15 +37,6 @@ pub struct Consignment {
     id: DeliveryId,
     prefix: Bytes,
     body: Body,
-    receipt: Option<Letter>,
-}
-
-impl Consignment {
-    /// The same, and a letter that is written where it is stored; where it was stored before, none is.
-    #[must_use]
-    pub fn with_receipt(&self, receipt: Letter) -> Self {
-        Self { receipt: Some(receipt), ..self.clone() }
-    }
 }
 
 impl Store {
@@ -54,7 +45,7 @@ impl Store {
         self.check_size(message)?;
         let (prefix, mut body) = Body::of(message).await?;
         self.place(&mut body).await?;
-        Ok(Consignment { id, prefix, body, receipt: None })
+        Ok(Consignment { id, prefix, body })
     }
 }
 
@@ -73,7 +64,7 @@ impl AccountMail {
         let more = Holding { bytes: size.into(), messages: 1 };
         let deliver = |store: Store, bodies: Arc<[Body]>| {
             let (prefix, hub, meter) = (prefix.clone(), store.inner.hub.clone(), meter.clone());
-            let (folder, receipt) = (folder.clone(), consignment.receipt.clone());
+            let folder = folder.clone();
             let job = async move |transaction: &mut Connection| -> Result<Delivered, Linking> {
                 let now = now_seconds();
                 if !deliveries::note(transaction, id, row, now).await? {
@@ -95,19 +86,14 @@ impl AccountMail {
                 };
                 let numbers = messages::add(transaction, found.row, &[new]).await?;
                 hub.touch(found.row);
-                if let Some(receipt) = &receipt {
-                    outbox::insert(transaction, receipt, now).await?;
-                }
                 meter.warn(transaction, before, more, &bodies).await?;
                 Ok(Delivered::Stored(Uid(numbers.first_uid)))
             };
             async move { store.run_linking(job).await }
         };
         let delivered = self.store.with_bodies(vec![consignment.body.clone()], deliver).await;
-        match &delivered {
-            Err(StoreError::Gone) => drop(self.store.inner.rows.remove(&self.account.id)),
-            Ok(Delivered::Stored(_)) if consignment.receipt.is_some() => self.store.inner.letters.notify_one(),
-            _ => {}
+        if let Err(StoreError::Gone) = delivered {
+            self.store.inner.rows.remove(&self.account.id);
         }
         delivered
     }

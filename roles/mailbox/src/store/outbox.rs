@@ -1,8 +1,8 @@
 //! The outbox: mail that the store itself sends, until somebody has taken it over.
 //!
-//! Invariants: a letter is written in the transaction of its cause, so there is none without a cause, and no cause without its
-//! letter; it goes once it was taken over, and keeps its id until then, by which a repeat is known; of the nodes of a store
-//! group one tries it at a time.
+//! Invariants: what was written is there until it was taken over or given up, and keeps its id until then, by which a repeat is
+//! known; who has claimed a letter is the only one who tries it, of all nodes of the store group, for [`CLAIM_SECONDS`]; so many
+//! letters wait at most.
 
 use bytes::Bytes;
 use estafeta_core::{Address, DeliveryId};
@@ -34,8 +34,11 @@ pub struct Waiting {
     pub attempts: u32,
 }
 
-/// For how long nobody else tries what one does: longer than an attempt takes.
-const CLAIM_SECONDS: i64 = 600;
+/// For how long nobody else tries what one does: several times as long as an attempt may take.
+pub const CLAIM_SECONDS: i64 = 600;
+
+/// How many letters wait at most.
+const LETTERS_LIMIT: u32 = 10_000;
 
 impl Store {
     /// How many letters wait, and in how many seconds one is due; none when none waits.
@@ -44,8 +47,18 @@ impl Store {
         Ok((waiting, due.map(|due| u64::try_from(due - now_seconds()).unwrap_or(0))))
     }
 
+    /// Writes a letter down, durably. False, and nothing is written, when too many wait.
+    pub async fn write_letter(&self, letter: Letter) -> Result<bool, StoreError> {
+        let write = async move |transaction: &mut Connection| {
+            outbox::insert(transaction, &letter, now_seconds(), LETTERS_LIMIT).await
+        };
+        let written = self.run(write).await?;
+        self.inner.letters.notify_one();
+        Ok(written)
+    }
+
     /// Up to `limit` letters that are due, to be tried now: each must be told of by [`Store::letter_taken`] or
-    /// [`Store::postpone_letter`]; of what is told nothing comes again some minutes later.
+    /// [`Store::postpone_letter`]; of what is told nothing is due again after [`CLAIM_SECONDS`].
     pub async fn claim_letters(&self, limit: u32) -> Result<Vec<Waiting>, StoreError> {
         let claim = async move |transaction: &mut Connection| {
             let now = now_seconds();
@@ -59,10 +72,10 @@ impl Store {
         self.run(async move |transaction: &mut Connection| outbox::remove(transaction, id).await).await
     }
 
-    /// It is tried again in so many seconds.
-    pub async fn postpone_letter(&self, id: DeliveryId, seconds: u32) -> Result<(), StoreError> {
-        let due = now_seconds() + i64::from(seconds);
-        self.run(async move |transaction: &mut Connection| outbox::postpone(transaction, id, due).await).await
+    /// What was claimed is due again in so many seconds, unless somebody else has claimed it since.
+    pub async fn postpone_letter(&self, waiting: &Waiting, seconds: u32) -> Result<(), StoreError> {
+        let (id, attempts, due) = (waiting.letter.id, waiting.attempts, now_seconds() + i64::from(seconds));
+        self.run(async move |transaction: &mut Connection| outbox::postpone(transaction, id, attempts, due).await).await
     }
 
     /// Completes when a letter was written on this node.

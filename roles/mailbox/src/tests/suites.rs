@@ -10,7 +10,7 @@ use super::*;
 use crate::relay::RemoteDelivery;
 
 /// Reads mailboxes by IMAP, on the node itself.
-struct ByImap(Arc<dyn Sessions>);
+pub(super) struct ByImap(pub(super) Arc<dyn Sessions>);
 
 #[async_trait]
 impl delivery_suite::Mailboxes for ByImap {
@@ -20,7 +20,7 @@ impl delivery_suite::Mailboxes for ByImap {
 }
 
 impl ByImap {
-    async fn messages(&self, account: &Account, mailbox: &str) -> Vec<Bytes> {
+    pub(super) async fn messages(&self, account: &Account, mailbox: &str) -> Vec<Bytes> {
         let request = SessionRequest {
             protocol: Protocol::Imap,
             account: account.clone(),

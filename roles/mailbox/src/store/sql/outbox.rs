@@ -6,8 +6,11 @@ use estafeta_storage::sql::{Connection, Error, query};
 
 use crate::store::{Letter, StoreError, Waiting};
 
-/// Writes one down, due at once.
-pub async fn insert(connection: &mut Connection, letter: &Letter, now: i64) -> Result<(), StoreError> {
+/// Writes one down, due at once, unless `limit` wait already: then it says no.
+pub async fn insert(connection: &mut Connection, letter: &Letter, now: i64, limit: u32) -> Result<bool, StoreError> {
+    if waiting(&mut *connection).await?.0 >= limit {
+        return Ok(false);
+    }
     query("INSERT INTO outbox (delivery, recipient, message, written, due) VALUES (?, ?, ?, ?, ?)")
         .bind(letter.id.0.as_bytes().as_slice())
         .bind(letter.recipient.to_string())
@@ -16,7 +19,7 @@ pub async fn insert(connection: &mut Connection, letter: &Letter, now: i64) -> R
         .bind(now)
         .execute(connection)
         .await?;
-    Ok(())
+    Ok(true)
 }
 
 /// How many wait, and when the next one is due; none when none waits.
@@ -58,10 +61,10 @@ pub async fn claim(
     Ok(claimed)
 }
 
-/// Has one tried again at `due`.
-pub async fn postpone(connection: &mut Connection, id: DeliveryId, due: i64) -> Result<(), StoreError> {
-    let postponed = query("UPDATE outbox SET due = ? WHERE delivery = ?");
-    postponed.bind(due).bind(id.0.as_bytes().as_slice()).execute(connection).await?;
+/// Has one tried again at `due`, unless somebody has taken it meanwhile to try it once more.
+pub async fn postpone(connection: &mut Connection, id: DeliveryId, attempts: u32, due: i64) -> Result<(), StoreError> {
+    let postponed = query("UPDATE outbox SET due = ? WHERE delivery = ? AND attempts = ?");
+    postponed.bind(due).bind(id.0.as_bytes().as_slice()).bind(attempts).execute(connection).await?;
     Ok(())
 }
 

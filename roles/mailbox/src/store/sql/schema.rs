@@ -202,8 +202,8 @@ CREATE TABLE deliveries (
 ) WITHOUT ROWID;
 CREATE INDEX deliveries_at ON deliveries (at);
 
--- Mail that the store itself sends: written in the transaction of its cause, and gone once somebody has taken it over. It is
--- tried when it is due; whoever tries it has moved that into the future.
+-- Mail that the store itself sends, until somebody has taken it over. It is tried when it is due; whoever tries it has moved that
+-- into the future.
 CREATE TABLE outbox (
     delivery BLOB NOT NULL CHECK (length(delivery) = 16),
     recipient TEXT NOT NULL,
