@@ -142,6 +142,7 @@ async fn what_lists_show_is_compared_with_the_body_and_read_anew() {
     append(&mail, "INBOX", "Subject: small\r\n\r\nx").await;
     append(&mail, "INBOX", &format!("Subject: large\r\n\r\n{}", large(1))).await;
     append(&mail, "INBOX", "Subject: unharmed\r\n\r\nx").await;
+    append(&mail, "INBOX", "Subject: of another type\r\n\r\nx").await;
     let columns = Columns { summary: true, header: true, hash: false };
     let shown = async || format!("{:?}", inbox.contents(&UidSet::all(), columns).await.unwrap());
     let before = shown().await;
@@ -152,9 +153,14 @@ async fn what_lists_show_is_compared_with_the_body_and_read_anew() {
         change(&store, statement).await;
     }
     assert_ne!(shown().await, before);
+    // Only SQLite lets a column have values of another type, as a damaged page may.
+    let of_another_type = usize::from(store.inner.database.engine() == Engine::Sqlite);
+    if of_another_type > 0 {
+        change(&store, "UPDATE contents SET summary = 7 WHERE blob = (SELECT max(blob) FROM contents)").await;
+    }
     let told = verify(&store, Some(&mail), false).await;
-    assert_eq!(told.iter().filter(|finding| finding.mending.starts_with("with --repair")).count(), 2, "{told:?}");
-    assert_eq!(told.len(), 2);
+    let mendable = told.iter().filter(|finding| finding.mending.starts_with("with --repair")).count();
+    assert_eq!((mendable, told.len()), (2 + of_another_type, 2 + of_another_type), "{told:?}");
     assert!(verify(&store, None, true).await.iter().all(|finding| !finding.wrong));
     assert_eq!((verify(&store, None, false).await, shown().await), (vec![], before));
 }
