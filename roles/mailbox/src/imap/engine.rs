@@ -17,8 +17,8 @@ use super::append::Appending;
 use super::home::Home;
 use super::metrics::{OpenSession, name};
 use super::notify::Notifying;
+use super::owner::Owner;
 use super::place::{Neighbours, OTHERS};
-use super::quota::Limits;
 use super::refusal::{Outcome, Refused};
 use super::selected::{Selected, Telling};
 use crate::store::AccountMail;
@@ -106,7 +106,7 @@ pub(super) struct Engine {
     /// The client has said what it wants to hear unasked (RFC 5465).
     pub(super) notifying: Option<Notifying>,
     pub(super) home: Home,
-    pub(super) limits: Limits,
+    pub(super) owner: Owner,
     patience: Duration,
     _open: OpenSession,
 }
@@ -115,7 +115,7 @@ impl Engine {
     pub(super) fn new(mail: AccountMail, neighbours: Arc<dyn Neighbours>) -> Self {
         Self {
             home: Home::of(&mail),
-            limits: Limits::known(),
+            owner: Owner::known(),
             mail,
             neighbours,
             selected: None,
@@ -129,10 +129,10 @@ impl Engine {
         }
     }
 
-    /// With an account whose limits are asked for after so long.
+    /// With another word of the account.
     #[cfg(test)]
-    pub(super) fn with_limits(self, limits: Limits) -> Self {
-        Self { limits, ..self }
+    pub(super) fn with_owner(self, owner: Owner) -> Self {
+        Self { owner, ..self }
     }
 
     /// With a client that wants to hear of its commands after so long.
@@ -159,6 +159,10 @@ impl Engine {
     }
 
     async fn carry_out(&mut self, command: Command, reply: &mut Reply<'_, '_>) -> Outcome {
+        match command {
+            Command::Copy(_) | Command::Quota(_) => self.renew_owner().await?,
+            _ => self.look_after_owner()?,
+        }
         self.refresh_rights().await?;
         match command {
             Command::Noop => Ok(Completion::ok("NOOP completed")),
@@ -193,18 +197,12 @@ impl Engine {
             Command::Thread(thread) => self.thread(&thread, reply).await,
             Command::Fetch(fetch) => self.fetch(&fetch, reply).await,
             Command::Store(store) => self.store(&store, reply).await,
-            Command::Copy(copy) => {
-                self.renew_limits().await;
-                self.copy(&copy, reply).await
-            }
+            Command::Copy(copy) => self.copy(&copy, reply).await,
             Command::Move(copy) => self.move_messages(&copy, reply).await,
             Command::Acl(acl) => self.acl(&acl, reply.output()).await,
             Command::Metadata(metadata) => self.metadata(metadata, reply.output()).await,
             Command::Notify(notify) => self.notify(notify, reply).await,
-            Command::Quota(quota) => {
-                self.renew_limits().await;
-                self.quota(&quota, reply.output()).await
-            }
+            Command::Quota(quota) => self.quota(&quota, reply.output()).await,
         }
     }
 
@@ -243,6 +241,9 @@ impl Engine {
     /// Tells a client that asks nothing now what has changed, as far as it wants to hear that.
     async fn tell_waiting(&mut self, reply: &mut Reply<'_, '_>) -> io::Result<Flow> {
         if let Err(Refused::End(text)) = self.home.look(&self.mail).await {
+            return Ok(end(reply.server, text));
+        }
+        if let Err(Refused::End(text)) = self.look_after_owner() {
             return Ok(end(reply.server, text));
         }
         if let Err(Refused::End(text)) = self.refresh_rights().await {
@@ -298,8 +299,10 @@ impl Handler<Server> for Engine {
             Event::AppendBegin(append) => {
                 // The answers before it must not wait for the message.
                 reply.stream.flush().await?;
-                self.renew_limits().await;
-                let begun = self.begin_append(&append).await.map(|appending| self.appending = Some(appending));
+                let begun = match self.renew_owner().await {
+                    Ok(()) => self.begin_append(&append).await.map(|appending| self.appending = Some(appending)),
+                    Err(refused) => Err(refused),
+                };
                 self.go_on_appending(begun, reply).await
             }
             Event::AppendMessage(message) => {

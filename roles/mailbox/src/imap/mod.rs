@@ -34,6 +34,7 @@ mod lost;
 mod metadata;
 mod metrics;
 mod notify;
+mod owner;
 mod place;
 mod quota;
 mod refusal;

@@ -1,10 +1,5 @@
 //! GETQUOTA, GETQUOTAROOT, SETQUOTA (RFC 9208). An account has one quota root, named after its address; one without limits
 //! has none.
-//!
-//! An administrator may change the limits while a session is open: it takes them over when it next needs them, and asks the
-//! directory for them once a minute at most.
-
-use std::time::{Duration, Instant};
 
 use estafeta_protocols::imap::command::quota::Quota;
 use estafeta_protocols::imap::response::{Code, Completion, Output, QuotaResource};
@@ -14,42 +9,7 @@ use super::engine::Engine;
 use super::refusal::{Outcome, Refused};
 use crate::store::{AccountMail, SharedMailbox, Usage};
 
-/// How long what the directory said of the limits serves.
-const LIMITS_AGE: Duration = Duration::from_secs(60);
-
-/// How fresh a session's word of its account's limits is.
-pub(super) struct Limits {
-    asked: Instant,
-    age: Duration,
-}
-
-impl Limits {
-    /// They have just been asked for.
-    pub(super) fn known() -> Self {
-        Self { asked: Instant::now(), age: LIMITS_AGE }
-    }
-
-    /// The same, serving so long.
-    #[cfg(test)]
-    pub(super) fn serving(age: Duration) -> Self {
-        Self { age, ..Self::known() }
-    }
-}
-
 impl Engine {
-    /// Before a command that counts against them: takes over the account's limits as the directory has them now. While it
-    /// does not answer, those that were known hold.
-    pub(super) async fn renew_limits(&mut self) {
-        if self.limits.asked.elapsed() < self.limits.age {
-            return;
-        }
-        match self.neighbours.account(&self.mail.account().address).await {
-            Ok(account) => self.mail.take_limits(&account),
-            Err(failure) => tracing::debug!(%failure, "an account's limits are not seen now"),
-        }
-        self.limits.asked = Instant::now();
-    }
-
     pub(super) async fn quota(&mut self, quota: &Quota, output: &mut Output) -> Outcome {
         match quota {
             Quota::Get(root) => {

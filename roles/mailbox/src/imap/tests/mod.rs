@@ -16,6 +16,7 @@ mod lost;
 mod messages;
 mod metadata;
 mod notify;
+mod owner;
 mod partial;
 mod quota;
 mod relayed;
