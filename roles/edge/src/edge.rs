@@ -1,10 +1,13 @@
 //! What all parts of the role share: the other roles, the queue, the configuration.
 
+use std::sync::Arc;
+
 use estafeta_core::contracts::Contracts;
 use estafeta_core::settings::SettingsView;
 use estafeta_net::drain::Drain;
 use estafeta_net::login::Gate;
 use estafeta_storage::spool::SpoolDirectory;
+use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::outgoing::Outgoing;
@@ -25,6 +28,8 @@ pub struct Edge {
     pub spool: SpoolDirectory,
     /// What was accepted and waits.
     pub queue: Queue,
+    /// Places for those who write mail of the cluster's own into the queue.
+    pub own_mail: Arc<Semaphore>,
     /// When what waits is tried again.
     pub paces: Paces,
     /// Writes reports to senders.

@@ -34,6 +34,7 @@ use estafeta_net::section::{ConfigError, Section};
 use estafeta_net::sockets::Sockets;
 use estafeta_net::tls::Tls;
 use estafeta_storage::spool::SpoolDirectory;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::config::Config;
@@ -129,6 +130,7 @@ async fn open(config: Config, names: Arc<dyn Names>, context: Context) -> Result
     let queue = Queue::open(&data.join("queue"), config.queue.messages_limit).await?;
     Ok(Arc::new(Edge {
         spool: SpoolDirectory::open(&data.join("spool"))?,
+        own_mail: Arc::new(Semaphore::new(submit::AT_ONCE)),
         paces: Paces::of(&config.queue),
         reporter: Reporter::new(hostname.clone()),
         outgoing: Outgoing::new(config.outgoing.clone(), names, tls, hostname.clone(), members),

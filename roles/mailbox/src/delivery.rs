@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::panic::AssertUnwindSafe;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use estafeta_core::delivery::{Answer, Delivery, ELSEWHERE, Outcome, Parcel, Recipient, SPAM_HEADER, SPAM_HEADER_YES};
@@ -17,6 +17,10 @@ use crate::store::{Consignment, Delivered, Folder, StoreError};
 
 /// How many accounts of a parcel are written at the same moment. They share commits.
 const AT_ONCE: usize = 100;
+
+/// How often it is tried to write a letter, and the pause between.
+const WRITTEN_AT_MOST: u32 = 3;
+const WRITE_AGAIN: Duration = Duration::from_secs(1);
 
 /// How far into a message its header is looked at, in bytes.
 const HEADER_BYTES: usize = 256 * 1024;
@@ -151,26 +155,32 @@ impl Delivery for LocalDelivery {
 
 impl LocalDelivery {
     /// Delivers, and has the sender told of those of whom that was asked. Of what is marked as spam nobody is told: its sender may
-    /// be anybody.
+    /// be anybody. A letter that cannot be written changes nothing: who came again for its sake would bring the message twice.
     pub(crate) async fn deliver_and_tell(&self, parcel: &Parcel, receipts: &Receipts) -> Vec<Outcome> {
-        let mut outcomes = self.deliver(parcel).await;
+        let outcomes = self.deliver(parcel).await;
         let letter = receipts.letter(parcel, &outcomes).filter(|_| !is_spam(&parcel.message));
         let Some(letter) = letter else { return outcomes };
-        let report = letter.id;
-        match self.accounts.store().write_letter(letter).await {
-            Ok(true) => tracing::info!(id = %parcel.id, %report, "the sender is told of the delivery"),
-            Ok(false) => {
-                tracing::warn!(id = %parcel.id, "the sender is not told of the delivery: too many letters wait for edge");
-                metrics::counter!("estafeta_mailbox_letters_total", "outcome" => "not-written").increment(1);
+        let (report, mut attempts) = (letter.id, 1);
+        let written = loop {
+            match self.accounts.store().write_letter(letter.clone()).await {
+                Err(error) if attempts < WRITTEN_AT_MOST => {
+                    tracing::debug!(id = %parcel.id, %error, "a letter is written again")
+                }
+                written => break written,
             }
-            Err(error) => {
-                tracing::warn!(id = %parcel.id, %error, "the sender cannot be told of the delivery: it comes again");
-                let later = self.outcome(&Refusal::Store(error));
-                let told = outcomes.iter_mut().enumerate().filter(|(number, _)| receipts.asked.contains_key(number));
-                told.filter(|(_, outcome)| **outcome == Outcome::Delivered)
-                    .for_each(|(_, outcome)| *outcome = later.clone());
+            tokio::time::sleep(WRITE_AGAIN).await;
+            attempts += 1;
+        };
+        let lost = match written {
+            Ok(true) => {
+                tracing::info!(id = %parcel.id, %report, "the sender is told of the delivery");
+                return outcomes;
             }
-        }
+            Ok(false) => "too many letters wait for edge".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        tracing::error!(id = %parcel.id, why = lost, "the sender asked, and is not told of the delivery");
+        metrics::counter!("estafeta_mailbox_letters_total", "outcome" => "not-written").increment(1);
         outcomes
     }
 }

@@ -27,8 +27,8 @@ const LOOK: Duration = Duration::from_secs(60);
 const SHORTEST_SECONDS: u32 = 10;
 const LONGEST_SECONDS: u32 = 600;
 
-/// The pause until it is tried again to write down what became of a letter.
-const WRITE_AGAIN: Duration = Duration::from_secs(1);
+/// The first pause until it is tried again to forget a letter; each further one is twice as long, up to [`LOOK`].
+const FORGET_AGAIN: Duration = Duration::from_secs(1);
 
 /// After how long a letter is given up, in seconds (RFC 5321 §4.5.4.1 asks for 4 to 5 days).
 const GIVEN_UP_SECONDS: i64 = 5 * 24 * 3600;
@@ -106,28 +106,34 @@ impl Outbox {
                 (Fate::Due(SHORTEST_SECONDS.saturating_mul(longer).min(LONGEST_SECONDS)), Some(failure))
             }
         };
-        self.write_down(waiting, fate).await;
+        match fate {
+            Fate::Gone => self.forget(waiting).await,
+            // Where that cannot be written down, it is due again when its claim ends.
+            Fate::Due(seconds) => {
+                if let Err(error) = self.store.postpone_letter(waiting, seconds).await {
+                    tracing::warn!(%id, %error, "it cannot be written down when a letter is tried again");
+                }
+            }
+        }
         failure
     }
 
-    /// Writes down what became of a letter, however long the database is away, unless the node goes down.
-    async fn write_down(&self, waiting: &Waiting, fate: Fate) {
-        loop {
-            let written = match fate {
-                Fate::Gone => self.store.letter_taken(waiting.letter.id).await,
-                Fate::Due(seconds) => self.store.postpone_letter(waiting, seconds).await,
-            };
-            let Err(error) = written else { return };
-            tracing::error!(id = %waiting.letter.id, %error, "it cannot be written down what became of a letter");
+    /// Forgets a letter that somebody has taken, however long the database is away, unless the node goes down: or it would be sent
+    /// again.
+    async fn forget(&self, waiting: &Waiting) {
+        let (id, mut pause) = (waiting.letter.id, FORGET_AGAIN);
+        while let Err(error) = self.store.letter_taken(id).await {
+            tracing::error!(%id, %error, "a letter that was taken over cannot be forgotten: it is tried again");
             if self.drain.has_begun() {
                 return;
             }
-            tokio::time::sleep(WRITE_AGAIN).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LOOK);
         }
     }
 }
 
-/// What became of a letter.
+/// What becomes of a letter.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
     /// It was taken over, or is given up.

@@ -2,8 +2,7 @@
 //! `NOTIFY=SUCCESS`).
 //!
 //! Only who hands mail over by LMTP and offers its senders DSN asks so: what did not come in, or comes late, it reports itself.
-//! One letter tells of all recipients of a transaction, and is durable before that is answered; when it cannot be written, those who
-//! asked are asked to come again.
+//! One letter tells of all recipients of a transaction, and is durable before that is answered.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;

@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use estafeta_core::submit::{Submission, Submit};
 use estafeta_core::{Failure, Message};
 use estafeta_protocols::header;
+use tokio::sync::oneshot;
 
 pub use client::client;
 pub use server::{EDGE_SUBMISSION, listen, probe};
@@ -26,8 +27,26 @@ use crate::queue::{KeepError, Letter, Queue, Waiting};
 /// How long the disk may take, before another node is asked.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// How many are written at the same moment: what hangs on a disk shall not pile up.
+pub const AT_ONCE: usize = 10;
+
 /// Into this node's queue.
 pub struct LocalSubmit(pub Arc<Edge>);
+
+impl LocalSubmit {
+    /// Whoever asks may go away in the middle; the queue shall know what it holds all the same.
+    async fn keep(&self, submission: Submission) -> Result<(), Failure> {
+        let place = self.0.own_mail.clone().acquire_owned().await.map_err(Failure::internal)?;
+        let (kept, keeping) = oneshot::channel();
+        let queue = self.0.queue.clone();
+        self.0.drain.spawn("mail of the cluster's own", async move {
+            let _place = place;
+            // Nobody may wait for it any more.
+            kept.send(keep(queue, submission).await).ok();
+        });
+        keeping.await.map_err(Failure::internal)?
+    }
+}
 
 #[async_trait]
 impl Submit for LocalSubmit {
@@ -35,10 +54,8 @@ impl Submit for LocalSubmit {
         if self.0.drain.has_begun() {
             return Err(Failure::unavailable("this node goes down: another one shall take it"));
         }
-        // Whoever asks may go away in the middle; the queue shall know what it holds all the same.
-        let keeping = tokio::spawn(keep(self.0.queue.clone(), submission.clone()));
         let late = |_| Failure::unavailable(format_args!("the queue: not written within {} s", DEADLINE.as_secs()));
-        tokio::time::timeout(DEADLINE, keeping).await.map_err(late)?.map_err(Failure::internal)?
+        tokio::time::timeout(DEADLINE, self.keep(submission.clone())).await.map_err(late)?
     }
 }
 

@@ -1,9 +1,9 @@
 //! Whose session it is, as the directory has them now: an administrator may change an account's limits while it has sessions
 //! open, disable it, or remove it.
 //!
-//! The directory is asked once a minute at most, and waited for by those commands alone that count against the limits: while it is
-//! away, mail is read all the same. A session of an account that is disabled or gone ends at the first command, or at the first news
-//! that it would hear, after that was answered.
+//! The directory is asked once a minute at most, by a session that does something or hears something, and waited for by those
+//! commands alone that count against the limits: while it is away, mail is read all the same. A session of an account that is
+//! disabled or gone ends as soon as that was answered.
 
 use std::time::{Duration, Instant};
 
@@ -26,12 +26,14 @@ pub(super) struct Owner {
     age: Duration,
     /// The answer that is to come.
     coming: Option<oneshot::Receiver<Answer>>,
+    /// The answer that has come.
+    heard: Option<Box<Answer>>,
 }
 
 impl Owner {
     /// The directory has just been asked, at the login.
     pub(super) fn known() -> Self {
-        Self { asked: Instant::now(), age: AGE, coming: None }
+        Self { asked: Instant::now(), age: AGE, coming: None, heard: None }
     }
 
     /// The same, serving so long.
@@ -39,16 +41,37 @@ impl Owner {
     pub(super) fn serving(age: Duration) -> Self {
         Self { age, ..Self::known() }
     }
+
+    /// Completes when the directory has answered. Cancel-safe.
+    pub(super) async fn answered(&mut self) {
+        match &mut self.coming {
+            Some(coming) => self.heard = coming.await.ok().map(Box::new),
+            None => std::future::pending().await,
+        }
+        self.coming = None;
+    }
+
+    /// What was answered, unless that was long ago.
+    fn take_heard(&mut self) -> Option<Answer> {
+        if let Some(coming) = &mut self.coming
+            && let come @ (Ok(_) | Err(TryRecvError::Closed)) = coming.try_recv()
+        {
+            (self.heard, self.coming) = (come.ok().map(Box::new), None);
+        }
+        self.heard.take().filter(|_| self.asked.elapsed() < AGE).map(|answer| *answer)
+    }
 }
 
 impl Engine {
     /// Before a command that counts against the account's limits: they are those that the directory has now, if it answers.
     pub(super) async fn renew_owner(&mut self) -> Result<(), Refused> {
-        let answer = match self.owner.coming.take() {
-            Some(coming) => coming.await.ok(),
-            None if self.owner.asked.elapsed() < self.owner.age => None,
-            None => {
-                self.owner.asked = Instant::now();
+        let owner = &mut self.owner;
+        let answer = match (owner.take_heard(), owner.coming.take()) {
+            (Some(answer), _) => Some(answer),
+            (None, Some(coming)) => coming.await.ok(),
+            (None, None) if owner.asked.elapsed() < owner.age => None,
+            (None, None) => {
+                owner.asked = Instant::now();
                 Some(self.neighbours.account(&self.mail.account().address).await)
             }
         };
@@ -57,17 +80,10 @@ impl Engine {
 
     /// Before anything else that the session does: hears what was answered since, and asks anew when that is long ago.
     pub(super) fn look_after_owner(&mut self) -> Result<(), Refused> {
-        let come = self.owner.coming.as_mut().map(oneshot::Receiver::try_recv);
-        match come {
-            Some(Err(TryRecvError::Empty)) => return Ok(()),
-            Some(Ok(answer)) => {
-                self.owner.coming = None;
-                self.hear_of_owner(answer)?;
-            }
-            Some(Err(TryRecvError::Closed)) => self.owner.coming = None,
-            None => {}
+        if let Some(answer) = self.owner.take_heard() {
+            self.hear_of_owner(answer)?;
         }
-        if self.owner.asked.elapsed() >= self.owner.age {
+        if self.owner.coming.is_none() && self.owner.asked.elapsed() >= self.owner.age {
             let (answered, coming) = oneshot::channel();
             let (neighbours, address) = (self.neighbours.clone(), self.mail.account().address.clone());
             tokio::spawn(async move { answered.send(neighbours.account(&address).await).ok() });

@@ -1,7 +1,7 @@
 //! LMTP (RFC 2033) between nodes: edge hands over what it has accepted.
 //!
-//! The envelope id is the delivery id, by which a repeat is known; a foreign client that gives none gets an id of its
-//! own for each transaction. One answer a recipient, after the commit.
+//! The envelope id is the delivery id, by which a repeat is known, where one of the cluster's nodes gave it; other transactions get an
+//! id of their own. One answer a recipient, after the commit.
 //!
 //! DSN (RFC 3461): ORCPT is who the sender named; NOTIFY=SUCCESS is obeyed ([`crate::receipt`]). The rest of NOTIFY, and RET, are for
 //! whoever holds the queue, and writes the reports of failure and delay.

@@ -98,7 +98,7 @@ impl Engine {
         // Between the pieces of a message nothing is told.
         let quiet = self.appending.is_some();
         let unasked = self.unasked().filter(|_| !quiet);
-        let Self { selected, notifying, home, .. } = self;
+        let Self { selected, notifying, home, owner, .. } = self;
         let selected = async {
             match (selected, unasked) {
                 (Some(selected), Some(telling)) => selected.changed(telling.expunges).await,
@@ -113,6 +113,7 @@ impl Engine {
         };
         tokio::select! {
             () = home.changed(), if !quiet => {}
+            () = owner.answered(), if !quiet => {}
             () = selected => {}
             () = others => {}
         }

@@ -6,19 +6,21 @@ use estafeta_storage::sql::{Connection, Error, query};
 
 use crate::store::{Letter, StoreError, Waiting};
 
-/// Writes one down, due at once, unless `limit` wait already: then it says no.
+/// Writes one down, due at once, unless `limit` wait already: then it says no. One that is there already is not written again.
 pub async fn insert(connection: &mut Connection, letter: &Letter, now: i64, limit: u32) -> Result<bool, StoreError> {
     if waiting(&mut *connection).await?.0 >= limit {
         return Ok(false);
     }
-    query("INSERT INTO outbox (delivery, recipient, message, written, due) VALUES (?, ?, ?, ?, ?)")
-        .bind(letter.id.0.as_bytes().as_slice())
-        .bind(letter.recipient.to_string())
-        .bind(&letter.message[..])
-        .bind(now)
-        .bind(now)
-        .execute(connection)
-        .await?;
+    query(
+        "INSERT INTO outbox (delivery, recipient, message, written, due) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+    )
+    .bind(letter.id.0.as_bytes().as_slice())
+    .bind(letter.recipient.to_string())
+    .bind(&letter.message[..])
+    .bind(now)
+    .bind(now)
+    .execute(connection)
+    .await?;
     Ok(true)
 }
 

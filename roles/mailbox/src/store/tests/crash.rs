@@ -11,6 +11,7 @@ use std::time::Duration;
 use estafeta_core::DeliveryId;
 use uuid::Uuid;
 
+use super::verify::verify;
 use super::*;
 
 const DIRECTORY: &str = "ESTAFETA_TEST_CRASH_DIRECTORY";
@@ -120,6 +121,7 @@ fn what_was_acknowledged_is_there_once_after_a_kill() {
 
 async fn check(directory: &Path, expected: &BTreeMap<(u32, u32), u32>) {
     let store = open_on(directory, None, BodyPlace::Files).await;
+    assert_eq!(verify(&store, None, false).await, []);
     let mail = store.create_account(&owner()).await.unwrap();
     let inbox = mail.mailbox(&MailboxName::inbox()).await.unwrap();
     let snapshot = inbox.snapshot(RecentClaim::Leave).await.unwrap();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use estafeta_core::DeliveryId;
 use estafeta_storage::sql::suite::PostgresServer;
 
+use super::verify::verify;
 use super::*;
 
 const ACCOUNTS: usize = 4;
@@ -204,6 +205,7 @@ async fn round(seed: u64) {
     assert!(before > 10 && told.failures.load(Ordering::SeqCst) > 0, "{before} before the end of the primary");
     // UIDVALIDITY may have changed: then the mailboxes are read under their new lives.
     check(&mails, &told).await;
+    assert_eq!(verify(&store, None, false).await, []);
     store.close().await;
 }
 

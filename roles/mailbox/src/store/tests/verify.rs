@@ -12,7 +12,7 @@ fn large(seed: u64) -> String {
     std::iter::repeat_with(|| random.alphanumeric()).take(40_000).collect()
 }
 
-async fn verify(store: &Store, only: Option<&AccountMail>, repair: bool) -> Vec<Finding> {
+pub(super) async fn verify(store: &Store, only: Option<&AccountMail>, repair: bool) -> Vec<Finding> {
     store.verify(only, repair, &watch::Sender::new(Progress::default())).await.unwrap()
 }
 
