@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use estafeta_core::submit::{Submission, Submit};
-use estafeta_core::{Failure, Message};
+use estafeta_core::{DeliveryId, Failure, Message};
 use estafeta_net::drain::Drain;
 use estafeta_protocols::date::DateTime;
 use futures_util::future::join_all;
@@ -89,39 +89,36 @@ impl Outbox {
         let tried = tokio::time::timeout(ATTEMPT, self.submit.submit(&submission)).await.unwrap_or_else(late);
         let old = DateTime::of(SystemTime::now()).unix_seconds() - written > GIVEN_UP_SECONDS;
         let count = |outcome| metrics::counter!("estafeta_mailbox_letters_total", "outcome" => outcome).increment(1);
-        let (fate, failure) = match tried {
+        match tried {
             Ok(()) => {
                 tracing::info!(%id, %to, attempts, "a letter was handed to edge");
                 count("handed-over");
-                (Fate::Gone, None)
+                self.forget(id).await;
+                None
             }
             Err(failure) if old => {
                 tracing::error!(%id, %to, %failure, attempts, "a letter is given up");
                 count("given-up");
-                (Fate::Gone, None)
+                self.forget(id).await;
+                None
             }
             Err(failure) => {
                 tracing::debug!(%id, %to, %failure, attempts, "a letter is tried again");
                 let longer = 1_u32.checked_shl(attempts.saturating_sub(1)).unwrap_or(u32::MAX);
-                (Fate::Due(SHORTEST_SECONDS.saturating_mul(longer).min(LONGEST_SECONDS)), Some(failure))
-            }
-        };
-        match fate {
-            Fate::Gone => self.forget(waiting).await,
-            // Where that cannot be written down, it is due again when its claim ends.
-            Fate::Due(seconds) => {
+                let seconds = SHORTEST_SECONDS.saturating_mul(longer).min(LONGEST_SECONDS);
+                // Where that cannot be written down, it is due again when its claim ends.
                 if let Err(error) = self.store.postpone_letter(waiting, seconds).await {
                     tracing::warn!(%id, %error, "it cannot be written down when a letter is tried again");
                 }
+                Some(failure)
             }
         }
-        failure
     }
 
     /// Forgets a letter that somebody has taken, however long the database is away, unless the node goes down: or it would be sent
     /// again.
-    async fn forget(&self, waiting: &Waiting) {
-        let (id, mut pause) = (waiting.letter.id, FORGET_AGAIN);
+    async fn forget(&self, id: DeliveryId) {
+        let mut pause = FORGET_AGAIN;
         while let Err(error) = self.store.letter_taken(id).await {
             tracing::error!(%id, %error, "a letter that was taken over cannot be forgotten: it is tried again");
             if self.drain.has_begun() {
@@ -131,13 +128,4 @@ impl Outbox {
             pause = (pause * 2).min(LOOK);
         }
     }
-}
-
-/// What becomes of a letter.
-#[derive(Debug, Clone, Copy)]
-enum Fate {
-    /// It was taken over, or is given up.
-    Gone,
-    /// It is tried again, in so many seconds.
-    Due(u32),
 }

@@ -2,7 +2,8 @@
 //! `NOTIFY=SUCCESS`).
 //!
 //! Only who hands mail over by LMTP and offers its senders DSN asks so: what did not come in, or comes late, it reports itself.
-//! One letter tells of all recipients of a transaction, and is durable before that is answered.
+//! One letter tells of all recipients of a transaction, and is durable before that is answered; where it cannot be written, it is lost,
+//! and the log says so.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
