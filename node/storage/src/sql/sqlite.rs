@@ -30,8 +30,9 @@ pub(super) fn open_writer(path: &Path) -> Result<rusqlite::Connection, rusqlite:
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // In KiB, when negative: the writer touches the same inner pages over and over.
-    connection.pragma_update(None, "cache_size", -32768)?;
+    // In KiB, when negative: the writer touches the same inner pages over and over. Not more, for a commit that has moved pages
+    // about looks at every page of the cache, and a page that is read again comes from the kernel's.
+    connection.pragma_update(None, "cache_size", -8192)?;
     // What a savepoint may have to give back is kept in memory: it is no more than the pages that one job changes (most
     // by the QUIT of a POP3 client that deletes very many), and a file of it is written as often as the database itself.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
