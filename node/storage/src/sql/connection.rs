@@ -131,6 +131,14 @@ impl Connection {
         matches!(self.inner, Inner::Postgres(_))
     }
 
+    /// How many rows the writer's connection to SQLite has changed; none when no transaction is open.
+    pub(super) fn changes(&self) -> Option<u64> {
+        match &self.inner {
+            Inner::Sqlite(connection) if !connection.is_autocommit() => Some(connection.total_changes()),
+            _ => None,
+        }
+    }
+
     /// A statement that reads a table's rows, and locks them until the commit where it must.
     pub fn locking(&self, select: &'static str) -> Query {
         if self.must_lock() { query_built(format!("{select} FOR NO KEY UPDATE")) } else { query(select) }

@@ -164,6 +164,79 @@ async fn a_job_that_fails_is_undone_alone(bench: Bench) {
     assert_eq!(rows(&database).await.len(), 100);
 }
 
+/// Jobs that share a turn, after that of one that lasts until they are all in line: what each did, and how often each ran.
+async fn in_one_turn(database: &Database, jobs: &[(i64, &'static str)]) -> (Vec<bool>, Vec<usize>) {
+    let (open, opened) = tokio::sync::oneshot::channel::<()>();
+    let mut opened = Some(opened);
+    let first = tokio::spawn({
+        let database = database.clone();
+        async move {
+            let wait = async move |_: &mut Connection| {
+                if let Some(opened) = opened.take() {
+                    opened.await.ok();
+                }
+                Ok::<(), StorageError>(())
+            };
+            database.run(wait).await.unwrap();
+        }
+    });
+    let runs: Vec<_> = jobs.iter().map(|_| Arc::new(AtomicUsize::new(0))).collect();
+    let tasks: Vec<_> = jobs
+        .iter()
+        .zip(&runs)
+        .map(|(&(id, after), runs)| {
+            let (database, runs) = (database.clone(), runs.clone());
+            tokio::spawn(async move {
+                let job = async move |transaction: &mut Connection| {
+                    runs.fetch_add(1, Ordering::SeqCst);
+                    if !after.starts_with("refuse at once") {
+                        query("INSERT INTO rows VALUES (?, 0)").bind(id).execute(&mut *transaction).await?;
+                    }
+                    match after {
+                        "" => Ok(()),
+                        "ROLLBACK" => query(after).execute(transaction).await.map(drop).map_err(StorageError::from),
+                        _ => Err(StorageError::BrokenSpool),
+                    }
+                };
+                database.run(job).await.is_ok()
+            })
+        })
+        .collect();
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    open.send(()).unwrap();
+    first.await.unwrap();
+    let mut good = Vec::new();
+    for task in tasks {
+        good.push(task.await.unwrap());
+    }
+    (good, runs.iter().map(|runs| runs.load(Ordering::SeqCst)).collect())
+}
+
+#[tokio::test]
+async fn a_turn_runs_again_only_when_a_job_must_be_undone() {
+    let bench = Bench::sqlite();
+    let (database, commits) = bench.open().await;
+    let (good, runs) = in_one_turn(&database, &[(1, ""), (2, "refuse at once"), (3, "")]).await;
+    assert_eq!((good, runs), (vec![true, false, true], vec![1, 1, 1]));
+    let (good, runs) = in_one_turn(&database, &[(4, ""), (5, "refuse"), (6, "")]).await;
+    assert_eq!((good, runs[0], runs[1]), (vec![true, false, true], 2, 2));
+    // From now on each is undone alone.
+    let (good, runs) = in_one_turn(&database, &[(7, ""), (8, "refuse"), (9, "")]).await;
+    assert_eq!((good, runs), (vec![true, false, true], vec![1, 1, 1]));
+    assert_eq!(rows(&database).await, [1, 3, 4, 6, 7, 9]);
+    // That of the one in front, and theirs.
+    assert_eq!(commits.0.load(Ordering::SeqCst), 3 * 2);
+}
+
+#[tokio::test]
+async fn when_the_transaction_was_ended_nothing_is_done_in_part() {
+    let bench = Bench::sqlite();
+    let (database, _) = bench.open().await;
+    let (good, _) = in_one_turn(&database, &[(1, ""), (2, "ROLLBACK"), (3, "")]).await;
+    assert_eq!(good, [true, false, true]);
+    assert_eq!(rows(&database).await, [1, 3]);
+}
+
 async fn when_the_commit_fails_only_the_job_to_blame_does(bench: Bench) {
     let (database, _) = bench.open().await;
     let bad = |id: i64| id % 50 == 7;

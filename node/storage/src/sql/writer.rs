@@ -5,9 +5,11 @@
 //!
 //! A turn begins with the first job that waits and takes those behind it, up to [`TURN_JOBS`] or [`TURN_TIME`]; while
 //! it commits, the next turn's jobs gather. So a lonely job waits for nobody, and the busier it gets the more jobs share
-//! an fsync. Each job runs in a savepoint, so that one which fails is undone alone. When the transaction itself fails
-//! (the commit, a deadlock with another writer, or SQLite gave all up for want of room), each of its jobs runs again in a
-//! transaction of its own. Never after a commit whose outcome is unknown: its jobs may be done.
+//! an fsync. A job that fails is undone alone: where each runs in a savepoint, to there; on SQLite, where a savepoint costs a
+//! copy of every page that a job changes, the whole turn is undone and runs again with savepoints, unless the job had changed
+//! nothing yet. When the transaction itself fails (the commit, a deadlock with another writer, or SQLite gave all up for want of
+//! room), each of its jobs runs again in a transaction of its own. Never after a commit whose outcome is unknown: its jobs may
+//! be done.
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -43,6 +45,9 @@ const TURN_JOBS_AWAY: usize = 100;
 /// How long one job may take on PostgreSQL, and one commit there, its wait for the standby included.
 const JOB_AWAY: Duration = Duration::from_secs(60);
 const COMMIT_AWAY: Duration = Duration::from_secs(15);
+
+/// For how many turns each job has a savepoint on SQLite after one had to be undone: where one fails, others follow.
+const GUARDED_TURNS: u32 = 100;
 
 /// How often a job is run that others stand in the way of.
 const ATTEMPTS: u32 = 6;
@@ -85,7 +90,7 @@ impl Writer {
             Home::Away(lane, lock) => (None, lock, Some(lane)),
         };
         let name = format!("{label}-writer");
-        let turns = Turns { connection, lane, observer, label };
+        let turns = Turns { connection, lane, observer, label, guarded: 0 };
         let run = move || {
             if background {
                 // On Linux this thread's alone. Lower can always be asked for.
@@ -192,12 +197,22 @@ async fn unwinding<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any 
     .await
 }
 
+/// How a job of several went.
+enum Shared {
+    /// The transaction holds what it did, or nothing of it.
+    Well,
+    /// It failed, and what it had changed is in the transaction.
+    Badly,
+}
+
 struct Turns {
     /// None while a PostgreSQL is not connected.
     connection: Option<Connection>,
     lane: Option<Lane>,
     observer: Arc<dyn Observer>,
     label: String,
+    /// For how many turns more each job has a savepoint. Always on PostgreSQL, where any error ends a transaction.
+    guarded: u32,
 }
 
 impl Turns {
@@ -247,19 +262,25 @@ impl Turns {
             while take(&mut jobs, TURN_JOBS_AWAY) {}
             jobs.sort_by_key(|job| job.order());
         }
-        let mut together = self.begin().await;
-        let mut run = 0;
         let mut more = !away;
-        while together.is_ok() && run < jobs.len() {
-            together = self.savepoint(&mut *jobs[run]).await;
-            run += 1;
-            if together.is_ok() && run == jobs.len() && more && started.elapsed() < TURN_TIME {
-                more = take(&mut jobs, TURN_JOBS);
+        self.guarded = self.guarded.saturating_sub(1);
+        let together = loop {
+            let mut together = self.begin().await.map(|()| Shared::Well);
+            let mut run = 0;
+            while matches!(together, Ok(Shared::Well)) && run < jobs.len() {
+                together = self.share(&mut *jobs[run]).await;
+                run += 1;
+                if together.is_ok() && run == jobs.len() && more && started.elapsed() < TURN_TIME {
+                    more = take(&mut jobs, TURN_JOBS);
+                }
             }
-        }
-        if together.is_ok() {
-            together = self.commit().await;
-        }
+            match together {
+                Ok(Shared::Well) => break self.commit().await,
+                Ok(Shared::Badly) => self.guarded = GUARDED_TURNS,
+                Err(error) => break Err(error),
+            }
+            self.roll_back().await;
+        };
         match together {
             Ok(()) => self.observer.committed(),
             Err(error) if error.ends_a_turn() => {
@@ -310,12 +331,27 @@ impl Turns {
         if self.run(job).await? { self.commit().await } else { Ok(()) }
     }
 
-    async fn savepoint(&mut self, job: &mut dyn Job) -> Result<(), StorageError> {
-        self.execute("SAVEPOINT job").await?;
-        if !self.run(job).await? {
-            self.execute("ROLLBACK TO job").await?;
+    /// One job of several in a transaction.
+    async fn share(&mut self, job: &mut dyn Job) -> Result<Shared, StorageError> {
+        if self.lane.is_some() || self.guarded > 0 {
+            self.execute("SAVEPOINT job").await?;
+            if !self.run(job).await? {
+                self.execute("ROLLBACK TO job").await?;
+            }
+            self.execute("RELEASE job").await?;
+            return Ok(Shared::Well);
         }
-        self.execute("RELEASE job").await
+        let before = self.changes()?;
+        let good = self.run(job).await?;
+        // Also after a good one: what it did may be undone, with all before it.
+        let after = self.changes()?;
+        Ok(if good || before == after { Shared::Well } else { Shared::Badly })
+    }
+
+    /// How many rows were changed, in a transaction that SQLite has not ended by itself.
+    fn changes(&self) -> Result<u64, StorageError> {
+        let changes = self.connection.as_ref().and_then(Connection::changes);
+        changes.ok_or_else(|| StorageError::Refused("SQLite gave the transaction up".to_owned()))
     }
 
     /// Runs a job; says whether its work may be committed. An error when the transaction is lost, whatever the job says.

@@ -20,8 +20,7 @@ use crate::store::sql::search::{self, Progress};
 use crate::store::sql::{MailboxRow, expunging, mailboxes, messages};
 use crate::store::{ModSeq, Store, StoreError, Uid};
 
-/// How many messages are put in at once, and how much text of them: others write between two turns.
-const TURN_MESSAGES: u32 = 64;
+/// How much text is put in at once: others write between two turns.
 const TURN_BYTES: usize = 512 * 1024;
 
 /// How many mailboxes have turns at the same time: they leave readers to others. Where nodes share the index, each locks them in
@@ -41,14 +40,16 @@ const MAILBOXES: u32 = 500;
 struct Pace {
     /// How many turns a mailbox has before others have theirs.
     turns: u32,
+    /// How many messages are put in at once.
+    messages: u32,
     /// How many times as long as was worked nothing is done then, for the sake of others: once at least, and longer only up to
     /// [`LONGEST_REST`].
     rest: u32,
 }
 
-const USUAL: Pace = Pace { turns: 8, rest: 1 };
+const USUAL: Pace = Pace { turns: 8, messages: 64, rest: 1 };
 /// While more and more changes come in, and whoever delivers them is waited for.
-const UNDER_CHANGES: Pace = Pace { turns: 1, rest: 8 };
+const UNDER_CHANGES: Pace = Pace { turns: 1, messages: 16, rest: 16 };
 /// So that it goes on soon after the last change.
 const LONGEST_REST: Duration = Duration::from_secs(2);
 
@@ -87,7 +88,7 @@ impl Store {
                 }
                 let began = Instant::now();
                 let next: Vec<_> = std::iter::from_fn(|| queue.pop()).take(AT_ONCE).collect();
-                let caught_up = next.iter().map(|mailbox| self.catch_up(*mailbox, pace.turns));
+                let caught_up = next.iter().map(|mailbox| self.catch_up(*mailbox, &pace));
                 let mut failed = Ok(());
                 for (mailbox, done) in next.iter().zip(join_all(caught_up).await) {
                     if !matches!(done, Ok(true)) {
@@ -149,8 +150,8 @@ impl Store {
     }
 
     /// Does a few turns on a mailbox; says whether nothing is left to do.
-    async fn catch_up(&self, mailbox: MailboxRow, turns: u32) -> Result<bool, StoreError> {
-        for _ in 0..turns {
+    async fn catch_up(&self, mailbox: MailboxRow, pace: &Pace) -> Result<bool, StoreError> {
+        for _ in 0..pace.turns {
             let position = mailboxes::position(&mut self.reader().await?, mailbox).await?;
             let known = search::progress(&mut self.inner.search.database.reader().await?, mailbox).await?;
             let goes_on = match (position, known) {
@@ -158,9 +159,9 @@ impl Store {
                 (None, Some(_)) => self.clear(mailbox).await?,
                 // Its UIDs began another life: what is known of the last one is void.
                 (Some((now, _)), Some(known)) if known.uid_validity != now.uid_validity => self.clear(mailbox).await?,
-                (Some((now, _)), None) => self.put_next(mailbox, None, now).await?,
+                (Some((now, _)), None) => self.put_next(mailbox, None, now, pace.messages).await?,
                 (Some((now, _)), Some(known)) if known.uid < now.uid => {
-                    self.put_next(mailbox, Some(known), now).await?
+                    self.put_next(mailbox, Some(known), now, pace.messages).await?
                 }
                 (Some((now, forgotten)), Some(known)) if known.modseq < now.modseq => {
                     self.take_out(mailbox, known, now, forgotten).await?
@@ -175,12 +176,18 @@ impl Store {
     }
 
     /// Puts the next messages of a mailbox in, that stands as `now` says.
-    async fn put_next(&self, mailbox: MailboxRow, known: Option<Progress>, now: Progress) -> Result<bool, StoreError> {
+    async fn put_next(
+        &self,
+        mailbox: MailboxRow,
+        known: Option<Progress>,
+        now: Progress,
+        messages: u32,
+    ) -> Result<bool, StoreError> {
         // What was expunged before the first one came in was never in.
         let from = known.unwrap_or(Progress { uid: Uid(0), ..now });
-        let found = messages::texts_after(&mut self.reader().await?, mailbox, from.uid, TURN_MESSAGES).await?;
+        let found = messages::texts_after(&mut self.reader().await?, mailbox, from.uid, messages).await?;
         // Behind the last one there is nothing, up to where the mailbox was then.
-        let mut up_to = if found.len() < TURN_MESSAGES as usize { now.uid.max(from.uid) } else { from.uid };
+        let mut up_to = if found.len() < messages as usize { now.uid.max(from.uid) } else { from.uid };
         let (mut texts, mut bytes) = (Vec::new(), 0);
         let all = found.len();
         for TextRow { uid, prefix, body } in found {
@@ -320,7 +327,7 @@ impl Store {
         let mut queue = Queue::default();
         self.compare_index(&mut queue).await.unwrap();
         while let Some(mailbox) = queue.pop() {
-            while !self.catch_up(mailbox, USUAL.turns).await.unwrap() {}
+            while !self.catch_up(mailbox, &USUAL).await.unwrap() {}
         }
     }
 }
