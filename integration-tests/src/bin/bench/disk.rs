@@ -10,6 +10,10 @@ use anyhow::Context;
 
 use crate::report::say;
 
+/// For how long a search index has to be silent between two systems, and how long is waited for that.
+pub const SILENCE: Duration = Duration::from_secs(3);
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
 /// Waits until nothing has been written for as long as `silence` to the search indexes under a directory: they are filled in the
 /// background, and would take from whoever is asked next. Says how long that took; none when it takes longer than `limit`.
 pub fn rest(directory: &Path, silence: Duration, limit: Duration) -> anyhow::Result<Option<Duration>> {

@@ -20,6 +20,7 @@ use estafeta_integration_tests::topology::Topology;
 
 use self::report::Medians;
 use self::tasks::{TASKS, Task};
+use crate::disk;
 use crate::report::{between, median, say};
 
 /// The size of each message, in bytes.
@@ -32,11 +33,11 @@ struct Server {
     trust: Option<Trust>,
     account: String,
     password: String,
-    _running: Running,
+    running: Running,
 }
 
 enum Running {
-    Estafeta { _cluster: Box<Cluster> },
+    Estafeta { cluster: Box<Cluster> },
     Dovecot { _dovecot: Dovecot },
 }
 
@@ -51,7 +52,7 @@ impl Server {
             trust: Some(cluster.trust.clone()),
             account: cluster.account("user")?,
             password: PASSWORD.to_owned(),
-            _running: Running::Estafeta { _cluster: Box::new(cluster) },
+            running: Running::Estafeta { cluster: Box::new(cluster) },
         })
     }
 
@@ -63,7 +64,7 @@ impl Server {
             trust: tls.then_some(trust),
             account: format!("user@{DOMAIN}"),
             password: dovecot::password(),
-            _running: Running::Dovecot { _dovecot: dovecot },
+            running: Running::Dovecot { _dovecot: dovecot },
         })
     }
 
@@ -74,6 +75,14 @@ impl Server {
         };
         imap.login(&self.account, &self.password)?.ok()?;
         Ok(imap)
+    }
+
+    /// Waits until what came is indexed for searches, where it is.
+    fn rest(&self) -> anyhow::Result<()> {
+        if let Running::Estafeta { cluster } = &self.running {
+            disk::rest(cluster.directory.path(), disk::SILENCE, disk::PATIENCE)?;
+        }
+        Ok(())
     }
 }
 
@@ -87,17 +96,20 @@ pub fn run(rounds: usize, quick: bool, write: bool) -> anyhow::Result<()> {
     for server in &servers {
         say(&format!("{messages} messages into {}", server.name));
         tasks::fill(&mut server.session()?, messages).with_context(|| server.name)?;
+        server.rest()?;
     }
     let mut measured = Measured::new();
     for round in 0..=rounds {
         for server in &servers {
             for (number, task) in TASKS.iter().enumerate() {
                 let ms = run_one(task, server, messages).with_context(|| format!("{}: {}", server.name, task.name))?;
-                // The first round fills caches and indexes: it is not counted.
+                // The first round fills caches: it is not counted.
                 if round > 0 {
                     measured.entry((number, server.name)).or_default().push(ms);
                 }
             }
+            // What it still has to index shall not take from the next one.
+            server.rest()?;
             say(&format!("round {round} of {rounds}: {}", server.name));
         }
     }

@@ -1,5 +1,6 @@
 //! What was measured, as a table and as a page.
 
+use std::env;
 use std::fs;
 
 use crate::load::{CONNECTIONS, Load};
@@ -115,7 +116,12 @@ pub fn machine() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = text.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
     let model = model.trim_start_matches(['\t', ' ', ':']);
-    let build = if cfg!(debug_assertions) { "a debug build, so no figure to quote" } else { "a release build" };
+    // Said by the script that built what is measured.
+    let build = match env::var("CARGO_PROFILE").as_deref() {
+        Ok("dist") => "the build for servers (`--profile dist`)",
+        _ if cfg!(debug_assertions) => "a debug build, so no figure to quote",
+        _ => "a release build",
+    };
     format!("{processors} processors ({model}), {build}")
 }
 

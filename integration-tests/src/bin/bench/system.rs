@@ -1,7 +1,6 @@
 //! The systems that are compared, each started and with the same accounts.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use estafeta_integration_tests::client::{Imap, Smtp, Trust};
@@ -14,10 +13,6 @@ use crate::disk;
 
 /// How many mailboxes receive.
 const ACCOUNTS: usize = 20;
-
-/// For how long a search index has to be silent, and how long is waited for that.
-const SILENCE: Duration = Duration::from_secs(3);
-const REST: Duration = Duration::from_secs(120);
 
 /// A system under load.
 pub struct System {
@@ -124,7 +119,7 @@ impl System {
     /// Waits until what came is indexed for searches, where it is, and until the disk has all that was written without fsync.
     pub fn rest(&self) -> anyhow::Result<()> {
         if let Running::Estafeta { cluster } = &self.running {
-            disk::rest(cluster.directory.path(), SILENCE, REST)?;
+            disk::rest(cluster.directory.path(), disk::SILENCE, disk::PATIENCE)?;
         }
         nix::unistd::sync();
         Ok(())
